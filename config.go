@@ -1,0 +1,175 @@
+package redisstream
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/millrace/redisstream/internal/stream"
+	"github.com/redis/go-redis/v9"
+)
+
+// Defaults of SubscriberConfig.
+const (
+	DefaultClaimMinIdle  = 30 * time.Second
+	DefaultClaimInterval = 1500 * time.Millisecond
+	DefaultBlockTime     = 5 * time.Second
+	DefaultCloseTimeout  = 10 * time.Second
+)
+
+// PublisherConfig configures a Publisher. Only Client is required.
+type PublisherConfig struct {
+	// Client is what the messages are published through. Required. It stays open when the Publisher is
+	// closed, and may be shared with any number of publishers and subscribers.
+	Client redis.UniversalClient
+
+	// Marshaler turns a message into the fields of an entry. Default: MsgpackMarshaler{}.
+	Marshaler Marshaler
+
+	// MaxLen caps each stream at about so many entries (XADD ... MAXLEN ~): older ones are dropped
+	// by the server, whether they were read or not. Default 0: no cap.
+	MaxLen int64
+}
+
+func (c PublisherConfig) withDefaults() PublisherConfig {
+	if c.Marshaler == nil {
+		c.Marshaler = MsgpackMarshaler{}
+	}
+	return c
+}
+
+func (c PublisherConfig) validate() error {
+	switch {
+	case c.Client == nil:
+		return invalid("PublisherConfig.Client", errRequired)
+	case c.MaxLen < 0:
+		return invalid("PublisherConfig.MaxLen", fmt.Errorf("%d is negative", c.MaxLen))
+	}
+	return nil
+}
+
+// SubscriberConfig configures a Subscriber. Only Client is required.
+type SubscriberConfig struct {
+	// Client is what entries are acknowledged through, and whose options the subscriptions
+	// use to open one connection each for their blocking reads, so that they hold none of its pool. Required: a
+	// *redis.Client, a *redis.ClusterClient, a *redis.Ring or a type that embeds one. It stays open when the
+	// Subscriber is closed.
+	Client redis.UniversalClient
+
+	// Unmarshaler turns the fields of an entry into a message. Default: MsgpackMarshaler{}.
+	Unmarshaler Unmarshaler
+
+	// ConsumerGroup is the group (XGROUP CREATE) whose members share the entries of a stream: each
+	// goes to one of them until it is acknowledged. Default empty: fan-out, every subscription sees
+	// every entry (XREAD), and nothing of what it does is kept by the server.
+	ConsumerGroup string
+
+	// Consumer is this Subscriber's name in the group. It must not be in use by another process: a
+	// subscription begins with what is pending for its name. Several subscriptions to one topic at a time get
+	// "#2", "#3" and so on appended. Default empty: the host's name with a random suffix,
+	// for each subscription its own; such a consumer is removed at Close.
+	Consumer string
+
+	// StartID is where a group that does not exist yet starts, or a fan-out: "0" with the stream's oldest entry,
+	// "$" with the first entry added after Subscribe, or behind the entry of an ID such as
+	// "1700000000000-0". Default: "0" for a group, "$" for a fan-out.
+	StartID string
+
+	// AutoAck lets the server take entries as acknowledged when it hands them out (XREADGROUP NOACK): at most
+	// once. What a subscription has read when it ends or dies is not delivered again. Default false.
+	// Without a ConsumerGroup there is nothing to acknowledge, and it has no effect.
+	AutoAck bool
+
+	// MaxInFlight is how many messages of a subscription may be with handlers, not acked or nacked yet.
+	// Default 1: strict stream order, also after a nack. With more, there is no order unless OrderingKey is set.
+	MaxInFlight int
+
+	// OrderingKey keeps the stream's order among the messages for which it returns the same key: one of them
+	// at a time, and a nacked one before its successors. Default nil: no order when MaxInFlight
+	// is above 1. It needs MaxInFlight > 1 and must be quick: the reader calls it.
+	OrderingKey func(*message.Message) string
+
+	// NackBackoff is the pause before a nacked message is delivered again; attempt counts from 1
+	// in this subscription. 0 or less: no pause. Default: DefaultNackBackoff.
+	NackBackoff func(attempt int) time.Duration
+
+	// ClaimMinIdle is the silence after which an entry is taken over from its consumer (XCLAIM). A live
+	// subscriber renews what it holds every third of it, so a handler may take as long as it likes.
+	// All members of a group should have the same. Default: DefaultClaimMinIdle; at least 100 ms.
+	ClaimMinIdle time.Duration
+
+	// ClaimInterval is how often to look for entries to take over, and the longest that an entry
+	// which another consumer released at its Close waits. Default: DefaultClaimInterval. Negative:
+	// this Subscriber claims nothing from others.
+	ClaimInterval time.Duration
+
+	// BlockTime is the longest that one read waits on the server for entries (BLOCK). Default:
+	// DefaultBlockTime; at least 1 ms. New entries end the wait at once, and so does Close: it only
+	// matters to proxies that cut idle connections.
+	BlockTime time.Duration
+
+	// CloseTimeout is how long Close, or the end of a subscription's context, waits for handlers that
+	// are running. Then the contexts of their messages are cancelled and their entries released to
+	// other consumers. Default: DefaultCloseTimeout. Negative: don't wait.
+	CloseTimeout time.Duration
+
+	// ShouldClaim decides for each entry that was silent for ClaimMinIdle whether to take it over, for
+	// example by asking whether its consumer still lives. The reader calls it. Default nil: all.
+	ShouldClaim func(redis.XPendingExt) bool
+}
+
+func (c SubscriberConfig) withDefaults() SubscriberConfig {
+	if c.Unmarshaler == nil {
+		c.Unmarshaler = MsgpackMarshaler{}
+	}
+	if c.StartID == "" {
+		c.StartID = "$"
+		if c.ConsumerGroup != "" {
+			c.StartID = "0"
+		}
+	}
+	if c.NackBackoff == nil {
+		c.NackBackoff = DefaultNackBackoff
+	}
+	c.MaxInFlight = cmp.Or(c.MaxInFlight, 1)
+	c.ClaimMinIdle = cmp.Or(c.ClaimMinIdle, DefaultClaimMinIdle)
+	c.ClaimInterval = cmp.Or(c.ClaimInterval, DefaultClaimInterval)
+	c.BlockTime = cmp.Or(c.BlockTime, DefaultBlockTime)
+	c.CloseTimeout = cmp.Or(c.CloseTimeout, DefaultCloseTimeout)
+	return c
+}
+
+var startID = regexp.MustCompile(`^(\$|\d+(-\d+)?)$`)
+
+const minClaimMinIdle = 100 * time.Millisecond
+
+func (c SubscriberConfig) validate() error {
+	switch {
+	case c.Client == nil:
+		return invalid("SubscriberConfig.Client", errRequired)
+	case stream.Supported(c.Client) != nil:
+		return invalid("SubscriberConfig.Client", stream.Supported(c.Client))
+	case !startID.MatchString(c.StartID):
+		return invalid("SubscriberConfig.StartID", fmt.Errorf("%q is neither \"$\" nor an entry's ID", c.StartID))
+	case c.MaxInFlight < 1:
+		return invalid("SubscriberConfig.MaxInFlight", fmt.Errorf("%d is negative", c.MaxInFlight))
+	case c.OrderingKey != nil && c.MaxInFlight == 1:
+		return invalid("SubscriberConfig.OrderingKey", errors.New("needs MaxInFlight > 1: with 1 all messages are in order"))
+	case c.ClaimMinIdle < minClaimMinIdle:
+		return invalid("SubscriberConfig.ClaimMinIdle", fmt.Errorf("%s is less than %s", c.ClaimMinIdle, minClaimMinIdle))
+	case c.BlockTime < time.Millisecond:
+		return invalid("SubscriberConfig.BlockTime", fmt.Errorf("%s is less than 1ms", c.BlockTime))
+	case c.Consumer != "" && c.ConsumerGroup == "":
+		return invalid("SubscriberConfig.Consumer", errors.New("needs a ConsumerGroup"))
+	}
+	return nil
+}
+
+var errRequired = errors.New("is required")
+
+func invalid(field string, err error) error {
+	return fmt.Errorf("%w: %s: %w", ErrInvalidConfig, field, err)
+}

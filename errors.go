@@ -1,0 +1,49 @@
+package redisstream
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+)
+
+var (
+	// ErrPublisherClosed is returned by Publish after Close. Nothing was sent.
+	ErrPublisherClosed = errors.New("publisher is closed")
+
+	// ErrSubscriberClosed is returned by Subscribe and SubscribeInitialize after Close.
+	ErrSubscriberClosed = errors.New("subscriber is closed")
+
+	// ErrInvalidConfig is wrapped by every error about a field of a configuration; the
+	// error's text names the field.
+	ErrInvalidConfig = errors.New("invalid configuration")
+
+	// ErrInvalidEntry is wrapped by the errors of the Unmarshalers of this package: the entry
+	// is not in their format.
+	ErrInvalidEntry = errors.New("entry is not in the expected format")
+)
+
+// PublishError is returned, wrapped or not, by a Publish that did not put all of its messages into
+// the stream. Use errors.As to learn what became of each; within each list the messages keep the
+// order of the call.
+type PublishError struct {
+	Topic string
+	// Published are in the stream.
+	Published []*message.Message
+	// Failed are certainly not in the stream: publishing them again duplicates nothing.
+	Failed []*message.Message
+	// Uncertain were sent, but no reply came: they may be in the stream. Publishing them
+	// again delivers them at least once.
+	Uncertain []*message.Message
+	// Err is why the first of the messages that are not in Published is not.
+	Err error
+}
+
+// Error says how many messages met which fate, and why.
+func (e *PublishError) Error() string {
+	return fmt.Sprintf("publish to %q: %d messages published, %d failed, %d uncertain: %v",
+		e.Topic, len(e.Published), len(e.Failed), len(e.Uncertain), e.Err)
+}
+
+// Unwrap returns Err.
+func (e *PublishError) Unwrap() error { return e.Err }

@@ -1,0 +1,33 @@
+package redistest
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+var shared *Server
+
+// Main is the TestMain of a package whose tests share a server: it fails the package with one
+// line when there is no server, and when a goroutine outlives the tests.
+func Main(m *testing.M) {
+	var err error
+	if shared, err = Launch(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, "goroutines outlive the tests:", err)
+			code = 1
+		}
+	}
+	shared.Remove()
+	os.Exit(code)
+}
+
+// Shared returns the server that all tests of the package use; nobody kills it.
+func Shared() *Server { return shared }

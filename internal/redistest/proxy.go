@@ -1,0 +1,152 @@
+package redistest
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// Proxy is a TCP proxy to a server whose connections can be delayed, watched and cut.
+type Proxy struct {
+	Addr     string
+	listener net.Listener
+	target   string
+	delay    time.Duration // in each direction
+
+	mu       sync.Mutex
+	pairs    map[*pair]struct{}
+	closed   bool
+	wg       sync.WaitGroup
+	onSend   atomic.Pointer[Filter]
+	onReply  atomic.Pointer[Filter]
+	accepted atomic.Int64
+}
+
+// Filter sees each chunk of bytes on its way. It returns how many of them to pass on, and whether
+// to cut the connection after that.
+type Filter func(chunk []byte) (pass int, cut bool)
+
+type pair struct {
+	client, server net.Conn
+}
+
+// NewProxy starts a proxy to target that adds delay in each direction. It ends with the test.
+func NewProxy(tb testing.TB, target string, delay time.Duration) *Proxy {
+	tb.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	p := &Proxy{Addr: listener.Addr().String(), listener: listener, target: target, delay: delay, pairs: map[*pair]struct{}{}}
+	p.wg.Go(p.serve)
+	tb.Cleanup(p.Close)
+	return p
+}
+
+// OnSend sets a filter for what clients send; nil: none.
+func (p *Proxy) OnSend(f Filter) { p.onSend.Store(&f) }
+
+// OnReply sets a filter for what the server replies; nil: none.
+func (p *Proxy) OnReply(f Filter) { p.onReply.Store(&f) }
+
+// Accepted is how many connections were made.
+func (p *Proxy) Accepted() int { return int(p.accepted.Load()) }
+
+// Cut closes all connections.
+func (p *Proxy) Cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for pair := range p.pairs {
+		pair.close()
+	}
+}
+
+// Close ends the proxy.
+func (p *Proxy) Close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	_ = p.listener.Close()
+	p.Cut()
+	p.wg.Wait()
+}
+
+func (p *pair) close() {
+	_ = p.client.Close()
+	_ = p.server.Close()
+}
+
+func (p *Proxy) serve() {
+	for {
+		client, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		server, err := net.Dial("tcp", p.target)
+		if err != nil {
+			_ = client.Close()
+			continue
+		}
+		p.accepted.Add(1)
+		both := &pair{client: client, server: server}
+		p.mu.Lock()
+		if p.closed {
+			both.close()
+		}
+		p.pairs[both] = struct{}{}
+		p.mu.Unlock()
+		p.wg.Go(func() { p.pipe(both, server, client, &p.onSend) })
+		p.wg.Go(func() {
+			p.pipe(both, client, server, &p.onReply)
+			p.mu.Lock()
+			delete(p.pairs, both)
+			p.mu.Unlock()
+		})
+	}
+}
+
+type delayed struct {
+	chunk []byte
+	due   time.Time
+}
+
+// pipe copies one direction, each chunk delayed by itself, so that the delay bounds no throughput.
+func (p *Proxy) pipe(both *pair, to, from net.Conn, filter *atomic.Pointer[Filter]) {
+	chunks := make(chan delayed, 4096)
+	var writer sync.WaitGroup
+	writer.Go(func() {
+		for c := range chunks {
+			if wait := time.Until(c.due); wait > 0 {
+				time.Sleep(wait)
+			}
+			if _, err := to.Write(c.chunk); err != nil {
+				both.close()
+			}
+		}
+	})
+	buffer := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(buffer)
+		cut := false
+		if f := filter.Load(); n > 0 && f != nil && *f != nil {
+			n, cut = (*f)(buffer[:n])
+		}
+		if n > 0 {
+			chunks <- delayed{bytes.Clone(buffer[:n]), time.Now().Add(p.delay)}
+		}
+		if err != nil || cut {
+			close(chunks)
+			writer.Wait()
+			if half, ok := to.(interface{ CloseWrite() error }); ok && err == io.EOF && !cut {
+				_ = half.CloseWrite()
+				return
+			}
+			both.close()
+			return
+		}
+	}
+}

@@ -1,0 +1,199 @@
+// Package redistest starts private Redis servers for tests, on free ports, and stops them.
+package redistest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// ErrNoServer says what to do when no server binary is found.
+var ErrNoServer = errors.New("no redis-server found: run `make test`, which installs it, or put it on the PATH, " +
+	"or name a binary in REDIS_SERVER (apt-get install redis-server; brew install redis)")
+
+// Binary returns the server binary: REDIS_SERVER, else redis-server or valkey-server on the PATH.
+func Binary() (string, error) {
+	if path := os.Getenv("REDIS_SERVER"); path != "" {
+		if _, err := exec.LookPath(path); err != nil {
+			return "", fmt.Errorf("REDIS_SERVER: %w", err)
+		}
+		return path, nil
+	}
+	for _, name := range []string{"redis-server", "valkey-server"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path, nil
+		}
+	}
+	return "", ErrNoServer
+}
+
+// startTimeout is how long a server may take to answer, on a busy machine.
+const startTimeout = 20 * time.Second
+
+// Server is a private server. It writes an append-only file, so that it survives Kill and Restart.
+type Server struct {
+	Addr string // host:port
+	Dir  string
+	args []string
+}
+
+// Start starts a server with further arguments such as "--maxmemory", "10mb"; it is stopped when
+// the test ends.
+func Start(tb testing.TB, args ...string) *Server {
+	tb.Helper()
+	server, err := Launch(args...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(server.Remove)
+	return server
+}
+
+// Launch starts a server outside of a test; the caller calls Remove.
+func Launch(args ...string) (*Server, error) {
+	if _, err := Binary(); err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "redistest-")
+	if err != nil {
+		return nil, err
+	}
+	for range 5 { // somebody else may take the free port first
+		port := freePort()
+		server := &Server{Addr: "127.0.0.1:" + port, Dir: dir}
+		server.args = append([]string{
+			"--port", port, "--bind", "127.0.0.1", "--dir", dir, "--pidfile", server.pidfile(),
+			"--logfile", filepath.Join(dir, "log"), "--daemonize", "yes", "--save", "", "--appendonly", "yes",
+			"--enable-debug-command", "yes",
+		}, args...)
+		if err = server.start(); err == nil {
+			return server, nil
+		}
+		server.Kill()
+	}
+	log, _ := os.ReadFile(filepath.Join(dir, "log"))
+	return nil, errors.Join(fmt.Errorf("%w\n%s", err, log), os.RemoveAll(dir))
+}
+
+func freePort() string {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	defer listener.Close()
+	_, port, _ := net.SplitHostPort(listener.Addr().String())
+	return port
+}
+
+func (s *Server) pidfile() string { return filepath.Join(s.Dir, "pid") }
+
+func (s *Server) start() error {
+	binary, err := Binary()
+	if err != nil {
+		return err
+	}
+	if out, err := exec.Command(binary, s.args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", binary, err, out)
+	}
+	return s.wait()
+}
+
+func (s *Server) wait() error {
+	client := redis.NewClient(&redis.Options{Addr: s.Addr, MaxRetries: -1, DialerRetries: 1})
+	defer client.Close()
+	var err error
+	for deadline := time.Now().Add(startTimeout); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if err = client.Ping(context.Background()).Err(); err == nil || strings.HasPrefix(err.Error(), "NOAUTH") {
+			return nil
+		}
+	}
+	return fmt.Errorf("server on %s does not answer: %w", s.Addr, err)
+}
+
+func (s *Server) signal(sig syscall.Signal) {
+	text, err := os.ReadFile(s.pidfile())
+	if err != nil {
+		return
+	}
+	if pid, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
+		_ = syscall.Kill(pid, sig)
+	}
+}
+
+// Kill ends the server as a crash would, and returns when its port is closed.
+func (s *Server) Kill() {
+	s.signal(syscall.SIGKILL)
+	for range 1000 {
+		conn, err := net.Dial("tcp", s.Addr)
+		if err != nil {
+			break
+		}
+		conn.Close()
+		time.Sleep(time.Millisecond)
+	}
+	_ = os.Remove(s.pidfile())
+}
+
+// Restart starts the server again with its data, on the same port.
+func (s *Server) Restart(tb testing.TB) {
+	tb.Helper()
+	if err := s.start(); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// Pause stops the server's process: it accepts connections and answers nothing, until Resume.
+func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
+
+// Resume lets a paused server go on.
+func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
+
+// Remove kills the server and removes its data.
+func (s *Server) Remove() {
+	s.Kill()
+	_ = os.RemoveAll(s.Dir)
+}
+
+// RestartCommand returns a command that kills the server and starts it again with its data.
+func (s *Server) RestartCommand(tb testing.TB) []string {
+	tb.Helper()
+	binary, err := Binary()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	script := filepath.Join(s.Dir, "restart.sh")
+	text := fmt.Sprintf("kill -9 $(cat %[1]s)\nwhile kill -0 $(cat %[1]s) 2>/dev/null; do sleep 0.01; done\nexec %[2]s", s.pidfile(), quote(binary))
+	for _, arg := range s.args {
+		text += " " + quote(arg)
+	}
+	if err := os.WriteFile(script, []byte(text+"\n"), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	return []string{"bash", script}
+}
+
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// Client returns a client of the server; it is closed when the test ends. Change the options in
+// the functions.
+func (s *Server) Client(tb testing.TB, change ...func(*redis.Options)) *redis.Client {
+	tb.Helper()
+	options := &redis.Options{Addr: s.Addr}
+	for _, f := range change {
+		f(options)
+	}
+	client := redis.NewClient(options)
+	tb.Cleanup(func() { _ = client.Close() })
+	return client
+}

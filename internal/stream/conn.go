@@ -1,0 +1,201 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// ErrUnsupportedClient is returned for a client of which no connection of our own can be made.
+var ErrUnsupportedClient = errors.New("client is neither a *redis.Client, a *redis.ClusterClient, " +
+	"a *redis.Ring nor a type that embeds one")
+
+// errInterrupted ends a read that Interrupt stopped.
+var errInterrupted = errors.New("connection was interrupted")
+
+// hangUpGrace is how long a server may take to answer our half-close before the socket is cut.
+const hangUpGrace = 100 * time.Millisecond
+
+// Conn is one connection of our own for blocking reads: a blocked read on the user's pool would
+// hold one of its connections, and ending it needs the socket itself. It is dialled with the
+// options of the user's client when it is first used, and again after Reset. One goroutine uses
+// it; Interrupt and Close may be called from others.
+type Conn struct {
+	shared redis.UniversalClient
+	key    string
+
+	mu          sync.Mutex
+	client      *redis.Client
+	timeout     time.Duration // how long a reply may take beyond a block
+	socket      net.Conn
+	interrupted bool
+}
+
+// NewConn returns a Conn to the server that holds key.
+func NewConn(shared redis.UniversalClient, key string) *Conn {
+	return &Conn{shared: shared, key: key}
+}
+
+// Supported reports whether connections of our own can be made from this client.
+func Supported(client redis.UniversalClient) error {
+	switch client.(type) {
+	case interface{ Options() *redis.Options }, clusterClient, ringClient:
+		return nil
+	default:
+		return fmt.Errorf("%T: %w", client, ErrUnsupportedClient)
+	}
+}
+
+type clusterClient interface {
+	MasterForKey(ctx context.Context, key string) (*redis.Client, error)
+	ReloadState(ctx context.Context)
+}
+
+type ringClient interface {
+	GetShardClientForKey(key string) (*redis.Client, error)
+}
+
+// node returns the client whose options lead to the server that holds key.
+func node(ctx context.Context, shared redis.UniversalClient, key string) (*redis.Options, error) {
+	switch c := shared.(type) {
+	case interface{ Options() *redis.Options }:
+		return c.Options(), nil
+	case clusterClient:
+		master, err := c.MasterForKey(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		return master.Options(), nil
+	case ringClient:
+		shard, err := c.GetShardClientForKey(key)
+		if err != nil {
+			return nil, err
+		}
+		return shard.Options(), nil
+	default:
+		return nil, Supported(shared)
+	}
+}
+
+// open returns the private client, made anew after a Reset.
+func (c *Conn) open(ctx context.Context) (*redis.Client, error) {
+	c.mu.Lock()
+	client := c.client
+	c.mu.Unlock()
+	if client != nil {
+		return client, nil
+	}
+	shared, err := node(ctx, c.shared, c.key)
+	if err != nil {
+		return nil, err
+	}
+	own := *shared
+	c.timeout = own.ReadTimeout
+	if c.timeout <= 0 {
+		c.timeout = 5 * time.Second
+	}
+	own.Dialer = c.dialer(shared.Dialer)
+	own.PoolSize, own.MinIdleConns, own.MaxActiveConns, own.PipelinePoolSize = 1, 0, 0, -1
+	own.MaxRetries = -1 // a lost reply leaves entries pending: the reader must know
+	own.DialerRetries = 1
+	own.ConnMaxIdleTime = -1
+	own.ReadTimeout, own.WriteTimeout = c.timeout, c.timeout
+	own.ContextTimeoutEnabled = true
+	own.Limiter = nil
+	own.ClientSideCacheConfig, own.ClientSideCache = nil, nil
+	own.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.interrupted {
+		return nil, errInterrupted
+	}
+	c.client = redis.NewClient(&own)
+	return c.client, nil
+}
+
+type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// dialer keeps the socket, so that Interrupt can hang up on it.
+func (c *Conn) dialer(dial dialFunc) dialFunc {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		socket, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.interrupted {
+			return nil, errors.Join(errInterrupted, socket.Close())
+		}
+		c.socket = socket
+		return socket, nil
+	}
+}
+
+// do runs a command that may block on the server for as long as block.
+func (c *Conn) do(ctx context.Context, block time.Duration, run func(context.Context, *redis.Client) error) error {
+	client, err := c.open(ctx)
+	if err != nil {
+		return err
+	}
+	// go-redis would wait ten seconds beyond the block for a server that went silent.
+	ctx, cancel := context.WithTimeout(ctx, block+c.timeout)
+	defer cancel()
+	return run(ctx, client)
+}
+
+// Reset drops the connection after an error: the next command dials anew, in a cluster to the
+// node that then holds the stream.
+func (c *Conn) Reset(ctx context.Context) {
+	c.mu.Lock()
+	client := c.client
+	c.client, c.socket = nil, nil
+	c.mu.Unlock()
+	if client != nil {
+		_ = client.Close() // it is gone either way
+	}
+	if cluster, ok := c.shared.(clusterClient); ok {
+		cluster.ReloadState(ctx)
+	}
+}
+
+// Interrupt ends a blocked read at once and refuses to dial again. It closes only our sending
+// side: the server then closes the connection itself, so that a read that ends with the
+// connection's end knows that the server hands nothing more to it.
+func (c *Conn) Interrupt() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.interrupted {
+		return
+	}
+	c.interrupted = true
+	if c.socket == nil {
+		return
+	}
+	socket := c.socket
+	half, ok := socket.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		_ = socket.Close()
+		return
+	}
+	time.AfterFunc(hangUpGrace, func() { _ = socket.Close() })
+}
+
+// Close interrupts and frees the connection. Safe to repeat.
+func (c *Conn) Close() {
+	c.Interrupt()
+	c.mu.Lock()
+	client := c.client
+	c.client, c.socket = nil, nil
+	c.mu.Unlock()
+	if client != nil {
+		_ = client.Close()
+	}
+}

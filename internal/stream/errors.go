@@ -1,0 +1,19 @@
+package stream
+
+import (
+	"errors"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// IsGroupGone reports whether the consumer group, or its stream, does not exist (any more).
+// A reader that was blocked when it went is told UNBLOCKED.
+func IsGroupGone(err error) bool {
+	return redis.HasErrorPrefix(err, "NOGROUP") || redis.HasErrorPrefix(err, "UNBLOCKED")
+}
+
+// isNoKey is what XINFO says of a key that does not exist.
+func isNoKey(err error) bool { return redis.HasErrorPrefix(err, "no such key") }
+
+// noneWaiting is the reply to a blocking read that timed out: not an error.
+func noneWaiting(err error) bool { return errors.Is(err, redis.Nil) }

@@ -1,0 +1,97 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Group is one consumer of a consumer group on one stream.
+type Group struct {
+	*Conn
+	key, name, consumer string
+	// NoAck reads with NOACK: what is handed out counts as acknowledged.
+	NoAck bool
+}
+
+// NewGroup returns a consumer of the group name on the stream key.
+func NewGroup(client redis.UniversalClient, key, name, consumer string) *Group {
+	return &Group{Conn: NewConn(client, key), key: key, name: name, consumer: consumer}
+}
+
+// CreateGroup creates the group, and the stream when it is missing; start is where the group
+// begins. A group that exists is left as it is.
+func CreateGroup(ctx context.Context, client redis.Cmdable, key, group, start string) error {
+	err := client.XGroupCreateMkStream(ctx, key, group, start).Err()
+	if redis.HasErrorPrefix(err, "BUSYGROUP") {
+		return nil
+	}
+	return err
+}
+
+// Create creates the group, as CreateGroup does.
+func (g *Group) Create(ctx context.Context, start string) error {
+	return CreateGroup(ctx, g.shared, g.key, g.name, start)
+}
+
+// Read hands out up to count new entries; it waits for the first for at most block, which is
+// rounded up to a millisecond. No entries and no error: none came.
+func (g *Group) Read(ctx context.Context, count int, block time.Duration) ([]Entry, error) {
+	block = atLeastAMillisecond(block)
+	var streams []redis.XStream
+	err := g.do(ctx, block, func(ctx context.Context, c *redis.Client) (err error) {
+		streams, err = c.XReadGroup(ctx, &redis.XReadGroupArgs{
+			Group: g.name, Consumer: g.consumer, Streams: []string{g.key, ">"},
+			Count: int64(count), Block: block, NoAck: g.NoAck,
+		}).Result()
+		return err
+	})
+	if err != nil && !noneWaiting(err) {
+		return nil, err
+	}
+	return fresh(streams), nil
+}
+
+// A Block of less than a millisecond would be sent as 0, which is for ever.
+func atLeastAMillisecond(d time.Duration) time.Duration { return max(d, time.Millisecond) }
+
+// Status is what the group says of itself.
+type Status struct {
+	Pending       int64  // entries handed out to any consumer and not acknowledged
+	LastDelivered string // the newest entry handed out
+}
+
+// Status asks for the group's state (XINFO GROUPS).
+func (g *Group) Status(ctx context.Context) (Status, error) {
+	var groups []redis.XInfoGroup
+	err := g.do(ctx, 0, func(ctx context.Context, c *redis.Client) (err error) {
+		groups, err = c.XInfoGroups(ctx, g.key).Result()
+		return err
+	})
+	if err != nil && !isNoKey(err) {
+		return Status{}, err
+	}
+	for _, group := range groups {
+		if group.Name == g.name {
+			return Status{Pending: group.Pending, LastDelivered: group.LastDeliveredID}, nil
+		}
+	}
+	return Status{}, fmt.Errorf("stream %q: %w", g.key, errNoGroup)
+}
+
+var errNoGroup error = goneError("NOGROUP the consumer group does not exist")
+
+// goneError is a server error that we found out by ourselves.
+type goneError string
+
+func (e goneError) Error() string { return string(e) }
+
+// RedisError makes it one of redis.Error, so that it is classed as the server's own.
+func (goneError) RedisError() {}
+
+// Ack acknowledges the entries (XACK). IDs that are not pending are ignored.
+func (g *Group) Ack(ctx context.Context, ids []string) error {
+	return g.shared.XAck(ctx, g.key, g.name, ids...).Err()
+}

@@ -1,0 +1,118 @@
+package subscription
+
+import (
+	"context"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/millrace/redisstream/internal/stream"
+)
+
+// lane delivers one entry at a time until the inbox closes.
+func (s *Subscription) lane() {
+	for e := s.inbox.take(); e != nil; e = s.inbox.take() {
+		s.deliver(e)
+	}
+}
+
+// deliver sends an entry to the output and waits for its fate. The lane owns the entry from take until it
+// calls finish, retry or setAside; if it calls none of them, Close releases the entry.
+func (s *Subscription) deliver(e *entry) {
+	began := time.Now()
+	msg, err := s.message(e)
+	if err != nil {
+		s.inbox.sent()
+		s.undecodable(e, err)
+		return
+	}
+	ctx, cancel := context.WithCancel(s.messages)
+	defer cancel()
+	delivery, ours := s.inbox.handing(e, cancel)
+	if ours && delivery > e.Deliveries {
+		s.countRetry(e.ID, delivery) // cancels ctx if the entry is lost
+	}
+	msg.SetContext(s.Context(ctx, e.ID, delivery))
+	if !ours {
+		s.unsent(e, began)
+		return
+	}
+	select {
+	case s.output <- msg:
+		s.inbox.sent()
+	case <-s.closing:
+		s.inbox.unsent(e)
+		return
+	case <-ctx.Done():
+		s.unsent(e, began)
+		return
+	}
+	select {
+	case <-msg.Acked():
+	case <-msg.Nacked():
+	case <-s.abandon:
+	}
+	s.settle(e, msg, time.Since(began))
+}
+
+// unsent ends a delivery that did not reach the handler: the entry is lost, or the subscription's
+// context ended and Close is about to come.
+func (s *Subscription) unsent(e *entry, began time.Time) {
+	s.inbox.unsent(e)
+	if s.messages.Err() == nil {
+		s.inbox.finish(e, time.Since(began), false)
+	}
+}
+
+// settle does what the handler said.
+func (s *Subscription) settle(e *entry, msg *message.Message, d time.Duration) {
+	select {
+	case <-msg.Acked():
+		s.inbox.finish(e, d, s.acker != nil)
+		if s.acker != nil {
+			s.acker.add(e)
+		}
+		return
+	default:
+	}
+	select {
+	case <-msg.Nacked():
+		s.inbox.retry(e, d, s.Backoff(e.handed))
+	default: // abandoned: Close releases it
+	}
+}
+
+// message returns what the handler gets: decoded anew for each delivery, whatever an earlier
+// handler did to it.
+func (s *Subscription) message(e *entry) (*message.Message, error) {
+	if e.undecodable != nil {
+		return nil, e.undecodable
+	}
+	if msg := e.msg; msg != nil {
+		e.msg = nil
+		return msg, nil
+	}
+	return s.Decode(e.Entry)
+}
+
+// countRetry tells the server of a delivery that it did not make itself, so that the count
+// outlives us, and learns whether the entry is still ours. Failing that, the lease tries again.
+func (s *Subscription) countRetry(id string, delivery int64) {
+	if s.Group != nil {
+		_ = s.renew(context.WithoutCancel(s.messages), []stream.Lease{{ID: id, Deliveries: delivery}})
+	}
+}
+
+const (
+	firstAside   = time.Second
+	longestAside = 5 * time.Minute
+)
+
+// undecodable leaves an entry pending and tries it again later, each time later.
+func (s *Subscription) undecodable(e *entry, err error) {
+	pause := min(firstAside<<min(e.aside, 16), longestAside)
+	s.Logger.Error("entry can't be decoded; it stays pending", err, watermill.LogFields{
+		"entry": e.ID, "retry_in": pause.String(),
+	})
+	s.inbox.setAside(e, pause)
+}

@@ -1,0 +1,97 @@
+package subscription
+
+import (
+	"context"
+	"time"
+
+	"github.com/millrace/redisstream/internal/stream"
+)
+
+// read fills the inbox until it is closed or ctx ends. It is the only goroutine that uses the
+// source's connection.
+func (s *Subscription) read(ctx context.Context) {
+	trouble := outage{what: "reading from the stream", logger: s.Logger}
+	for {
+		room := s.inbox.awaitSpace()
+		if room == 0 {
+			return
+		}
+		began := time.Now()
+		entries, err := s.next(ctx, room)
+		s.receive(entries, began)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil:
+			trouble.over()
+		default:
+			s.recover(ctx, err)
+			if !sleep(ctx, trouble.failed(err)) {
+				return
+			}
+		}
+	}
+}
+
+// next returns entries that were abandoned, else new ones; none and no error when there is none.
+func (s *Subscription) next(ctx context.Context, room int) ([]stream.Entry, error) {
+	block := s.BlockTime
+	if s.reclaimer != nil {
+		entries, err := s.reclaimer.next(ctx, room)
+		if len(entries) > 0 || err != nil {
+			return entries, err
+		}
+		block = min(block, s.reclaimer.untilDue())
+	}
+	return s.Source.Read(ctx, room, block)
+}
+
+// receive hands entries to the inbox. Each is ours from here on, also when we are closing.
+func (s *Subscription) receive(entries []stream.Entry, began time.Time) {
+	list := make([]*entry, len(entries))
+	for i := range entries {
+		e := &entry{Entry: entries[i], size: entries[i].Size()}
+		if s.Key != nil {
+			s.line(e)
+		}
+		list[i] = e
+	}
+	s.inbox.add(list, began)
+}
+
+// line decodes an entry for its ordering key. One that can't be decoded has none: the lane that
+// gets it says so.
+func (s *Subscription) line(e *entry) {
+	msg, err := s.Decode(e.Entry)
+	if err != nil {
+		e.undecodable = err
+		return
+	}
+	e.msg, e.key = msg, s.Key(msg)
+}
+
+// recover prepares the next read after an error: a reply may have been lost, and with it entries
+// that are pending for us and that we never saw.
+func (s *Subscription) recover(ctx context.Context, err error) {
+	if stream.IsGroupGone(err) && s.Recreate != nil {
+		if err := s.Recreate(ctx); err != nil {
+			s.Logger.Error("creating the consumer group again failed", err, nil)
+		}
+	}
+	s.Source.Reset(ctx)
+	if s.reclaimer != nil {
+		s.reclaimer.searchOwn(false)
+	}
+}
+
+// sleep waits for d and reports whether ctx lasted.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,26 @@
+package subscription
+
+import (
+	"context"
+	"time"
+
+	"github.com/millrace/redisstream/internal/stream"
+	"github.com/redis/go-redis/v9"
+)
+
+// Source is where a subscription reads new entries: stream.Group or stream.Fanout.
+type Source interface {
+	Read(ctx context.Context, count int, block time.Duration) ([]stream.Entry, error)
+	Reset(ctx context.Context)
+	Interrupt()
+	Close()
+}
+
+// Group is the pending list behind a source: stream.Group.
+type Group interface {
+	Status(ctx context.Context) (stream.Status, error)
+	Pending(ctx context.Context, page stream.Page) ([]redis.XPendingExt, error)
+	Claim(ctx context.Context, claim stream.Claim) (entries []stream.Entry, trimmed []string, err error)
+	Hold(ctx context.Context, leases []stream.Lease) (lost, trimmed []string, err error)
+	Ack(ctx context.Context, ids []string) error
+}

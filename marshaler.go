@@ -1,0 +1,92 @@
+package redisstream
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/vmihailenco/msgpack/v5"
+)
+
+// Marshaler turns a message into the fields of an entry. It must be safe for concurrent use.
+type Marshaler interface {
+	// Marshal returns the entry's fields; the values are strings or []byte, and are not changed
+	// after. An error fails the whole Publish call before anything is sent.
+	Marshal(topic string, msg *message.Message) (map[string]any, error)
+}
+
+// Unmarshaler turns the fields of an entry into a message. It must be safe for concurrent use.
+type Unmarshaler interface {
+	// Unmarshal returns a new message each time that it is called; id is the entry's ID, the values
+	// of fields are strings. Fields that it doesn't know are to be ignored.
+	Unmarshal(id string, fields map[string]any) (*message.Message, error)
+}
+
+// Names of the default format's fields.
+const (
+	uuidField     = "_watermill_message_uuid"
+	metadataField = "metadata"
+	payloadField  = "payload"
+)
+
+// MsgpackMarshaler is the default format, which github.com/ThreeDotsLabs/watermill-redisstream writes
+// too: the field "_watermill_message_uuid", the field "metadata" with a MessagePack map of
+// strings (empty when there is none) and the field "payload".
+type MsgpackMarshaler struct{}
+
+// Marshal implements Marshaler.
+func (MsgpackMarshaler) Marshal(_ string, msg *message.Message) (map[string]any, error) {
+	metadata := ""
+	if len(msg.Metadata) > 0 {
+		packed, err := msgpack.Marshal(map[string]string(msg.Metadata))
+		if err != nil {
+			return nil, fmt.Errorf("metadata: %w", err)
+		}
+		metadata = string(packed)
+	}
+	return map[string]any{uuidField: msg.UUID, metadataField: metadata, payloadField: []byte(msg.Payload)}, nil
+}
+
+// Unmarshal implements Unmarshaler. An entry without the UUID's field is not in this format.
+func (MsgpackMarshaler) Unmarshal(_ string, fields map[string]any) (*message.Message, error) {
+	uuid, ok := fields[uuidField].(string)
+	if !ok {
+		return nil, fmt.Errorf("%w: no field %q", ErrInvalidEntry, uuidField)
+	}
+	payload, _ := fields[payloadField].(string)
+	msg := message.NewMessage(uuid, []byte(payload))
+	packed, _ := fields[metadataField].(string)
+	if packed == "" {
+		return msg, nil
+	}
+	metadata, err := unpackMetadata(packed)
+	if err != nil {
+		return nil, fmt.Errorf("%w: field %q: %w", ErrInvalidEntry, metadataField, err)
+	}
+	msg.Metadata = metadata
+	return msg, nil
+}
+
+// unpackMetadata reads a MessagePack map of strings. The length that the map states is checked
+// against the bytes that are there before anything is allocated by it.
+func unpackMetadata(packed string) (message.Metadata, error) {
+	decoder := msgpack.NewDecoder(strings.NewReader(packed))
+	n, err := decoder.DecodeMapLen()
+	if err != nil {
+		return nil, err
+	}
+	if 2*n > len(packed) {
+		return nil, fmt.Errorf("a map of %d elements in %d bytes", n, len(packed))
+	}
+	metadata := make(message.Metadata, max(n, 0))
+	for range n {
+		key, err := decoder.DecodeString()
+		if err != nil {
+			return nil, err
+		}
+		if metadata[key], err = decoder.DecodeString(); err != nil {
+			return nil, fmt.Errorf("value of %q: %w", key, err)
+		}
+	}
+	return metadata, nil
+}

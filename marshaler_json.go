@@ -1,0 +1,61 @@
+package redisstream
+
+import (
+	"encoding/json"
+	"fmt"
+	"unicode/utf8"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+)
+
+const dataField = "data"
+
+// JSONMarshaler is the format of Dapr's Redis pub/sub: the field "data" with the payload, which Dapr
+// makes a JSON document, and the field "metadata" with a JSON object of strings. The UUID is
+// kept in the metadata, under "_watermill_message_uuid"; an entry without one gets its ID for a UUID.
+type JSONMarshaler struct{}
+
+// Marshal implements Marshaler.
+func (JSONMarshaler) Marshal(_ string, msg *message.Message) (map[string]any, error) {
+	all := make(map[string]string, len(msg.Metadata)+1)
+	for key, value := range msg.Metadata {
+		if key == uuidField {
+			return nil, fmt.Errorf("metadata %q is reserved for the message's UUID", uuidField)
+		}
+		if !utf8.ValidString(key) || !utf8.ValidString(value) {
+			return nil, fmt.Errorf("metadata %q is not UTF-8, which JSON needs", key)
+		}
+		all[key] = value
+	}
+	all[uuidField] = msg.UUID
+	metadata, err := json.Marshal(all)
+	if err != nil {
+		return nil, fmt.Errorf("metadata: %w", err)
+	}
+	return map[string]any{dataField: []byte(msg.Payload), metadataField: metadata}, nil
+}
+
+// Unmarshal implements Unmarshaler. An entry without the field "data" is not in this format.
+func (JSONMarshaler) Unmarshal(id string, fields map[string]any) (*message.Message, error) {
+	data, ok := fields[dataField].(string)
+	if !ok {
+		return nil, fmt.Errorf("%w: no field %q", ErrInvalidEntry, dataField)
+	}
+	msg := message.NewMessage(id, []byte(data))
+	encoded, _ := fields[metadataField].(string)
+	if encoded == "" {
+		return msg, nil
+	}
+	metadata := message.Metadata{}
+	if err := json.Unmarshal([]byte(encoded), &metadata); err != nil {
+		return nil, fmt.Errorf("%w: field %q: %w", ErrInvalidEntry, metadataField, err)
+	}
+	if uuid, ok := metadata[uuidField]; ok {
+		msg.UUID = uuid
+		delete(metadata, uuidField)
+	}
+	if metadata != nil {
+		msg.Metadata = metadata
+	}
+	return msg, nil
+}

@@ -1,0 +1,210 @@
+package redisstream
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/millrace/redisstream/internal/stream"
+	"github.com/millrace/redisstream/internal/subscription"
+)
+
+// Subscriber subscribes to streams. It is safe for concurrent use.
+type Subscriber struct {
+	config SubscriberConfig
+	logger watermill.LoggerAdapter
+
+	mu            sync.Mutex
+	closed        bool
+	starting      sync.WaitGroup
+	subscriptions map[*subscription.Subscription]struct{}
+	names         map[consumerName]struct{} // fixed names in use
+}
+
+var (
+	_ message.Subscriber           = (*Subscriber)(nil)
+	_ message.SubscribeInitializer = (*Subscriber)(nil)
+)
+
+// NewSubscriber returns a Subscriber. A nil logger logs nothing. Errors wrap ErrInvalidConfig and
+// name the field; the server is not asked anything yet.
+func NewSubscriber(config SubscriberConfig, logger watermill.LoggerAdapter) (*Subscriber, error) {
+	config = config.withDefaults()
+	if err := config.validate(); err != nil {
+		return nil, err
+	}
+	return &Subscriber{
+		config:        config,
+		logger:        loggerOrNop(logger),
+		subscriptions: make(map[*subscription.Subscription]struct{}),
+		names:         make(map[consumerName]struct{}),
+	}, nil
+}
+
+// Subscribe delivers the stream named topic to the returned channel until ctx ends or Close is
+// called; then the channel is closed. The group is created if it is missing, and what is
+// published after Subscribe returned is seen.
+//
+// A message's context carries its Entry and the values of ctx. It is cancelled after Ack and Nack, when another
+// consumer took the entry over, when ctx ends, and when CloseTimeout is over. Ack and Nack count also after ctx
+// ended, for as long as CloseTimeout.
+func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
+	if err := s.begin(); err != nil {
+		return nil, err
+	}
+	defer s.starting.Done()
+
+	consumer, release := s.consumer(topic)
+	config, err := s.connect(ctx, topic, consumer)
+	if err != nil {
+		release()
+		return nil, fmt.Errorf("subscribe to %q: %w", topic, err)
+	}
+	sub := subscription.Start(ctx, config)
+	s.mu.Lock()
+	s.subscriptions[sub] = struct{}{}
+	s.mu.Unlock()
+	context.AfterFunc(sub.Ended(), func() {
+		release()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.subscriptions, sub)
+	})
+	return sub.Output(), nil
+}
+
+// SubscribeInitialize creates the consumer group of the stream named topic, and the stream, if
+// they are missing: with the default StartID, what is published from now on is not missed by later
+// subscriptions. A fan-out has nothing to initialize.
+func (s *Subscriber) SubscribeInitialize(topic string) error {
+	if err := s.begin(); err != nil {
+		return err
+	}
+	defer s.starting.Done()
+	if topic == "" {
+		return errEmptyTopic
+	}
+	if s.config.ConsumerGroup == "" {
+		return nil
+	}
+	err := stream.CreateGroup(context.Background(), s.config.Client, topic, s.config.ConsumerGroup, s.config.StartID)
+	if err != nil {
+		return fmt.Errorf("initialize %q: create group %q: %w", topic, s.config.ConsumerGroup, err)
+	}
+	return nil
+}
+
+// Close ends all subscriptions: nothing more is delivered, handlers that are running get CloseTimeout to
+// ack, every ack that was given is sent, and what was not acknowledged is at once free for other
+// consumers. It returns when every goroutine has ended. The client stays open. Safe to repeat; it always returns nil.
+func (s *Subscriber) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.starting.Wait()
+
+	s.mu.Lock()
+	var all sync.WaitGroup
+	for sub := range s.subscriptions {
+		all.Go(sub.Close)
+	}
+	s.mu.Unlock()
+	all.Wait()
+	return nil
+}
+
+// begin admits a call unless the Subscriber is closed; the caller ends it with starting.Done.
+func (s *Subscriber) begin() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrSubscriberClosed
+	}
+	s.starting.Add(1)
+	return nil
+}
+
+type consumerName struct{ topic, name string }
+
+// consumer returns a name in the group that no other subscription of this Subscriber has for the
+// topic, and a function that gives it back.
+func (s *Subscriber) consumer(topic string) (name string, release func()) {
+	if s.config.Consumer == "" {
+		return generatedName(), func() {}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	used := consumerName{topic, s.config.Consumer}
+	for n := 2; ; n++ {
+		if _, taken := s.names[used]; !taken {
+			break
+		}
+		used.name = fmt.Sprintf("%s#%d", s.config.Consumer, n)
+	}
+	s.names[used] = struct{}{}
+	return used.name, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.names, used)
+	}
+}
+
+func generatedName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "consumer"
+	}
+	return host + "-" + rand.Text()[:10]
+}
+
+// connect makes the stream ready to be read and returns the configuration of a subscription to it.
+func (s *Subscriber) connect(ctx context.Context, topic, consumer string) (subscription.Config, error) {
+	c := s.config
+	entry := Entry{Stream: topic}
+	config := subscription.Config{
+		Decode: func(e stream.Entry) (*message.Message, error) { return c.Unmarshaler.Unmarshal(e.ID, e.Fields) },
+		Context: func(parent context.Context, id string, deliveries int64) context.Context {
+			entry := entry
+			entry.ID, entry.Deliveries = id, deliveries
+			return withEntry(parent, entry)
+		},
+		Lanes: c.MaxInFlight, Key: c.OrderingKey, Backoff: c.NackBackoff,
+		ClaimMinIdle: c.ClaimMinIdle, ClaimInterval: c.ClaimInterval, ShouldClaim: c.ShouldClaim,
+		BlockTime: c.BlockTime, CloseTimeout: max(c.CloseTimeout, 0),
+		Logger: s.logger.With(watermill.LogFields{"topic": topic, "consumer_group": c.ConsumerGroup, "consumer": consumer}),
+	}
+	if topic == "" {
+		return config, errEmptyTopic
+	}
+	if c.ConsumerGroup == "" {
+		start := c.StartID
+		if start == "$" {
+			var err error
+			if start, err = stream.LastID(ctx, c.Client, topic); err != nil {
+				return config, err
+			}
+		}
+		config.Source = stream.NewFanout(c.Client, topic, start)
+		return config, nil
+	}
+	entry.Group, entry.Consumer = c.ConsumerGroup, consumer
+	group := stream.NewGroup(c.Client, topic, c.ConsumerGroup, consumer)
+	group.NoAck = c.AutoAck
+	if err := group.Create(ctx, c.StartID); err != nil {
+		return config, fmt.Errorf("create group %q: %w", c.ConsumerGroup, err)
+	}
+	config.Source = group
+	config.Recreate = func(ctx context.Context) error { return group.Create(ctx, c.StartID) }
+	config.Release = func(ctx context.Context, leases []stream.Lease) error {
+		return group.Release(ctx, leases, c.Consumer == "")
+	}
+	if !c.AutoAck {
+		config.Group = group
+		config.OwnFirst = c.Consumer != ""
+	}
+	return config, nil
+}
