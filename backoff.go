@@ -6,16 +6,15 @@ import (
 )
 
 const (
-	firstNackPause   = 20 * time.Millisecond
-	longestNackPause = 10 * time.Second
+	firstNackPause   = 5 * time.Millisecond
+	longestNackPause = 100 * time.Millisecond
 )
 
-// DefaultNackBackoff doubles from 20 ms with each attempt to at most 10 s, less up to half of it at random,
-// so that messages that failed together don't come again together.
+// DefaultNackBackoff doubles from 5 ms with each attempt to at most 100 ms, less up to half of it at
+// random, so that messages that failed together don't come again together. It is short because the successors of
+// a nacked message wait with it.
 func DefaultNackBackoff(attempt int) time.Duration {
-	pause := longestNackPause
-	if attempt < 10 {
-		pause = min(firstNackPause<<max(attempt-1, 0), longestNackPause)
-	}
+	pause := firstNackPause << min(max(attempt-1, 0), 10)
+	pause = min(pause, longestNackPause)
 	return pause - rand.N(pause/2+1)
 }

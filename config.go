@@ -17,7 +17,7 @@ const (
 	DefaultClaimMinIdle  = 30 * time.Second
 	DefaultClaimInterval = 1500 * time.Millisecond
 	DefaultBlockTime     = 5 * time.Second
-	DefaultCloseTimeout  = 10 * time.Second
+	DefaultCloseTimeout  = 5 * time.Second
 )
 
 // PublisherConfig configures a Publisher. Only Client is required.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -32,28 +33,61 @@ func Connect(ctx context.Context, rawURL string) (redis.UniversalClient, error) 
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	if err := client.Ping(ctx).Err(); err != nil {
+	// go-redis waits as long as its own time-outs say, whatever becomes of ctx. Behind Sentinel, so does Close.
+	stop := context.AfterFunc(ctx, func() { _ = client.Close() })
+	err = client.Ping(ctx).Err()
+	if stopped := stop(); ctx.Err() != nil {
+		if stopped {
+			go client.Close() //nolint:errcheck // it failed already
+		}
+		return nil, fmt.Errorf("connect to %s: %w", place, context.Cause(ctx))
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("connect to %s: %w", place, err), client.Close())
 	}
 	return client, nil
 }
 
+// errMalformed holds nothing of the URL: no part of one that can't be parsed is known to be no password.
+var errMalformed = errors.New("malformed URL: it must be like redis://user:password@host:port, " +
+	"with what is special in the user name and password percent-encoded")
+
+// parse refuses what looks like a password with a delimiter in it, which would be taken for a path or an option.
+func parse(rawURL string) (*url.URL, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil || u.Opaque != "" || u.Fragment != "" {
+		return nil, errMalformed
+	}
+	suspects := u.Query()["addr"]
+	if u.User == nil && u.Host != "" {
+		suspects = append(suspects, u.Path)
+		for name := range u.Query() {
+			suspects = append(suspects, name)
+		}
+	}
+	if strings.Contains(strings.Join(suspects, " "), "@") {
+		return nil, errMalformed
+	}
+	return u, nil
+}
+
 // open returns a client and where it leads to, in words.
 func open(rawURL string) (redis.UniversalClient, string, error) {
-	u, err := url.Parse(rawURL)
+	u, err := parse(rawURL)
 	if err != nil {
-		// url.Error quotes the whole URL, with the password in it.
-		var withURL *url.Error
-		if errors.As(err, &withURL) {
-			err = withURL.Err
-		}
-		return nil, "", fmt.Errorf("malformed URL: %w", err)
+		return nil, "", err
 	}
 	query := u.Query()
 	cluster := query.Get("cluster") == "true"
-	query.Del("cluster")
+	if cluster || query.Get("cluster") == "false" {
+		query.Del("cluster")
+	}
 	u.RawQuery = query.Encode()
-	place := u.Redacted()
+	// The query may have a password too: that of Sentinel's master.
+	place := strings.Join(append([]string{u.Scheme + "://" + u.Host + u.Path}, query["addr"]...), ", ")
+	if query.Has("master_name") {
+		place = fmt.Sprintf("master %q at %s", query.Get("master_name"), place)
+	}
 
 	switch {
 	case query.Has("master_name"):

@@ -67,6 +67,10 @@ func (MsgpackMarshaler) Unmarshal(_ string, fields map[string]any) (*message.Mes
 	return msg, nil
 }
 
+// maxMetadataHint is how many elements to make room for before they are seen: an element of two bytes takes
+// forty times as much in a map.
+const maxMetadataHint = 1024
+
 // unpackMetadata reads a MessagePack map of strings. The length that the map states is checked
 // against the bytes that are there before anything is allocated by it.
 func unpackMetadata(packed string) (message.Metadata, error) {
@@ -78,7 +82,7 @@ func unpackMetadata(packed string) (message.Metadata, error) {
 	if 2*n > len(packed) {
 		return nil, fmt.Errorf("a map of %d elements in %d bytes", n, len(packed))
 	}
-	metadata := make(message.Metadata, max(n, 0))
+	metadata := make(message.Metadata, min(max(n, 0), maxMetadataHint))
 	for range n {
 		key, err := decoder.DecodeString()
 		if err != nil {

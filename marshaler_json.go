@@ -17,6 +17,9 @@ type JSONMarshaler struct{}
 
 // Marshal implements Marshaler.
 func (JSONMarshaler) Marshal(_ string, msg *message.Message) (map[string]any, error) {
+	if !utf8.ValidString(msg.UUID) {
+		return nil, fmt.Errorf("UUID %q is not UTF-8, which JSON needs", msg.UUID)
+	}
 	all := make(map[string]string, len(msg.Metadata)+1)
 	for key, value := range msg.Metadata {
 		if key == uuidField {

@@ -110,6 +110,14 @@ func (p *Publisher) marshal(topic string, messages []*message.Message) ([]*strea
 		if err != nil {
 			return nil, fmt.Errorf("message %d of %d, UUID %q: marshal: %w", i+1, len(messages), msg.UUID, err)
 		}
+		for name, value := range fields {
+			switch value.(type) {
+			case string, []byte:
+			default: // go-redis may fail to send it, and with it all that shares its pipeline
+				return nil, fmt.Errorf("message %d of %d, UUID %q: marshal: field %q is a %T, not a string or []byte",
+					i+1, len(messages), msg.UUID, name, value)
+			}
+		}
 		list[i] = stream.Addition{Fields: stream.FieldList(fields), MaxLen: p.config.MaxLen}
 		additions[i] = &list[i]
 	}

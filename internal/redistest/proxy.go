@@ -37,14 +37,23 @@ type pair struct {
 // NewProxy starts a proxy to target that adds delay in each direction. It ends with the test.
 func NewProxy(tb testing.TB, target string, delay time.Duration) *Proxy {
 	tb.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	p, err := LaunchProxy(target, delay)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	p := &Proxy{Addr: listener.Addr().String(), listener: listener, target: target, delay: delay, pairs: map[*pair]struct{}{}}
-	p.wg.Go(p.serve)
 	tb.Cleanup(p.Close)
 	return p
+}
+
+// LaunchProxy starts a proxy outside of a test; the caller calls Close.
+func LaunchProxy(target string, delay time.Duration) (*Proxy, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	p := &Proxy{Addr: listener.Addr().String(), listener: listener, target: target, delay: delay, pairs: map[*pair]struct{}{}}
+	p.wg.Go(p.serve)
+	return p, nil
 }
 
 // OnSend sets a filter for what clients send; nil: none.

@@ -35,44 +35,47 @@ func FieldList(fields map[string]any) []any {
 // Adder adds entries to streams.
 type Adder struct{ client redis.UniversalClient }
 
-// NewAdder returns an Adder on the client's pool. A command whose reply was lost is not sent
-// again behind our back, as go-redis would: the entry may be there, and the caller is told so. (A
-// cluster client follows redirections in the same loop, which can't be parted.)
-func NewAdder(client redis.UniversalClient) *Adder {
-	if single, ok := client.(*redis.Client); ok {
-		shared := single.Options()
-		once := single.WithTimeout(shared.ReadTimeout) // has a copy of the options, and the same pool
-		once.Options().WriteTimeout = shared.WriteTimeout
-		once.Options().MaxRetries = 0
-		client = once
-	}
-	return &Adder{client: client}
-}
+// NewAdder returns an Adder on the client's pool.
+func NewAdder(client redis.UniversalClient) *Adder { return &Adder{client: client} }
+
+// once is a command that go-redis does not send again behind our back when its reply was lost: the entry may
+// be there, and the caller is told so. In a cluster it still follows redirections.
+type once struct{ *redis.StringCmd }
+
+// NoRetry is part of redis.Cmder.
+func (once) NoRetry() bool { return true }
 
 // Add adds entries to the stream in order, in one round trip, and sets the outcome of each.
 func (a *Adder) Add(ctx context.Context, key string, additions []*Addition) {
 	if len(additions) == 1 {
-		additions[0].Err = a.client.XAdd(ctx, additions[0].args(key)).Err()
+		additions[0].Err = a.client.Process(ctx, additions[0].command(ctx, key))
 		return
 	}
 	pipe := a.client.Pipeline()
-	commands := make([]*redis.StringCmd, len(additions))
+	commands := make([]once, len(additions))
 	for i, addition := range additions {
-		commands[i] = pipe.XAdd(ctx, addition.args(key))
+		commands[i] = addition.command(ctx, key)
+		_ = pipe.Process(ctx, commands[i]) // only queues it
 	}
 	_, err := pipe.Exec(ctx)
 	for i, addition := range additions {
-		addition.Err = commands[i].Err()
-		if addition.Err == nil && commands[i].Val() == "" {
-			addition.Err = cmp.Or(err, errNoReply)
+		// When the connection breaks, go-redis sets the error of commands that have their reply too.
+		if commands[i].Val() == "" {
+			addition.Err = cmp.Or(commands[i].Err(), err, errNoReply)
 		}
 	}
 }
 
 var errNoReply = errors.New("no reply")
 
-func (a *Addition) args(key string) *redis.XAddArgs {
-	return &redis.XAddArgs{Stream: key, MaxLen: a.MaxLen, Approx: a.MaxLen > 0, Values: a.Fields}
+func (a *Addition) command(ctx context.Context, key string) once {
+	args := make([]any, 0, 6+len(a.Fields))
+	args = append(args, "xadd", key)
+	if a.MaxLen > 0 {
+		args = append(args, "maxlen", "~", a.MaxLen)
+	}
+	args = append(args, "*")
+	return once{redis.NewStringCmd(ctx, append(args, a.Fields...)...)}
 }
 
 // NotApplied reports whether an error proves that its command did nothing: the server refused

@@ -83,15 +83,23 @@ func node(ctx context.Context, shared redis.UniversalClient, key string) (*redis
 	}
 }
 
-// open returns the private client, made anew after a Reset.
+// open returns the private client, made anew after a Reset. It dials by itself: go-redis would
+// log each attempt that fails.
 func (c *Conn) open(ctx context.Context) (*redis.Client, error) {
 	c.mu.Lock()
-	client := c.client
+	client, interrupted := c.client, c.interrupted
 	c.mu.Unlock()
+	if interrupted {
+		return nil, errInterrupted
+	}
 	if client != nil {
 		return client, nil
 	}
 	shared, err := node(ctx, c.shared, c.key)
+	if err != nil {
+		return nil, err
+	}
+	socket, err := c.dial(ctx, shared)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +108,18 @@ func (c *Conn) open(ctx context.Context) (*redis.Client, error) {
 	if c.timeout <= 0 {
 		c.timeout = 5 * time.Second
 	}
-	own.Dialer = c.dialer(shared.Dialer)
+	own.Dialer = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		if socket != nil {
+			first := socket
+			socket = nil
+			return first, nil
+		}
+		again, err := c.dial(ctx, shared)
+		if errors.Is(err, errInterrupted) {
+			return hungUp(), nil
+		}
+		return again, err
+	}
 	own.PoolSize, own.MinIdleConns, own.MaxActiveConns, own.PipelinePoolSize = 1, 0, 0, -1
 	own.MaxRetries = -1 // a lost reply leaves entries pending: the reader must know
 	own.DialerRetries = 1
@@ -110,33 +129,36 @@ func (c *Conn) open(ctx context.Context) (*redis.Client, error) {
 	own.Limiter = nil
 	own.ClientSideCacheConfig, own.ClientSideCache = nil, nil
 	own.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	client = redis.NewClient(&own)
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.interrupted {
-		return nil, errInterrupted
-	}
-	c.client = redis.NewClient(&own)
-	return c.client, nil
+	c.client = client
+	return client, nil
 }
 
-type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
-
-// dialer keeps the socket, so that Interrupt can hang up on it.
-func (c *Conn) dialer(dial dialFunc) dialFunc {
-	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		socket, err := dial(ctx, network, addr)
-		if err != nil {
-			return nil, err
-		}
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.interrupted {
-			return nil, errors.Join(errInterrupted, socket.Close())
-		}
-		c.socket = socket
-		return socket, nil
+// dial makes the socket and keeps it, so that Interrupt can hang up on it.
+func (c *Conn) dial(ctx context.Context, shared *redis.Options) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, shared.DialTimeout)
+	defer cancel()
+	socket, err := shared.Dialer(ctx, shared.Network, shared.Addr)
+	if err != nil {
+		return nil, err
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.interrupted {
+		return nil, errors.Join(errInterrupted, socket.Close())
+	}
+	c.socket = socket
+	return socket, nil
+}
+
+// hungUp is a connection that is over.
+func hungUp() net.Conn {
+	near, far := net.Pipe()
+	_ = far.Close()
+	return near
 }
 
 // do runs a command that may block on the server for as long as block.
@@ -154,15 +176,22 @@ func (c *Conn) do(ctx context.Context, block time.Duration, run func(context.Con
 // Reset drops the connection after an error: the next command dials anew, in a cluster to the
 // node that then holds the stream.
 func (c *Conn) Reset(ctx context.Context) {
+	c.drop()
+	if cluster, ok := c.shared.(clusterClient); ok {
+		cluster.ReloadState(ctx)
+	}
+}
+
+func (c *Conn) drop() {
 	c.mu.Lock()
-	client := c.client
+	client, socket := c.client, c.socket
 	c.client, c.socket = nil, nil
 	c.mu.Unlock()
 	if client != nil {
 		_ = client.Close() // it is gone either way
 	}
-	if cluster, ok := c.shared.(clusterClient); ok {
-		cluster.ReloadState(ctx)
+	if socket != nil {
+		_ = socket.Close() // it may not have come to the client's pool
 	}
 }
 
@@ -191,11 +220,5 @@ func (c *Conn) Interrupt() {
 // Close interrupts and frees the connection. Safe to repeat.
 func (c *Conn) Close() {
 	c.Interrupt()
-	c.mu.Lock()
-	client := c.client
-	c.client, c.socket = nil, nil
-	c.mu.Unlock()
-	if client != nil {
-		_ = client.Close()
-	}
+	c.drop()
 }

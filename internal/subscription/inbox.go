@@ -58,6 +58,7 @@ type inbox struct {
 	asides  int                      // entries set aside
 	bytes   int                      // of all that is held
 	window  window
+	hungry  bool // the reader waits for space
 	closed  bool
 	sending sync.WaitGroup // lanes that may still send to the output
 }
@@ -74,14 +75,15 @@ func newInbox(lanes int, ordered bool) *inbox {
 }
 
 // add takes what the reader read; touched is when the read began at the latest.
-func (b *inbox) add(entries []*entry, touched time.Time) {
+func (b *inbox) add(entries []entry, touched time.Time) {
 	if len(entries) == 0 {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	largest := 0
-	for _, e := range entries {
+	for i := range entries {
+		e := &entries[i]
 		if b.held[e.ID] != nil {
 			continue // ours already: a pending list that was read while an ack was under way
 		}
@@ -132,11 +134,13 @@ func (b *inbox) take() *entry {
 		e := b.queue.pop()
 		if e.lost {
 			b.forget(e)
+			b.offerSpace()
 			continue
 		}
 		e.state = inLane
 		b.working++
 		b.sending.Add(1)
+		b.offerSpace()
 		return e
 	}
 }
@@ -187,9 +191,9 @@ func (b *inbox) retry(e *entry, d, pause time.Duration) {
 	b.leaveLane(e)
 	if e.lost {
 		b.forget(e)
-		return
+	} else {
+		b.pause(e, pause)
 	}
-	b.pause(e, pause)
 	b.offerSpace()
 }
 
@@ -272,6 +276,7 @@ func (b *inbox) remove(e *entry) {
 		return
 	}
 	delete(b.held, e.ID)
+	e.Fields, e.msg = nil, nil // entries that were read together share their memory
 	b.bytes -= e.size
 	if e.aside > 0 {
 		b.asides--
@@ -299,12 +304,14 @@ func (b *inbox) awaitSpace() int {
 		if n := b.wanted(); n > 0 {
 			return n
 		}
+		b.hungry = true
 		b.space.Wait()
+		b.hungry = false
 	}
 }
 
 func (b *inbox) offerSpace() {
-	if b.wanted() > 0 {
+	if b.hungry && b.wanted() > 0 {
 		b.space.Signal()
 	}
 }
@@ -329,13 +336,6 @@ func (b *inbox) owns(id string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.held[id] != nil
-}
-
-// count is how many entries are held.
-func (b *inbox) count() int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return len(b.held)
 }
 
 // due returns the leases that were last renewed before the given time. What is acknowledged
@@ -370,7 +370,7 @@ func (b *inbox) renewed(leases []stream.Lease, began time.Time, lost, trimmed []
 	}
 	for _, id := range lost {
 		e := b.held[id]
-		if e == nil || e.state == acked {
+		if e == nil || e.state == acked || e.trimmed {
 			continue
 		}
 		e.lost = true

@@ -48,13 +48,12 @@ func (s *Subscription) next(ctx context.Context, room int) ([]stream.Entry, erro
 
 // receive hands entries to the inbox. Each is ours from here on, also when we are closing.
 func (s *Subscription) receive(entries []stream.Entry, began time.Time) {
-	list := make([]*entry, len(entries))
-	for i := range entries {
-		e := &entry{Entry: entries[i], size: entries[i].Size()}
+	list := make([]entry, len(entries))
+	for i := range list {
+		list[i].Entry, list[i].size = entries[i], entries[i].Size()
 		if s.Key != nil {
-			s.line(e)
+			s.line(&list[i])
 		}
-		list[i] = e
 	}
 	s.inbox.add(list, began)
 }

@@ -116,11 +116,10 @@ func (s *Subscription) run(ctx, stopping context.Context) {
 	}
 
 	<-stopping.Done()
-	// 1. Nothing new comes in. What the reader got last is in the inbox before it ends.
+	// 1. Nothing new comes in or goes out. What the reader got last is in the inbox before it ends.
 	s.Source.Interrupt()
 	close(s.closing)
-	s.inbox.close() // returns when no lane sends any more
-	close(s.output)
+	s.inbox.close()
 	reader.Wait()
 	s.Source.Close()
 	// 2. Handlers that are running may finish, their leases kept.
@@ -139,6 +138,9 @@ func (s *Subscription) run(ctx, stopping context.Context) {
 	leases.Wait()
 	// 4. The rest is free for others.
 	s.release(ctx)
+	// 5. Only now: Watermill's Router takes the closed channel for the sign that it may close the
+	// handler's publisher and return from Run.
+	close(s.output)
 }
 
 // ackGrace is how long acks that handlers gave at the last moment may take.

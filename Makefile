@@ -1,0 +1,35 @@
+FUZZTIME ?= 20s
+
+LINT_VERSION := v2.15.0
+LINT_DIR := $(CURDIR)/bin/golangci-lint-$(LINT_VERSION)
+LINT := $(LINT_DIR)/golangci-lint
+
+.PHONY: test lint bench fuzz redis
+
+## test: all tests, with the race detector; installs redis-server if there is none
+test: redis
+	go test -race ./...
+
+## lint: golangci-lint, of the one version that .golangci.yml is written for
+lint: $(LINT)
+	$(LINT) run
+	cd benchmarks && $(LINT) run
+
+$(LINT):
+	GOBIN=$(LINT_DIR) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+
+## bench: the comparison with peers; writes benchmarks/RESULTS.md
+bench: redis
+	cd benchmarks && go run .
+
+## fuzz: each fuzz target for FUZZTIME
+fuzz: redis
+	@set -e; \
+	for package in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n 1 dirname | sort -u); do \
+		for target in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$package/*_test.go | cut -d ' ' -f 2); do \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+		done; \
+	done
+
+redis:
+	@scripts/install-redis

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"time"
+
+	wmredis "github.com/ThreeDotsLabs/watermill-redisstream/pkg/redisstream"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/millrace/redisstream"
+	"github.com/redis/go-redis/v9"
+)
+
+// library is a Watermill Pub/Sub under comparison.
+type library struct {
+	publisher  func(client redis.UniversalClient) (message.Publisher, error)
+	subscriber func(client redis.UniversalClient, s settings) (message.Subscriber, error)
+}
+
+// settings is what some works change; zero values leave a library's defaults. Members of
+// the group are named by the library.
+type settings struct {
+	poolSize    int
+	inFlight    int // the peer knows only 1
+	nackBackoff time.Duration
+	claimIdle   time.Duration // silence after which entries are claimed; looked for five times as often
+}
+
+var ourLibrary = library{
+	publisher: func(client redis.UniversalClient) (message.Publisher, error) {
+		return redisstream.NewPublisher(redisstream.PublisherConfig{Client: client}, nil)
+	},
+	subscriber: func(client redis.UniversalClient, s settings) (message.Subscriber, error) {
+		config := redisstream.SubscriberConfig{
+			Client: client, ConsumerGroup: group,
+			MaxInFlight: s.inFlight, ClaimMinIdle: s.claimIdle, ClaimInterval: s.claimIdle / 5,
+		}
+		if s.nackBackoff > 0 {
+			config.NackBackoff = func(int) time.Duration { return s.nackBackoff }
+		}
+		return redisstream.NewSubscriber(config, nil)
+	},
+}
+
+// peerLibrary closes its clients.
+var peerLibrary = library{
+	publisher: func(client redis.UniversalClient) (message.Publisher, error) {
+		return wmredis.NewPublisher(wmredis.PublisherConfig{Client: client}, nil)
+	},
+	subscriber: func(client redis.UniversalClient, s settings) (message.Subscriber, error) {
+		return wmredis.NewSubscriber(wmredis.SubscriberConfig{
+			Client: client, ConsumerGroup: group, NackResendSleep: s.nackBackoff,
+			MaxIdleTime: s.claimIdle, ClaimInterval: s.claimIdle / 5,
+		}, nil)
+	},
+}

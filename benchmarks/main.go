@@ -1,0 +1,82 @@
+// Command benchmarks compares this library with watermill-redisstream 1.4.5 and with hand-written
+// go-redis loops, on a private server, and prints one table of one interleaved run:
+//
+//	go run .          # nine rounds; writes RESULTS.md as well
+//	go run . -quick   # everything once with tiny counts: only to see that it works
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"regexp"
+	"slices"
+	"syscall"
+
+	"github.com/millrace/redisstream/internal/redistest"
+	"github.com/redis/go-redis/v9/logging"
+)
+
+func main() {
+	quick := flag.Bool("quick", false, "run everything once with tiny counts; the figures mean nothing and no file is written")
+	rounds := flag.Int("rounds", 9, "how often everything is measured")
+	out := flag.String("out", "RESULTS.md", "the file to write")
+	only := flag.String("only", "", "measure only works with a row that matches this regular expression; no file is written")
+	flag.Parse()
+
+	logging.Disable() // go-redis reports each read that the peer's Close cuts off
+
+	plan := plan{works: allWorks(), rounds: *rounds, scale: full}
+	if *quick {
+		plan.rounds, plan.scale = 1, tiny
+	}
+	if *quick || *only != "" {
+		*out = ""
+	}
+	if err := bench(os.Stdout, plan, *only, *out); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// allWorks lists the works in the order of the table.
+func allWorks() []work {
+	return slices.Concat(publishWorks(), subscribeWorks(), latencyWorks(), slowLinkWorks(), sharingWorks(), idleWorks(), closingWorks(), memoryWorks())
+}
+
+// bench carries out a plan on a server of its own, and writes the table to w and the page to the file out.
+func bench(w io.Writer, p plan, only, out string) error {
+	pattern, err := regexp.Compile(only)
+	if err != nil {
+		return err
+	}
+	p.works = matching(p.works, pattern)
+	server, err := redistest.Launch("--appendonly", "no")
+	if err != nil {
+		return err
+	}
+	defer server.Remove()
+	removeOnSignal(server)
+
+	report := report{machine: describe(server.Addr), rounds: p.rounds}
+	if report.results, err = p.compete(server.Addr); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(w, report.table()); err != nil || out == "" {
+		return err
+	}
+	return os.WriteFile(out, []byte(report.markdown()), 0o600)
+}
+
+// removeOnSignal keeps the server, which is a daemon, from outliving a program that is interrupted.
+func removeOnSignal(server *redistest.Server) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		server.Remove()
+		os.Exit(1)
+	}()
+}

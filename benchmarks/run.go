@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/millrace/redisstream/internal/redistest"
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	topic = "bench"
+	group = "bench"
+)
+
+// run is one measurement under way, on an empty server. What it opens is closed at its end, outside
+// of what is measured.
+type run struct {
+	scale
+	addr     string        // where contestants connect to
+	admin    *redis.Client // to the server itself, for what isn't measured
+	closers  []func()
+	handlers sync.WaitGroup
+}
+
+// measure does one measurement.
+func measure(addr string, delay time.Duration, s scale, m measurement) (figures []float64, err error) {
+	r := &run{scale: s, addr: addr}
+	defer func() { err = errors.Join(err, r.end()) }()
+	defer catch(&err)
+	r.admin = r.client(0)
+	check(r.admin.FlushAll(context.Background()).Err())
+	if delay > 0 {
+		proxy, err := redistest.LaunchProxy(addr, delay)
+		check(err)
+		r.atEnd(proxy.Close)
+		r.addr = proxy.Addr
+	}
+	runtime.GC()
+	return m(r), nil
+}
+
+// failure is the panic of check.
+type failure struct{ error }
+
+// check ends a measurement that can't go on. Only the goroutine of the measurement may call it.
+func check(err error) {
+	if err != nil {
+		panic(failure{err})
+	}
+}
+
+// catch turns the panic of check back into an error.
+func catch(err *error) {
+	switch f := recover().(type) {
+	case nil:
+	case failure:
+		*err = f.error
+	default:
+		panic(f)
+	}
+}
+
+// atEnd calls f when the measurement is over, what came last first.
+func (r *run) atEnd(f func()) { r.closers = append(r.closers, f) }
+
+func (r *run) end() (err error) {
+	defer catch(&err)
+	for _, f := range slices.Backward(r.closers) {
+		f()
+	}
+	r.handlers.Wait()
+	return nil
+}
+
+// client opens a client for one contestant; poolSize 0: go-redis's default.
+func (r *run) client(poolSize int) *redis.Client {
+	client := redis.NewClient(&redis.Options{Addr: r.addr, PoolSize: poolSize})
+	r.atEnd(func() { _ = client.Close() }) // the peer closed its own already
+	check(client.Ping(context.Background()).Err())
+	return client
+}
+
+// publisher returns a publisher with a client of its own.
+func (r *run) publisher(lib library) message.Publisher {
+	publisher, err := lib.publisher(r.client(0))
+	check(err)
+	r.atEnd(func() { check(publisher.Close()) })
+	return publisher
+}
+
+// subscriber returns a subscriber with a client of its own.
+func (r *run) subscriber(lib library, s settings) message.Subscriber {
+	subscriber, err := lib.subscriber(r.client(s.poolSize), s)
+	check(err)
+	r.atEnd(func() { check(subscriber.Close()) })
+	return subscriber
+}
+
+// consume handles and acks the messages of a new subscription, one after the other.
+func (r *run) consume(subscriber message.Subscriber, handle func(*message.Message)) {
+	messages, err := subscriber.Subscribe(context.Background(), topic)
+	check(err)
+	r.handlers.Go(func() {
+		for msg := range messages {
+			handle(msg)
+			msg.Ack()
+		}
+	})
+}
+
+// fill adds n entries to the stream.
+func (r *run) fill(n int, payload []byte) {
+	perPipeline := min(n, max(1, 1<<20/len(payload)), 1000)
+	for added := 0; added < n; {
+		pipeline := r.admin.Pipeline()
+		for ; pipeline.Len() < perPipeline && added < n; added++ {
+			pipeline.XAdd(context.Background(), &redis.XAddArgs{Stream: topic, Values: fields("uuid", payload)})
+		}
+		_, err := pipeline.Exec(context.Background())
+		check(err)
+	}
+}
+
+// progress is what the server knows of the group.
+type progress struct{ read, pending, acked int64 }
+
+func (r *run) progress() progress {
+	groups, err := r.admin.XInfoGroups(context.Background(), topic).Result()
+	check(err)
+	for _, g := range groups {
+		if g.Name == group {
+			return progress{read: g.EntriesRead, pending: g.Pending, acked: g.EntriesRead - g.Pending}
+		}
+	}
+	check(fmt.Errorf("no group %q", group))
+	return progress{}
+}
+
+// until polls for a condition, and reports whether it came true in time.
+func until(patience time.Duration, condition func() bool) bool {
+	for deadline := time.Now().Add(patience); !condition(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+	return true
+}
+
+// waitFor polls for a condition without which nothing can be measured.
+func waitFor(what string, condition func() bool) {
+	const patience = 20 * time.Second
+	if !until(patience, condition) {
+		check(fmt.Errorf("waited %s in vain for %s", patience, what))
+	}
+}

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+)
+
+func sharingWorks() []work {
+	return []work{
+		{
+			rounds: 1,
+			rows:   []row{{"4 consumers, 40 messages, handlers of 1 s: all done", duration, []want{{ours, 12}}}},
+			by:     entrants{ours: fourConsumers(ourLibrary), peer: fourConsumers(peerLibrary)},
+		},
+		{
+			rounds: 1,
+			rows:   []row{{"handlers of 3x ClaimMinIdle: deliveries a message", count, []want{{ours, 1}}}},
+			by:     entrants{ours: slowHandlers(ourLibrary), peer: slowHandlers(peerLibrary)},
+		},
+	}
+}
+
+// fourConsumers measures how long four consumers take for ten messages each, if none hoards.
+func fourConsumers(lib library) measurement {
+	const consumers, messages = 4, 40
+	return func(r *run) []float64 {
+		r.fill(messages, make([]byte, payloadSize))
+		began := time.Now()
+		for range consumers {
+			r.consume(r.subscriber(lib, settings{}), func(*message.Message) { time.Sleep(r.taskTime) })
+		}
+		waitFor("all tasks", func() bool { return r.progress().acked == messages })
+		return []float64{time.Since(began).Seconds()}
+	}
+}
+
+// slowHandlers counts how often messages are delivered whose handlers take longer than the silence
+// after which two consumers claim entries.
+func slowHandlers(lib library) measurement {
+	const consumers, messages = 2, 4
+	return func(r *run) []float64 {
+		r.fill(messages, make([]byte, payloadSize))
+		var deliveries atomic.Int64
+		for range consumers {
+			r.consume(r.subscriber(lib, settings{claimIdle: r.claimIdle}), func(*message.Message) {
+				deliveries.Add(1)
+				time.Sleep(3 * r.claimIdle)
+			})
+		}
+		waitFor("all messages", func() bool { return r.progress().acked == messages })
+		return []float64{float64(deliveries.Load()) / messages}
+	}
+}

@@ -1,0 +1,366 @@
+package batch_test
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/millrace/redisstream/internal/batch"
+	"github.com/stretchr/testify/assert"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const roundTrip = time.Second
+
+// recorder is a Commit that takes a round trip and notes what it was given, in the order in which round trips begin.
+type recorder struct {
+	mu      sync.Mutex
+	batches [][]int
+	running int
+	most    int // round trips at the same time
+}
+
+func (r *recorder) commit(items []int) {
+	r.mu.Lock()
+	r.batches = append(r.batches, slices.Clone(items))
+	r.running++
+	r.most = max(r.most, r.running)
+	r.mu.Unlock()
+	time.Sleep(roundTrip)
+	r.mu.Lock()
+	r.running--
+	r.mu.Unlock()
+}
+
+func (r *recorder) seen() [][]int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.batches)
+}
+
+func TestAdd_firstGoesAtOnceAndTheRestTogetherInOrder(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var r recorder
+		c := batch.Committer[int]{Commit: r.commit}
+		began := time.Now()
+		c.Add(0)
+		assert.Zero(t, time.Since(began), "Add does not wait for the round trip")
+		synctest.Wait()
+		assert.Equal(t, [][]int{{0}}, r.seen(), "nor does the round trip wait for company")
+		for i := 1; i <= 5; i++ {
+			c.Add(i)
+		}
+		synctest.Wait()
+		assert.Equal(t, [][]int{{0}}, r.seen(), "one round trip at a time")
+		time.Sleep(roundTrip)
+		synctest.Wait()
+		assert.Equal(t, [][]int{{0}, {1, 2, 3, 4, 5}}, r.seen())
+		c.Add(6)
+		c.Wait()
+		assert.Equal(t, [][]int{{0}, {1, 2, 3, 4, 5}, {6}}, r.seen())
+		assert.Equal(t, 3*roundTrip, time.Since(began))
+	})
+}
+
+func TestAdd_goesAtOnceAgainAfterIdleness(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var r recorder
+		c := batch.Committer[int]{Commit: r.commit}
+		for i := range 3 {
+			began := time.Now()
+			c.Add(i)
+			synctest.Wait() // nothing is queued, one is under way
+			c.Wait()
+			assert.Equal(t, roundTrip, time.Since(began))
+			time.Sleep(time.Minute)
+		}
+		assert.Equal(t, [][]int{{0}, {1}, {2}}, r.seen())
+	})
+}
+
+func TestParallel_boundsTheRoundTripsUnderWay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var r recorder
+		c := batch.Committer[int]{Commit: r.commit, Parallel: func() int { return 3 }}
+		began := time.Now()
+		for i := range 10 {
+			c.Add(i)
+			synctest.Wait()
+		}
+		assert.Equal(t, [][]int{{0}, {1}, {2}}, r.seen())
+		c.Wait()
+		assert.Len(t, r.seen(), 4, "who is first takes all that waits")
+		assert.ElementsMatch(t, []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, slices.Concat(r.seen()...))
+		assert.Equal(t, 3, r.most)
+		assert.Equal(t, 2*roundTrip, time.Since(began))
+	})
+}
+
+func TestParallel_isAskedEachTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var r recorder
+		var limit atomic.Int64
+		limit.Store(1)
+		c := batch.Committer[int]{Commit: r.commit, Parallel: func() int { return int(limit.Load()) }}
+		c.Add(0)
+		synctest.Wait()
+		c.Add(1)
+		synctest.Wait()
+		assert.Equal(t, [][]int{{0}}, r.seen())
+		limit.Store(2)
+		c.Add(2)
+		synctest.Wait()
+		assert.Equal(t, [][]int{{0}, {1, 2}}, r.seen())
+		limit.Store(1)
+		c.Add(3)
+		synctest.Wait()
+		assert.Len(t, r.seen(), 2)
+		c.Wait()
+		assert.Equal(t, [][]int{{0}, {1, 2}, {3}}, r.seen())
+	})
+}
+
+func TestMaxItems_boundsABatch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var r recorder
+		c := batch.Committer[int]{Commit: r.commit, MaxItems: 3}
+		c.Add(0)
+		synctest.Wait()
+		for i := 1; i <= 8; i++ {
+			c.Add(i)
+		}
+		c.Wait()
+		assert.Equal(t, [][]int{{0}, {1, 2, 3}, {4, 5, 6}, {7, 8}}, r.seen())
+		assert.Equal(t, 1, r.most)
+	})
+}
+
+func TestRemove_takesBackWhatIsQueued(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var r recorder
+		c := batch.Committer[int]{Commit: r.commit}
+		remove := func(item int) bool { return c.Remove(func(other int) bool { return other == item }) }
+		assert.False(t, remove(0), "nothing is queued")
+		c.Add(0)
+		synctest.Wait()
+		for i := 1; i <= 5; i++ {
+			c.Add(i)
+		}
+		assert.False(t, remove(0), "it is under way")
+		assert.False(t, remove(9), "it was never added")
+		assert.True(t, remove(1), "the first")
+		assert.True(t, remove(3), "one in the middle")
+		assert.True(t, remove(5), "the last")
+		assert.False(t, remove(3), "it was removed before")
+		c.Add(6)
+		c.Wait()
+		assert.Equal(t, [][]int{{0}, {2, 4, 6}}, r.seen())
+		assert.False(t, remove(2), "it was committed")
+	})
+}
+
+func TestRemove_ofAllThatIsQueuedCommitsNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var r recorder
+		c := batch.Committer[int]{Commit: r.commit}
+		c.Add(0)
+		synctest.Wait()
+		c.Add(1)
+		assert.True(t, c.Remove(func(int) bool { return true }))
+		c.Wait()
+		assert.Equal(t, [][]int{{0}}, r.seen())
+		c.Add(2)
+		c.Wait()
+		assert.Equal(t, [][]int{{0}, {2}}, r.seen())
+	})
+}
+
+// A batch is the Commit's own: what happens to the queue meanwhile does not reach it.
+func TestRemove_changesNoBatchUnderWay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var got []int
+		c := batch.Committer[int]{MaxItems: 2, Commit: func(items []int) {
+			time.Sleep(roundTrip)
+			got = append(got, items...)
+		}}
+		c.Add(0)
+		synctest.Wait()
+		for i := 1; i <= 5; i++ {
+			c.Add(i)
+		}
+		time.Sleep(roundTrip)
+		synctest.Wait() // 1 and 2 are under way
+		assert.True(t, c.Remove(func(item int) bool { return item == 3 }))
+		c.Add(6)
+		c.Wait()
+		assert.Equal(t, []int{0, 1, 2, 4, 5, 6}, got)
+	})
+}
+
+func TestWait_returnsWhenNothingIsLeft(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var r recorder
+		c := batch.Committer[int]{Commit: r.commit, MaxItems: 1, Parallel: func() int { return 2 }}
+		began := time.Now()
+		c.Wait()
+		assert.Zero(t, time.Since(began), "there was nothing")
+		for i := range 6 {
+			c.Add(i)
+		}
+		var all sync.WaitGroup
+		for range 3 { // several may wait
+			all.Go(func() {
+				c.Wait()
+				assert.Equal(t, 3*roundTrip, time.Since(began))
+				assert.Len(t, r.seen(), 6)
+			})
+		}
+		all.Wait()
+		c.Wait()
+		assert.Equal(t, 3*roundTrip, time.Since(began))
+	})
+}
+
+// goroutine returns the number of the goroutine that calls it.
+func goroutine() string {
+	stack := make([]byte, 64)
+	stack = stack[:runtime.Stack(stack, false)]
+	return string(bytes.Fields(stack)[1])
+}
+
+func TestDo_commitsInTheGoroutineOfTheCaller(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var in []string
+		c := batch.Committer[int]{Commit: func([]int) {
+			in = append(in, goroutine())
+			time.Sleep(roundTrip)
+		}}
+		began := time.Now()
+		c.Do(0)
+		assert.Equal(t, roundTrip, time.Since(began), "it is over when Do returns")
+		assert.Equal(t, []string{goroutine()}, in)
+		c.Add(1)
+		c.Wait()
+		assert.NotEqual(t, goroutine(), in[1], "Add has a goroutine of its own")
+	})
+}
+
+func TestDo_waitsForNoRoundTripOfOthers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var r recorder
+		c := batch.Committer[int]{Commit: r.commit}
+		go c.Do(0)
+		synctest.Wait()
+		began := time.Now()
+		c.Do(1)
+		assert.Zero(t, time.Since(began), "a round trip was under way: the item is queued")
+		c.Wait()
+		assert.Equal(t, [][]int{{0}, {1}}, r.seen())
+	})
+}
+
+func TestDo_leavesToOthersWhatCameMeanwhile(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var r recorder
+		c := batch.Committer[int]{Commit: r.commit}
+		began := time.Now()
+		var all sync.WaitGroup
+		all.Go(func() {
+			c.Do(0)
+			assert.Equal(t, roundTrip, time.Since(began), "only its own round trip")
+		})
+		synctest.Wait()
+		c.Add(1)
+		c.Add(2)
+		all.Wait()
+		c.Wait()
+		assert.Equal(t, [][]int{{0}, {1, 2}}, r.seen())
+		assert.Equal(t, 2*roundTrip, time.Since(began))
+	})
+}
+
+func TestCommitter_commitsEveryItemOnceAndEachProducersInOrder(t *testing.T) {
+	t.Parallel()
+	type item struct{ producer, number int }
+	const producers, each = 8, 2000
+	for name, parallel := range map[string]func() int{
+		"one round trip": nil, "up to four": func() int { return 1 + rand.N(4) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var mu sync.Mutex
+			seen := map[item]int{}
+			last := map[int]int{}
+			inOrder := true
+			c := batch.Committer[item]{Parallel: parallel, MaxItems: 50, Commit: func(items []item) {
+				assert.NotEmpty(t, items)
+				assert.LessOrEqual(t, len(items), 50)
+				mu.Lock()
+				defer mu.Unlock()
+				for _, it := range items {
+					seen[it]++
+					if before, ok := last[it.producer]; ok && before >= it.number {
+						inOrder = false
+					}
+					last[it.producer] = it.number
+				}
+			}}
+			var removed sync.Map
+			var all sync.WaitGroup
+			for producer := range producers {
+				all.Go(func() {
+					for number := range each {
+						it := item{producer, number}
+						if number%3 == 0 {
+							c.Do(it)
+						} else {
+							c.Add(it)
+						}
+						if number%7 == 0 && c.Remove(func(other item) bool { return other == it }) {
+							removed.Store(it, true)
+						}
+					}
+				})
+			}
+			all.Wait()
+			c.Wait()
+			wrong := 0
+			for producer := range producers {
+				for number := range each {
+					it := item{producer, number}
+					want := 1
+					if _, ok := removed.Load(it); ok {
+						want = 0
+					}
+					if seen[it] != want {
+						wrong++
+					}
+				}
+			}
+			assert.Zero(t, wrong, "items that were not committed once")
+			if parallel == nil {
+				assert.True(t, inOrder)
+			}
+		})
+	}
+}

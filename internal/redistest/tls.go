@@ -1,0 +1,88 @@
+package redistest
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"io"
+	"math/big"
+	"net"
+	"sync"
+	"testing"
+	"time"
+)
+
+// NewTLSProxy starts a TLS server in front of a plain one, with a certificate for 127.0.0.1 that no authority
+// signed, and returns its address. It needs no server that was built with TLS. It ends with the test.
+func NewTLSProxy(tb testing.TB, target string) string {
+	tb.Helper()
+	certificate, err := selfSigned()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	plain, err := LaunchProxy(target, 0) // it can be cut
+	if err != nil {
+		tb.Fatal(err)
+	}
+	config := &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() { forward(tls.Server(client, config), plain.Addr) })
+		}
+	})
+	tb.Cleanup(func() {
+		_ = listener.Close()
+		plain.Close()
+		all.Wait()
+	})
+	return listener.Addr().String()
+}
+
+// forward passes on what client sends, and its end, until the server hangs up.
+func forward(client net.Conn, target string) {
+	defer client.Close()
+	server, err := net.Dial("tcp", target)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	var sending sync.WaitGroup
+	sending.Go(func() {
+		_, _ = io.Copy(server, client)
+		_ = server.(*net.TCPConn).CloseWrite()
+	})
+	_, _ = io.Copy(client, server)
+	_ = client.Close()
+	sending.Wait()
+}
+
+func selfSigned() (tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		Subject:      pkix.Name{CommonName: "redistest"},
+		NotBefore:    time.Now().Add(-time.Hour),
+		NotAfter:     time.Now().Add(time.Hour),
+		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
+}

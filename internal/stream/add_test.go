@@ -1,0 +1,99 @@
+package stream_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/millrace/redisstream/internal/redistest"
+	"github.com/millrace/redisstream/internal/stream"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestFieldList_isSortedByName(t *testing.T) {
+	t.Parallel()
+	assert.Empty(t, stream.FieldList(nil))
+	assert.Equal(t, []any{"", 0, "a", 1, "b", 2, "c", 3}, stream.FieldList(map[string]any{"c": 3, "a": 1, "": 0, "b": 2}))
+}
+
+func TestAdd_setsTheOutcomeOfEach(t *testing.T) {
+	t.Parallel()
+	client := redistest.Shared().Client(t)
+	adder := stream.NewAdder(client)
+	good := func() *stream.Addition { return &stream.Addition{Fields: []any{"a", "b"}} }
+	bad := func() *stream.Addition { return &stream.Addition{} }
+	for name, additions := range map[string][]*stream.Addition{
+		"one":                  {good()},
+		"one that fails":       {bad()},
+		"several":              {good(), good(), good()},
+		"the first fails":      {bad(), good(), good()},
+		"one in between fails": {good(), bad(), good()},
+		"all fail":             {bad(), bad()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			key := ownKey(t)
+			adder.Add(t.Context(), key, additions)
+			var added int64
+			for _, addition := range additions {
+				if len(addition.Fields) > 0 {
+					assert.NoError(t, addition.Err)
+					added++
+				} else {
+					assert.ErrorContains(t, addition.Err, "wrong number of arguments")
+					assert.True(t, stream.NotApplied(addition.Err))
+				}
+			}
+			assert.Equal(t, added, client.XLen(t.Context(), key).Val())
+		})
+	}
+}
+
+func TestNotApplied(t *testing.T) {
+	t.Parallel()
+	client := redistest.Shared().Client(t)
+	key := ownKey(t)
+	require.NoError(t, client.Set(t.Context(), key, "", 0).Err())
+	closed := redis.NewClient(&redis.Options{Addr: redistest.Shared().Addr})
+	require.NoError(t, closed.Close())
+	nobody := redistest.Shared().Client(t, func(o *redis.Options) { o.Addr, o.DialerRetries = "127.0.0.1:1", 1 })
+	small := redistest.Shared().Client(t, func(o *redis.Options) { o.PoolSize, o.PoolTimeout, o.PipelinePoolSize = 1, time.Millisecond, -1 })
+	only := small.Conn()
+	require.NoError(t, only.Ping(t.Context()).Err())
+	t.Cleanup(func() { require.NoError(t, only.Close()) })
+	fails := func(client *redis.Client) error {
+		additions := []*stream.Addition{{Fields: []any{"a", "b"}}}
+		stream.NewAdder(client).Add(context.Background(), key, additions)
+		require.Error(t, additions[0].Err)
+		return additions[0].Err
+	}
+	for name, test := range map[string]struct {
+		err  error
+		want bool
+	}{
+		"refused by the server":          {fails(client), true},
+		"refused by the server, wrapped": {fmt.Errorf("wrapped: %w", fails(client)), true},
+		"closed client":                  {fails(closed), true},
+		"nobody listens":                 {fails(nobody), true},
+		"no connection was free":         {fails(small), true},
+		"none":                           {nil, false},
+		"connection closed":              {io.EOF, false},
+		"connection closed in a reply":   {io.ErrUnexpectedEOF, false},
+		"no reply in time":               {&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, false},
+		"could not send all":             {&net.OpError{Op: "write", Err: syscall.EPIPE}, false},
+		"context cancelled":              {context.Canceled, false},
+		"deadline":                       {context.DeadlineExceeded, false},
+		"socket closed":                  {net.ErrClosed, false},
+		"anything else":                  {errors.New("ERR looks like the server's"), false},
+	} {
+		assert.Equal(t, test.want, stream.NotApplied(test.err), "%s: %v", name, test.err)
+	}
+}

@@ -1,0 +1,286 @@
+package stream_test
+
+import (
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/millrace/redisstream/internal/redistest"
+	"github.com/millrace/redisstream/internal/stream"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestClaim_takesOverWithFieldsAndCount(t *testing.T) {
+	t.Parallel()
+	client := redistest.Shared().Client(t)
+	for name, test := range map[string]struct {
+		count bool
+		want  int64
+	}{"counts": {true, 4}, "does not count": {false, 3}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, key, added := handedOut(t, client, "a", 3)
+			require.NoError(t, client.Do(t.Context(), "xclaim", key, groupName, "a", 0, added[1], "retrycount", 3, "justid").Err())
+			b := join(t, client, key, "b")
+			entries, trimmed, err := b.Claim(t.Context(), stream.Claim{Rows: pendingRows(t, client, key)[1:], Count: test.count})
+			require.NoError(t, err)
+			assert.Empty(t, trimmed)
+			other := test.want - 2
+			assert.Equal(t, []stream.Entry{
+				{ID: added[1], Fields: map[string]any{"n": "1"}, Deliveries: test.want},
+				{ID: added[2], Fields: map[string]any{"n": "2"}, Deliveries: other},
+			}, entries)
+			assert.Equal(t, map[string]row{
+				added[0]: {"a", 1}, added[1]: {"b", test.want}, added[2]: {"b", other},
+			}, pending(t, client, key))
+		})
+	}
+}
+
+func TestClaim_takesItsOwnToo(t *testing.T) {
+	t.Parallel()
+	client := redistest.Shared().Client(t)
+	a, key, added := handedOut(t, client, "a", 1)
+	entries, _, err := a.Claim(t.Context(), stream.Claim{Rows: pendingRows(t, client, key)})
+	require.NoError(t, err)
+	assert.Equal(t, added, ids(entries))
+	assert.EqualValues(t, 1, entries[0].Deliveries, "the repetition of a delivery that was lost")
+}
+
+func TestClaim_keepsEveryByteOfTheFields(t *testing.T) {
+	t.Parallel()
+	client := redistest.Shared().Client(t)
+	key := ownKey(t)
+	every := make([]byte, 256)
+	for i := range every {
+		every[i] = byte(i)
+	}
+	require.NoError(t, client.XAdd(t.Context(), &redis.XAddArgs{Stream: key, Values: []any{string(every), every, "", ""}}).Err())
+	want := read(t, join(t, client, key, "a"), 1)
+	entries, _, err := join(t, client, key, "b").Claim(t.Context(), stream.Claim{Rows: pendingRows(t, client, key)})
+	require.NoError(t, err)
+	assert.Equal(t, want[0].Fields, entries[0].Fields)
+}
+
+func TestClaim_leavesAloneWhatChangedSince(t *testing.T) {
+	t.Parallel()
+	client := redistest.Shared().Client(t)
+	a, key, added := handedOut(t, client, "a", 3)
+	rows := pendingRows(t, client, key)
+	pretendIdle(t, client, key, "c", time.Hour, added[0]) // another took it over
+	require.NoError(t, a.Ack(t.Context(), added[1:2]))
+
+	entries, trimmed, err := join(t, client, key, "b").Claim(t.Context(), stream.Claim{Rows: rows, Count: true})
+	require.NoError(t, err)
+	assert.Equal(t, added[2:], ids(entries))
+	assert.Empty(t, trimmed, "what was acknowledged was not trimmed")
+	assert.Equal(t, map[string]row{added[0]: {"c", 1}, added[2]: {"b", 2}}, pending(t, client, key))
+	assert.GreaterOrEqual(t, pendingRows(t, client, key)[0].Idle, time.Hour, "its idle time goes on")
+}
+
+func TestClaim_oneOfTwoGetsAnEntry(t *testing.T) {
+	t.Parallel()
+	client := redistest.Shared().Client(t)
+	_, key, _ := handedOut(t, client, "a", 100)
+	claim := stream.Claim{Rows: pendingRows(t, client, key), Count: true}
+	results := make(chan []stream.Entry, 2)
+	for _, name := range []string{"b", "c"} {
+		group := join(t, client, key, name)
+		go func() {
+			entries, _, err := group.Claim(t.Context(), claim)
+			assert.NoError(t, err)
+			results <- entries
+		}()
+	}
+	first, second := within(t, "Claim", results), within(t, "Claim", results)
+	assert.Len(t, append(first, second...), 100)
+	for id, row := range pending(t, client, key) {
+		assert.EqualValues(t, 2, row.deliveries, id)
+	}
+}
+
+func TestClaim_returnsAndForgetsWhatWasTrimmed(t *testing.T) {
+	t.Parallel()
+	client := redistest.Shared().Client(t)
+	for name, minIdle := range map[string]time.Duration{"at once": 0, "idle long enough": time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, key, added := handedOut(t, client, "a", 4)
+			pretendIdle(t, client, key, "a", time.Hour, added...)
+			rows := pendingRows(t, client, key)
+			require.NoError(t, client.XDel(t.Context(), key, added[0], added[2]).Err())
+			entries, trimmed, err := join(t, client, key, "b").Claim(t.Context(),
+				stream.Claim{Rows: rows, MinIdle: minIdle, Count: true})
+			require.NoError(t, err)
+			assert.Equal(t, []string{added[0], added[2]}, trimmed)
+			assert.Equal(t, []string{added[1], added[3]}, ids(entries))
+			assert.Equal(t, map[string]row{added[1]: {"b", 2}, added[3]: {"b", 2}}, pending(t, client, key))
+		})
+	}
+}
+
+func TestClaim_respectsMinIdle(t *testing.T) {
+	t.Parallel()
+	client := redistest.Shared().Client(t)
+	_, key, added := handedOut(t, client, "a", 3)
+	pretendIdle(t, client, key, "a", time.Hour, added[1])
+	entries, trimmed, err := join(t, client, key, "b").Claim(t.Context(),
+		stream.Claim{Rows: pendingRows(t, client, key), MinIdle: time.Minute, Count: true})
+	require.NoError(t, err)
+	assert.Equal(t, added[1:2], ids(entries))
+	assert.Empty(t, trimmed)
+	assert.Equal(t, map[string]row{added[0]: {"a", 1}, added[1]: {"b", 2}, added[2]: {"a", 1}}, pending(t, client, key))
+}
+
+func TestHold_tellsLostAndTrimmedAndRenewsTheRest(t *testing.T) {
+	t.Parallel()
+	client := redistest.Shared().Client(t)
+	a, key, added := handedOut(t, client, "a", 6)
+	const (
+		renewed = iota
+		taken
+		acknowledged
+		trimmed
+		notNamed
+		counted
+	)
+	pretendIdle(t, client, key, "a", time.Hour, added...)
+	pretendIdle(t, client, key, "b", time.Hour, added[taken])
+	require.NoError(t, a.Ack(t.Context(), []string{added[acknowledged]}))
+	require.NoError(t, client.XDel(t.Context(), key, added[trimmed]).Err())
+
+	lost, gone, err := a.Hold(t.Context(), []stream.Lease{
+		{ID: added[renewed], Deliveries: 1},
+		{ID: added[taken], Deliveries: 1},
+		{ID: added[acknowledged], Deliveries: 1},
+		{ID: added[trimmed], Deliveries: 1},
+		{ID: added[counted], Deliveries: 7},
+		{ID: "1-1", Deliveries: 1}, // never pending
+	})
+	require.NoError(t, err)
+	assert.Equal(t, []string{added[taken], added[acknowledged], "1-1"}, lost)
+	assert.Equal(t, []string{added[trimmed]}, gone)
+	assert.Equal(t, map[string]row{
+		added[renewed]: {"a", 1}, added[taken]: {"b", 1}, added[notNamed]: {"a", 1}, added[counted]: {"a", 7},
+	}, pending(t, client, key), "what is trimmed is off the list")
+	for _, row := range pendingRows(t, client, key) {
+		switch row.ID {
+		case added[renewed], added[counted]:
+			assert.Less(t, row.Idle, time.Minute, "renewed")
+		default:
+			assert.GreaterOrEqual(t, row.Idle, time.Hour, "not touched")
+		}
+	}
+}
+
+func TestHold_ofNothing(t *testing.T) {
+	t.Parallel()
+	group, _, _ := handedOut(t, redistest.Shared().Client(t), "a", 1)
+	lost, trimmed, err := group.Hold(t.Context(), nil)
+	require.NoError(t, err)
+	assert.Empty(t, lost)
+	assert.Empty(t, trimmed)
+}
+
+func TestRelease_freesForAnybodyAtOnce(t *testing.T) {
+	t.Parallel()
+	client := redistest.Shared().Client(t)
+	a, key, added := handedOut(t, client, "a", 4)
+	b := join(t, client, key, "b")
+	others := add(t, client, key, 1)
+	require.Len(t, read(t, b, 1), 1)
+	require.NoError(t, client.Do(t.Context(), "xclaim", key, groupName, "a", 0, added[2], "retrycount", 5, "justid").Err())
+
+	// Of the entries that no lease names, the delivery is taken back.
+	require.NoError(t, a.Release(t.Context(), []stream.Lease{{ID: added[0], Deliveries: 1}, {ID: added[1], Deliveries: 3}}, true))
+	assert.Equal(t, map[string]row{
+		added[0]: {"a", 1}, added[1]: {"a", 3}, added[2]: {"a", 4}, added[3]: {"a", 0}, others[0]: {"b", 1},
+	}, pending(t, client, key))
+	assert.Contains(t, consumers(t, client, key), "a", "it owns something")
+
+	rows := pendingRows(t, client, key)
+	entries, trimmed, err := b.Claim(t.Context(), stream.Claim{Rows: rows, MinIdle: 365 * 24 * time.Hour, Count: true})
+	require.NoError(t, err)
+	assert.Equal(t, added, ids(entries), "all but what b holds, which it is working on")
+	assert.Empty(t, trimmed)
+	assert.Equal(t, map[string]row{
+		added[0]: {"b", 2}, added[1]: {"b", 4}, added[2]: {"b", 5}, added[3]: {"b", 1}, others[0]: {"b", 1},
+	}, pending(t, client, key), "the next delivery counts")
+}
+
+func TestRelease_ignoresLeasesThatAreLost(t *testing.T) {
+	t.Parallel()
+	client := redistest.Shared().Client(t)
+	a, key, added := handedOut(t, client, "a", 2)
+	pretendIdle(t, client, key, "b", time.Hour, added[0])
+	require.NoError(t, a.Ack(t.Context(), added[1:]))
+	require.NoError(t, a.Release(t.Context(), []stream.Lease{{ID: added[0], Deliveries: 9}, {ID: added[1], Deliveries: 9}}, false))
+	assert.Equal(t, map[string]row{added[0]: {"b", 1}}, pending(t, client, key))
+	assert.Less(t, pendingRows(t, client, key)[0].Idle, 2*time.Hour, "it is not released")
+}
+
+func TestRelease_removesAConsumerOnlyWhenItOwnsNothing(t *testing.T) {
+	t.Parallel()
+	client := redistest.Shared().Client(t)
+	for name, test := range map[string]struct {
+		ack, remove, trim bool
+		stays             bool
+	}{
+		"owns nothing":                   {ack: true, remove: true, stays: false},
+		"owns nothing, is not to go":     {ack: true, remove: false, stays: true},
+		"owns something":                 {ack: false, remove: true, stays: true},
+		"owned only what was trimmed":    {trim: true, remove: true, stays: false},
+		"owns something, is not to go":   {remove: false, stays: true},
+		"owned trimmed, is not to leave": {trim: true, remove: false, stays: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a, key, added := handedOut(t, client, "a", 3)
+			if test.ack {
+				require.NoError(t, a.Ack(t.Context(), added))
+			}
+			if test.trim {
+				require.NoError(t, client.XTrimMaxLen(t.Context(), key, 0).Err())
+			}
+			require.NoError(t, a.Release(t.Context(), nil, test.remove))
+			assert.Equal(t, test.stays, len(consumers(t, client, key)) == 1)
+			if !test.ack && !test.trim {
+				assert.Len(t, pending(t, client, key), 3, "nothing pending is ever dropped")
+			} else {
+				assert.Empty(t, pending(t, client, key))
+			}
+		})
+	}
+}
+
+func TestRelease_manyPages(t *testing.T) {
+	t.Parallel()
+	client := redistest.Shared().Client(t)
+	for _, n := range []int{999, 1000, 1001, 2000, 2500} { // a page is 1000
+		t.Run(strconv.Itoa(n), func(t *testing.T) {
+			t.Parallel()
+			a, key, added := handedOut(t, client, "a", n)
+			leases := make([]stream.Lease, 0, n/2)
+			want := map[string]row{}
+			for i, id := range added {
+				want[id] = row{"a", 0}
+				if i%2 == 0 {
+					leases = append(leases, stream.Lease{ID: id, Deliveries: int64(i)})
+					want[id] = row{"a", int64(i)}
+				}
+			}
+			require.NoError(t, a.Release(t.Context(), leases, true))
+			assert.Equal(t, want, pending(t, client, key))
+			for _, row := range pendingRows(t, client, key) {
+				assert.Greater(t, row.Idle, 365*24*time.Hour)
+			}
+			assert.Equal(t, []string{"a"}, consumers(t, client, key))
+
+			require.NoError(t, a.Ack(t.Context(), added))
+			require.NoError(t, a.Release(t.Context(), leases, true))
+			assert.Empty(t, consumers(t, client, key))
+		})
+	}
+}

@@ -1,0 +1,241 @@
+package subscription
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/millrace/redisstream/internal/stream"
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fakeGroup is a consumer group in memory, with time that testing/synctest controls: a real
+// server's clock can't be. It shows when the subscription asks what; that the commands do what it
+// takes them for is shown on real servers.
+type fakeGroup struct {
+	mu       sync.Mutex
+	arrived  sync.Cond
+	entries  []stream.Entry // not handed out yet
+	pending  map[string]bool
+	fail     error // of every command
+	stopped  bool
+	reads    []int // counts asked for
+	holds    []int // leases in each renewal
+	heldAt   []time.Duration
+	acks     []int
+	lost     map[string]bool
+	released map[string]int64
+	releases int
+	began    time.Time
+	foreign  []redis.XPendingExt
+	claims   int
+	failAcks int
+	fails    int
+}
+
+func newFakeGroup(n int) *fakeGroup {
+	g := &fakeGroup{pending: map[string]bool{}, lost: map[string]bool{}, released: map[string]int64{}, began: time.Now()}
+	g.arrived.L = &g.mu
+	g.add(n)
+	return g
+}
+
+func (g *fakeGroup) add(n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for range n {
+		id := fmt.Sprintf("%d-0", len(g.entries)+len(g.pending)+1)
+		g.entries = append(g.entries, stream.Entry{ID: id, Fields: map[string]any{"data": id}, Deliveries: 1})
+	}
+	g.arrived.Broadcast()
+}
+
+func (g *fakeGroup) locked(f func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	f()
+}
+
+var errDown = errors.New("server is down")
+
+func (g *fakeGroup) Read(ctx context.Context, count int, block time.Duration) ([]stream.Entry, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.reads = append(g.reads, count)
+	if g.fail != nil {
+		g.fails++
+		return nil, g.fail
+	}
+	timedOut := false
+	timer := time.AfterFunc(block, func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		timedOut = true
+		g.arrived.Broadcast()
+	})
+	defer timer.Stop()
+	for len(g.entries) == 0 && !g.stopped && !timedOut {
+		g.arrived.Wait()
+	}
+	if g.stopped {
+		return nil, errDown
+	}
+	n := min(count, len(g.entries))
+	handed := append([]stream.Entry(nil), g.entries[:n]...)
+	g.entries = g.entries[n:]
+	for _, e := range handed {
+		g.pending[e.ID] = true
+	}
+	return handed, nil
+}
+
+func (g *fakeGroup) Reset(context.Context) {}
+func (g *fakeGroup) Close()                {}
+func (g *fakeGroup) Interrupt() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.stopped = true
+	g.arrived.Broadcast()
+}
+
+func (g *fakeGroup) Status(context.Context) (stream.Status, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.fail != nil {
+		g.fails++
+	}
+	return stream.Status{Pending: int64(len(g.foreign))}, g.fail
+}
+
+func (g *fakeGroup) Pending(_ context.Context, page stream.Page) ([]redis.XPendingExt, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.fail != nil {
+		g.fails++
+	}
+	var rows []redis.XPendingExt
+	for _, row := range g.foreign {
+		if (page.From == "-" || row.ID >= page.From) && len(rows) < page.Count && !page.Own {
+			rows = append(rows, row)
+		}
+	}
+	return rows, g.fail
+}
+
+func (g *fakeGroup) Claim(_ context.Context, claim stream.Claim) (entries []stream.Entry, trimmed []string, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.claims++
+	for _, row := range claim.Rows {
+		entries = append(entries, stream.Entry{ID: row.ID, Fields: map[string]any{"data": row.ID}, Deliveries: row.RetryCount + 1})
+		for i, other := range g.foreign {
+			if other.ID == row.ID {
+				g.foreign = append(g.foreign[:i:i], g.foreign[i+1:]...)
+				break
+			}
+		}
+	}
+	return entries, nil, g.fail
+}
+
+func (g *fakeGroup) Hold(_ context.Context, leases []stream.Lease) (lost, trimmed []string, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.holds = append(g.holds, len(leases))
+	g.heldAt = append(g.heldAt, time.Since(g.began))
+	for _, l := range leases {
+		if g.lost[l.ID] {
+			lost = append(lost, l.ID)
+		}
+	}
+	return lost, nil, g.fail
+}
+
+func (g *fakeGroup) Ack(_ context.Context, ids []string) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.failAcks > 0 {
+		g.failAcks--
+		return errDown
+	}
+	g.acks = append(g.acks, len(ids))
+	for _, id := range ids {
+		delete(g.pending, id)
+	}
+	return nil
+}
+
+func (g *fakeGroup) release(_ context.Context, leases []stream.Lease) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.releases++
+	for _, l := range leases {
+		g.released[l.ID] = l.Deliveries
+	}
+	return nil
+}
+
+func (g *fakeGroup) acked() (n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, count := range g.acks {
+		n += count
+	}
+	return n
+}
+
+type lines struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (l *lines) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = append(l.all, string(line))
+	return len(line), nil
+}
+
+func (l *lines) count(what string) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, line := range l.all {
+		if strings.Contains(line, what) {
+			n++
+		}
+	}
+	return n
+}
+
+// start begins a subscription to the group with one lane, changed by change.
+func (g *fakeGroup) start(t *testing.T, change func(*Config)) (*Subscription, *lines) {
+	t.Helper()
+	log := &lines{}
+	config := Config{
+		Source: g, Group: g, Release: g.release,
+		Decode: func(e stream.Entry) (*message.Message, error) {
+			return message.NewMessage(e.ID, nil), nil
+		},
+		Context:       func(parent context.Context, _ string, _ int64) context.Context { return parent },
+		Lanes:         1,
+		Backoff:       func(int) time.Duration { return 0 },
+		ClaimMinIdle:  30 * time.Second,
+		ClaimInterval: 1500 * time.Millisecond,
+		BlockTime:     5 * time.Second,
+		CloseTimeout:  10 * time.Second,
+		Logger:        watermill.NewStdLoggerWithOut(log, false, false),
+	}
+	if change != nil {
+		change(&config)
+	}
+	return Start(t.Context(), config), log
+}

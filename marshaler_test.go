@@ -1,0 +1,611 @@
+package redisstream_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/millrace/redisstream"
+	"github.com/millrace/redisstream/internal/redistest"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const uuidField = "_watermill_message_uuid"
+
+// format is a Marshaler and its Unmarshaler.
+type format interface {
+	redisstream.Marshaler
+	redisstream.Unmarshaler
+}
+
+var formats = map[string]format{
+	"msgpack":    redisstream.MsgpackMarshaler{},
+	"json":       redisstream.JSONMarshaler{},
+	"plain":      redisstream.PlainMarshaler{},
+	"plain body": redisstream.PlainMarshaler{PayloadField: "body"},
+}
+
+func allBytes() []byte {
+	list := make([]byte, 256)
+	for i := range list {
+		list[i] = byte(i)
+	}
+	return list
+}
+
+func manyMetadata(n int) message.Metadata {
+	metadata := message.Metadata{}
+	for i := range n {
+		metadata[fmt.Sprintf("key %d", i)] = strings.Repeat("v", i%50)
+	}
+	return metadata
+}
+
+// addAndRead stores the fields in an entry on the server and returns it as it is read back.
+func addAndRead(t *testing.T, fields any) redis.XMessage {
+	t.Helper()
+	client := redistest.Shared().Client(t)
+	topic := ownTopic(t)
+	require.NoError(t, client.XAdd(context.Background(), &redis.XAddArgs{Stream: topic, Values: fields}).Err())
+	entries, err := client.XRange(context.Background(), topic, "-", "+").Result()
+	require.NoError(t, err)
+	require.Len(t, entries, 1)
+	return entries[0]
+}
+
+func TestMarshaler_roundTripThroughServer(t *testing.T) {
+	t.Parallel()
+	messages := map[string]*message.Message{
+		"empty payload, no metadata": {UUID: "1", Metadata: message.Metadata{}, Payload: message.Payload{}},
+		"nil metadata and payload":   {UUID: "2"},
+		"one metadata entry":         {UUID: "3", Metadata: message.Metadata{"name": "value"}, Payload: message.Payload("x")},
+		"1,000 metadata entries":     {UUID: "4", Metadata: manyMetadata(1000), Payload: message.Payload("x")},
+		"long metadata":              {UUID: "5", Metadata: message.Metadata{"k": strings.Repeat("long ", 20_000)}},
+		"empty metadata value":       {UUID: "6", Metadata: message.Metadata{"empty": ""}},
+		"empty metadata key":         {UUID: "7", Metadata: message.Metadata{"": "value"}},
+		"1 MiB payload":              {UUID: "8", Payload: bytes.Repeat([]byte("0123456789abcdef"), 1<<16)},
+		"every byte in the payload":  {UUID: "9", Payload: allBytes()},
+		"text":                       {UUID: "ü", Metadata: message.Metadata{"größe": "\"日本\"\n"}, Payload: message.Payload("{}")},
+	}
+	for formatName, format := range formats {
+		for name, msg := range messages {
+			t.Run(formatName+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				fields, err := format.Marshal("topic", msg)
+				require.NoError(t, err)
+				entry := addAndRead(t, fields)
+				got, err := format.Unmarshal(entry.ID, entry.Values)
+				require.NoError(t, err)
+				assert.Equal(t, msg.UUID, got.UUID)
+				assert.Equal(t, string(msg.Payload), string(got.Payload))
+				assert.Len(t, got.Metadata, len(msg.Metadata))
+				for key, value := range msg.Metadata {
+					assert.Equal(t, value, got.Metadata[key])
+				}
+				got.Metadata.Set("can", "be written to")
+			})
+		}
+	}
+}
+
+func TestMarshaler_everyByteInUUIDAndMetadata(t *testing.T) {
+	t.Parallel()
+	msg := &message.Message{UUID: string(allBytes()), Metadata: message.Metadata{string(allBytes()): string(allBytes())}}
+	for _, name := range []string{"msgpack", "plain"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			fields, err := formats[name].Marshal("topic", msg)
+			require.NoError(t, err)
+			entry := addAndRead(t, fields)
+			got, err := formats[name].Unmarshal(entry.ID, entry.Values)
+			require.NoError(t, err)
+			assert.Equal(t, msg.UUID, got.UUID)
+			assert.Equal(t, msg.Metadata, got.Metadata)
+		})
+	}
+}
+
+func TestMarshaler_emptyUUID(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{"msgpack": "", "json": "", "plain": "the entry's ID"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			fields, err := formats[name].Marshal("topic", message.NewMessage("", []byte("x")))
+			require.NoError(t, err)
+			entry := addAndRead(t, fields)
+			got, err := formats[name].Unmarshal(entry.ID, entry.Values)
+			require.NoError(t, err)
+			if name == "plain" {
+				want = entry.ID
+			}
+			assert.Equal(t, want, got.UUID)
+			assert.Equal(t, "x", string(got.Payload))
+		})
+	}
+}
+
+func TestMarshaler_valuesAreStringsOrBytes(t *testing.T) {
+	t.Parallel()
+	msg := &message.Message{UUID: "1", Metadata: message.Metadata{"name": "value"}, Payload: message.Payload("x")}
+	for name, format := range formats {
+		fields, err := format.Marshal("topic", msg)
+		require.NoError(t, err, name)
+		for field, value := range fields {
+			switch value.(type) {
+			case string, []byte:
+			default:
+				assert.Failf(t, "wrong type", "%s: field %q is a %T", name, field, value)
+			}
+		}
+	}
+}
+
+func TestUnmarshaler_returnsANewMessageEachTime(t *testing.T) {
+	t.Parallel()
+	for name, format := range formats {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			fields, err := format.Marshal("topic",
+				&message.Message{UUID: "1", Metadata: message.Metadata{"name": "value"}, Payload: message.Payload("payload")})
+			require.NoError(t, err)
+			fields = asRead(fields)
+			first, err := format.Unmarshal("1-0", fields)
+			require.NoError(t, err)
+			first.Metadata["name"] = "changed"
+			first.Payload[0] = 'X'
+			require.True(t, first.Nack())
+			second, err := format.Unmarshal("1-0", fields)
+			require.NoError(t, err)
+			assert.Equal(t, "value", second.Metadata["name"])
+			assert.Equal(t, "payload", string(second.Payload))
+			assert.True(t, second.Ack(), "the nack of the first counts for the second")
+		})
+	}
+}
+
+// asRead makes the values of fields strings, as go-redis reads them.
+func asRead(fields map[string]any) map[string]any {
+	read := make(map[string]any, len(fields))
+	for name, value := range fields {
+		if raw, ok := value.([]byte); ok {
+			value = string(raw)
+		}
+		read[name] = value
+	}
+	return read
+}
+
+func TestMsgpackMarshaler_wire(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		metadata message.Metadata
+		packed   string
+	}{
+		"no metadata":    {nil, ""},
+		"empty metadata": {message.Metadata{}, ""},
+		"one entry":      {message.Metadata{"name": "value"}, "\x81\xa4name\xa5value"},
+		"31 bytes":       {message.Metadata{"k": strings.Repeat("v", 31)}, "\x81\xa1k\xbf" + strings.Repeat("v", 31)},
+		"32 bytes":       {message.Metadata{"k": strings.Repeat("v", 32)}, "\x81\xa1k\xd9\x20" + strings.Repeat("v", 32)},
+		"256 bytes":      {message.Metadata{"k": strings.Repeat("v", 256)}, "\x81\xa1k\xda\x01\x00" + strings.Repeat("v", 256)},
+		"not UTF-8":      {message.Metadata{"k": "\xff\x00"}, "\x81\xa1k\xa2\xff\x00"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			fields, err := redisstream.MsgpackMarshaler{}.Marshal("topic",
+				&message.Message{UUID: "the UUID", Metadata: test.metadata, Payload: message.Payload("\x00payload\xff")})
+			require.NoError(t, err)
+			assert.Equal(t, map[string]any{
+				"_watermill_message_uuid": "the UUID",
+				"metadata":                test.packed,
+				"payload":                 "\x00payload\xff",
+			}, addAndRead(t, fields).Values)
+		})
+	}
+}
+
+func TestMsgpackMarshaler_readsWhatOtherEncodersWrite(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		packed string
+		want   message.Metadata
+	}{
+		"map16":              {"\xde\x00\x01\xa1a\xa1b", message.Metadata{"a": "b"}},
+		"map32":              {"\xdf\x00\x00\x00\x01\xa1a\xa1b", message.Metadata{"a": "b"}},
+		"str8":               {"\x81\xd9\x01a\xd9\x01b", message.Metadata{"a": "b"}},
+		"str16":              {"\x81\xda\x00\x01a\xda\x00\x01b", message.Metadata{"a": "b"}},
+		"str32":              {"\x81\xdb\x00\x00\x00\x01a\xdb\x00\x00\x00\x01b", message.Metadata{"a": "b"}},
+		"an empty map":       {"\x80", message.Metadata{}},
+		"nil":                {"\xc0", message.Metadata{}},
+		"two entries":        {"\x82\xa1a\xa1b\xa1c\xa0", message.Metadata{"a": "b", "c": ""}},
+		"the smallest pairs": {"\x81\xa0\xa0", message.Metadata{"": ""}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			msg, err := redisstream.MsgpackMarshaler{}.Unmarshal("1-0",
+				map[string]any{uuidField: "1", "metadata": test.packed, "payload": ""})
+			require.NoError(t, err)
+			assert.Equal(t, test.want, msg.Metadata)
+			msg.Metadata.Set("can", "be written to")
+		})
+	}
+}
+
+func TestMsgpackMarshaler_reservesNoMetadataName(t *testing.T) {
+	t.Parallel()
+	metadata := message.Metadata{uuidField: "a", "metadata": "b", "payload": "c"}
+	fields, err := redisstream.MsgpackMarshaler{}.Marshal("topic", &message.Message{UUID: "1", Metadata: metadata})
+	require.NoError(t, err)
+	msg, err := redisstream.MsgpackMarshaler{}.Unmarshal("1-0", asRead(fields))
+	require.NoError(t, err)
+	assert.Equal(t, "1", msg.UUID)
+	assert.Equal(t, metadata, msg.Metadata)
+}
+
+func TestMarshaler_refusesWhatTheFormatCannotKeep(t *testing.T) {
+	t.Parallel()
+	with := func(key, value string) *message.Message {
+		return &message.Message{UUID: "1", Metadata: message.Metadata{key: value}}
+	}
+	tests := map[string]struct {
+		format format
+		msg    *message.Message
+		names  string
+	}{
+		"json, the UUID's name":        {redisstream.JSONMarshaler{}, with(uuidField, "x"), uuidField},
+		"json, UUID not UTF-8":         {redisstream.JSONMarshaler{}, &message.Message{UUID: "a\xff"}, `"a\xff"`},
+		"json, key not UTF-8":          {redisstream.JSONMarshaler{}, with("a\xff", "x"), `"a\xff"`},
+		"json, value not UTF-8":        {redisstream.JSONMarshaler{}, with("key", "\xff"), `"key"`},
+		"plain, the UUID's name":       {redisstream.PlainMarshaler{}, with(uuidField, "x"), uuidField},
+		"plain, the payload's name":    {redisstream.PlainMarshaler{}, with("data", "x"), `"data"`},
+		"plain, the payload's own one": {redisstream.PlainMarshaler{PayloadField: "body"}, with("body", "x"), `"body"`},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := test.format.Marshal("topic", test.msg)
+			assert.ErrorContains(t, err, test.names)
+		})
+	}
+}
+
+func TestUnmarshaler_ignoresUnknownFields(t *testing.T) {
+	t.Parallel()
+	for name, fields := range map[string]map[string]any{
+		"msgpack": {uuidField: "1", "metadata": "", "payload": "x", "more": "y", "": "z"},
+		"json":    {"data": "x", "metadata": `{"` + uuidField + `":"1"}`, "more": "y", "": "z"},
+	} {
+		msg, err := formats[name].Unmarshal("1-0", fields)
+		require.NoError(t, err, name)
+		assert.Equal(t, "1", msg.UUID)
+		assert.Equal(t, "x", string(msg.Payload))
+		assert.Empty(t, msg.Metadata)
+	}
+}
+
+func TestUnmarshaler_toleratesMissingOptionalFields(t *testing.T) {
+	t.Parallel()
+	for name, fields := range map[string]map[string]any{
+		"msgpack":    {uuidField: "1-0"},
+		"json":       {"data": ""},
+		"plain":      {"data": ""},
+		"plain body": {"body": ""},
+	} {
+		msg, err := formats[name].Unmarshal("1-0", fields)
+		require.NoError(t, err, name)
+		assert.Equal(t, "1-0", msg.UUID)
+		assert.Empty(t, msg.Payload)
+		assert.Empty(t, msg.Metadata)
+		msg.Metadata.Set("can", "be written to")
+	}
+}
+
+func TestUnmarshaler_namesTheFieldThatIsWrong(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		format string
+		fields map[string]any
+		field  string
+	}{
+		"msgpack, nothing":                {"msgpack", nil, uuidField},
+		"msgpack, a plain entry":          {"msgpack", map[string]any{"data": "x"}, uuidField},
+		"msgpack, UUID not a string":      {"msgpack", map[string]any{uuidField: 1}, uuidField},
+		"msgpack, metadata not a map":     {"msgpack", map[string]any{uuidField: "1", "metadata": "\xa1a"}, "metadata"},
+		"msgpack, metadata in JSON":       {"msgpack", map[string]any{uuidField: "1", "metadata": `{"a":"b"}`}, "metadata"},
+		"msgpack, metadata cut in header": {"msgpack", map[string]any{uuidField: "1", "metadata": "\xde\x00"}, "metadata"},
+		"msgpack, metadata cut in key":    {"msgpack", map[string]any{uuidField: "1", "metadata": "\x81\xa5abc"}, "metadata"},
+		"msgpack, metadata cut in value":  {"msgpack", map[string]any{uuidField: "1", "metadata": "\x81\xa1a\xa5abc"}, "metadata"},
+		"msgpack, metadata of numbers":    {"msgpack", map[string]any{uuidField: "1", "metadata": "\x81\xa1a\x05"}, "metadata"},
+		"json, nothing":                   {"json", nil, "data"},
+		"json, data not a string":         {"json", map[string]any{"data": 1}, "data"},
+		"json, metadata not JSON":         {"json", map[string]any{"data": "x", "metadata": "{"}, "metadata"},
+		"json, metadata in MessagePack":   {"json", map[string]any{"data": "x", "metadata": "\x81\xa1a\xa1b"}, "metadata"},
+		"json, metadata a list":           {"json", map[string]any{"data": "x", "metadata": "[]"}, "metadata"},
+		"json, metadata of numbers":       {"json", map[string]any{"data": "x", "metadata": `{"a":1}`}, "metadata"},
+		"plain, nothing":                  {"plain", nil, "data"},
+		"plain, another payload field":    {"plain", map[string]any{"body": "x"}, "data"},
+		"plain, payload not a string":     {"plain", map[string]any{"data": 1}, "data"},
+		"plain body, nothing":             {"plain body", map[string]any{"data": "x"}, "body"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := formats[test.format].Unmarshal("1-0", test.fields)
+			require.ErrorIs(t, err, redisstream.ErrInvalidEntry)
+			assert.ErrorContains(t, err, fmt.Sprintf("%q", test.field))
+		})
+	}
+}
+
+func TestJSONMarshaler_writesWhatDaprReads(t *testing.T) {
+	t.Parallel()
+	fields, err := redisstream.JSONMarshaler{}.Marshal("topic",
+		&message.Message{UUID: "1", Metadata: message.Metadata{"k": "v"}, Payload: message.Payload(`{"specversion":"1.0"}`)})
+	require.NoError(t, err)
+	values := addAndRead(t, fields).Values
+	assert.Len(t, values, 2)
+	assert.Equal(t, `{"specversion":"1.0"}`, values["data"])
+	assert.JSONEq(t, `{"k":"v","_watermill_message_uuid":"1"}`, values["metadata"].(string))
+}
+
+func TestJSONMarshaler_readsWhatDaprWrites(t *testing.T) {
+	t.Parallel()
+	event := `{"id":"5929aaac","specversion":"1.0","data":{"orderId":"1"}}`
+	tests := map[string]struct {
+		fields []string
+		want   message.Metadata
+	}{
+		"no metadata":       {[]string{"data", event}, message.Metadata{}},
+		"metadata":          {[]string{"data", event, "metadata", `{"ttlInSeconds":"5"}`}, message.Metadata{"ttlInSeconds": "5"}},
+		"empty metadata":    {[]string{"data", event, "metadata", `{}`}, message.Metadata{}},
+		"metadata of null":  {[]string{"data", event, "metadata", `null`}, message.Metadata{}},
+		"metadata is empty": {[]string{"data", event, "metadata", ``}, message.Metadata{}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			entry := addAndRead(t, test.fields)
+			msg, err := redisstream.JSONMarshaler{}.Unmarshal(entry.ID, entry.Values)
+			require.NoError(t, err)
+			assert.Equal(t, entry.ID, msg.UUID)
+			assert.Equal(t, event, string(msg.Payload))
+			assert.Equal(t, test.want, msg.Metadata)
+			msg.Metadata.Set("can", "be written to")
+		})
+	}
+}
+
+func TestPlainMarshaler_readsAPlainEntry(t *testing.T) {
+	t.Parallel()
+	entry := addAndRead(t, []string{"data", "23.5", "sensor", "attic", "unit", "C"})
+	msg, err := redisstream.PlainMarshaler{}.Unmarshal(entry.ID, entry.Values)
+	require.NoError(t, err)
+	assert.Equal(t, entry.ID, msg.UUID)
+	assert.Equal(t, "23.5", string(msg.Payload))
+	assert.Equal(t, message.Metadata{"sensor": "attic", "unit": "C"}, msg.Metadata)
+
+	msg, err = redisstream.PlainMarshaler{PayloadField: "sensor"}.Unmarshal(entry.ID, entry.Values)
+	require.NoError(t, err)
+	assert.Equal(t, "attic", string(msg.Payload))
+	assert.Equal(t, message.Metadata{"data": "23.5", "unit": "C"}, msg.Metadata)
+}
+
+func TestPlainMarshaler_writesAPlainEntry(t *testing.T) {
+	t.Parallel()
+	fields, err := redisstream.PlainMarshaler{PayloadField: "body"}.Marshal("topic",
+		&message.Message{UUID: "1", Metadata: message.Metadata{"sensor": "attic"}, Payload: message.Payload("23.5")})
+	require.NoError(t, err)
+	assert.Equal(t, map[string]any{"body": "23.5", "sensor": "attic", uuidField: "1"}, addAndRead(t, fields).Values)
+}
+
+// csv is a format of a user's own.
+type csv struct{}
+
+func (csv) Marshal(topic string, msg *message.Message) (map[string]any, error) {
+	return map[string]any{"csv": msg.UUID + "," + topic + "," + string(msg.Payload)}, nil
+}
+
+func (csv) Unmarshal(_ string, fields map[string]any) (*message.Message, error) {
+	text, _ := fields["csv"].(string)
+	columns := strings.SplitN(text, ",", 3)
+	if len(columns) != 3 {
+		return nil, errors.New("not a line of three columns")
+	}
+	return message.NewMessage(columns[0], []byte(columns[2])), nil
+}
+
+func TestMarshaler_ofAUserThroughPublisherAndSubscriber(t *testing.T) {
+	t.Parallel()
+	client := redistest.Shared().Client(t)
+	topic := ownTopic(t)
+	publisher := openPublisher(t, redisstream.PublisherConfig{Client: client, Marshaler: csv{}})
+	subscriber, err := redisstream.NewSubscriber(
+		redisstream.SubscriberConfig{Client: client, Unmarshaler: csv{}, ConsumerGroup: "group"}, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, subscriber.Close()) })
+
+	require.NoError(t, publisher.Publish(topic, message.NewMessage("1", []byte("a,b,c"))))
+	entries, err := client.XRange(t.Context(), topic, "-", "+").Result()
+	require.NoError(t, err)
+	require.Len(t, entries, 1)
+	assert.Equal(t, map[string]any{"csv": "1," + topic + ",a,b,c"}, entries[0].Values)
+
+	messages, err := subscriber.Subscribe(t.Context(), topic)
+	require.NoError(t, err)
+	msg := within(t, "the message", messages)
+	assert.Equal(t, "1", msg.UUID)
+	assert.Equal(t, "a,b,c", string(msg.Payload))
+	assert.True(t, msg.Ack())
+}
+
+// lies are MessagePack headers that promise more than follows.
+func lies() map[string]string {
+	u32 := func(code byte, n uint32) string { return string(binary.BigEndian.AppendUint32([]byte{code}, n)) }
+	const half = 1 << 31
+	return map[string]string{
+		"map32 of 2^31":              u32(0xdf, half),
+		"map32 of 2^32-1":            u32(0xdf, 1<<32-1),
+		"map32 of 2^31, some follow": u32(0xdf, half) + "\xa1a\xa1b",
+		"map16 of 2^16-1":            "\xde\xff\xff",
+		"map32 of 2^19 in 1 MiB":     u32(0xdf, 1<<19) + strings.Repeat("\xc1", 1<<20),
+		"map32 of 2^19, all empty":   u32(0xdf, 1<<19) + strings.Repeat("\xa0", 1<<20-1),
+		"key str32 of 2^31":          "\x81" + u32(0xdb, half) + "abc",
+		"key str32 of 2^32-1":        "\x81" + u32(0xdb, 1<<32-1),
+		"key bin32 of 2^31":          "\x81" + u32(0xc6, half),
+		"value str32 of 2^31":        "\x81\xa1a" + u32(0xdb, half),
+		"value bin32 of 2^31":        "\x81\xa1a" + u32(0xc6, half),
+		"value array32 of 2^31":      "\x81\xa1a" + u32(0xdd, half),
+		"ext32 of 2^31":              u32(0xc9, half) + "\x01",
+		"ext32 before a map of 2^31": u32(0xc9, half) + "\x01" + u32(0xdf, half),
+	}
+}
+
+// allocatedBy returns how many bytes f allocates while nothing else runs.
+func allocatedBy(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
+// enough is how much an Unmarshaler may allocate for input of so many bytes.
+func enough(input int) uint64 { return 4<<20 + 4*uint64(input) }
+
+// Not parallel: it measures the process.
+func TestMsgpackMarshaler_lyingLengthAllocatesLittle(t *testing.T) {
+	for name, packed := range lies() {
+		t.Run(name, func(t *testing.T) {
+			var err error
+			bytes := allocatedBy(func() {
+				_, err = redisstream.MsgpackMarshaler{}.Unmarshal("1-0", map[string]any{uuidField: "1", "metadata": packed})
+			})
+			require.ErrorIs(t, err, redisstream.ErrInvalidEntry)
+			assert.Less(t, bytes, enough(len(packed)))
+		})
+	}
+}
+
+// Not parallel: it measures the process.
+func TestJSONMarshaler_nestedMetadataAllocatesLittle(t *testing.T) {
+	for name, encoded := range map[string]string{
+		"lists":   `{"a":` + strings.Repeat("[", 1<<20),
+		"objects": strings.Repeat(`{"a":`, 1<<18),
+		"escapes": `{"a":"` + strings.Repeat(`\u0000`, 1<<18),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var err error
+			bytes := allocatedBy(func() {
+				_, err = redisstream.JSONMarshaler{}.Unmarshal("1-0", map[string]any{"data": "", "metadata": encoded})
+			})
+			require.ErrorIs(t, err, redisstream.ErrInvalidEntry)
+			assert.Less(t, bytes, enough(len(encoded)))
+		})
+	}
+}
+
+// checkUnmarshal unmarshals the fields of a fuzz test: the error is the documented one, the memory bounded, and
+// the message survives a round trip.
+func checkUnmarshal(t *testing.T, format format, fields map[string]any) *message.Message {
+	t.Helper()
+	const id = "1700000000000-7"
+	size := 0
+	for name, value := range fields {
+		size += len(name) + len(value.(string))
+	}
+	var msg *message.Message
+	var err error
+	allocated := allocatedBy(func() { msg, err = format.Unmarshal(id, fields) })
+	require.Less(t, allocated, enough(64*size))
+	if err != nil {
+		require.ErrorIs(t, err, redisstream.ErrInvalidEntry)
+		require.Nil(t, msg)
+		return nil
+	}
+	require.NotNil(t, msg.Metadata)
+	again, err := format.Marshal("topic", msg)
+	require.NoError(t, err)
+	same, err := format.Unmarshal(id, asRead(again))
+	require.NoError(t, err)
+	require.True(t, msg.Equals(same), "%v, after a round trip %v", msg, same)
+	return msg
+}
+
+func FuzzMsgpackUnmarshal(f *testing.F) {
+	f.Add("uuid", "", "payload")
+	f.Add("", "\x80", "")
+	f.Add("uuid", "\xc0", "")
+	f.Add("uuid", "\x82\xa1a\xa1b\xd9\x01c\xda\x00\x01d", "\x00\xff")
+	for _, packed := range lies() {
+		if len(packed) < 100 {
+			f.Add("uuid", packed, "")
+		}
+	}
+	f.Fuzz(func(t *testing.T, uuid, metadata, payload string) {
+		msg := checkUnmarshal(t, redisstream.MsgpackMarshaler{},
+			map[string]any{uuidField: uuid, "metadata": metadata, "payload": payload})
+		if msg != nil {
+			require.Equal(t, uuid, msg.UUID)
+			require.Equal(t, payload, string(msg.Payload))
+		}
+	})
+}
+
+func FuzzJSONUnmarshal(f *testing.F) {
+	f.Add("", "")
+	f.Add(`{"id":"1"}`, `{"ttlInSeconds":"5"}`)
+	f.Add("x", `{"_watermill_message_uuid":"1","a":"\ud800","b":null}`)
+	f.Add("x", "null")
+	f.Add("x", `{"a":{"b":[1,2]}}`)
+	f.Add("x", "\x81\xa1a\xa1b")
+	f.Fuzz(func(t *testing.T, data, metadata string) {
+		msg := checkUnmarshal(t, redisstream.JSONMarshaler{}, map[string]any{"data": data, "metadata": metadata})
+		require.Equal(t, metadata == "" || json.Unmarshal([]byte(metadata), &map[string]string{}) == nil, msg != nil)
+		if msg != nil {
+			require.Equal(t, data, string(msg.Payload))
+		}
+	})
+}
+
+func FuzzPlainUnmarshal(f *testing.F) {
+	f.Add("data", "payload", "name", "value", "")
+	f.Add("data", "", uuidField, "uuid", "")
+	f.Add("", "", "\xff", "\x00", "data")
+	f.Add("data", "a", "data", "b", "body")
+	f.Add("body", "payload", "data", "value", "body")
+	f.Fuzz(func(t *testing.T, name1, value1, name2, value2, payloadField string) {
+		if payloadField == uuidField {
+			return // not a sensible configuration
+		}
+		fields := map[string]any{name1: value1, name2: value2}
+		if fields[uuidField] == "" {
+			delete(fields, uuidField) // never written: the same as none
+		}
+		msg := checkUnmarshal(t, redisstream.PlainMarshaler{PayloadField: payloadField}, fields)
+		if payloadField == "" {
+			payloadField = "data"
+		}
+		payload, ok := fields[payloadField]
+		require.Equal(t, ok, msg != nil)
+		if msg == nil {
+			return
+		}
+		require.Equal(t, payload, string(msg.Payload))
+		delete(fields, payloadField)
+		delete(fields, uuidField)
+		require.Len(t, msg.Metadata, len(fields))
+		for name, value := range fields {
+			require.Equal(t, value, msg.Metadata[name])
+		}
+	})
+}

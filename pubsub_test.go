@@ -1,0 +1,74 @@
+package redisstream_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/ThreeDotsLabs/watermill/pubsub/tests"
+	"github.com/millrace/redisstream"
+	"github.com/millrace/redisstream/internal/redistest"
+	"github.com/stretchr/testify/require"
+)
+
+// features are all flags of Watermill's suite that are true for us. TestReconnect is in pubsub_reconnect_test.go.
+func features() tests.Features {
+	return tests.Features{
+		ConsumerGroups:                      true,
+		GuaranteedOrder:                     true, // of one subscription in a group
+		GuaranteedOrderWithSingleSubscriber: true,
+		Persistent:                          true,
+		NewSubscriberReceivesOldMessages:    true,
+	}
+}
+
+// inGroup returns a constructor for the suite, with the default configuration but for CloseTimeout: the
+// suite closes dozens of subscribers one after the other, each with a message that nobody will ack.
+func inGroup(server *redistest.Server, change ...func(*redisstream.SubscriberConfig)) tests.ConsumerGroupPubSubConstructor {
+	return func(t *testing.T, group string) (message.Publisher, message.Subscriber) {
+		t.Helper()
+		client := server.Client(t)
+		publisher, err := redisstream.NewPublisher(redisstream.PublisherConfig{Client: client}, nil)
+		require.NoError(t, err)
+		config := redisstream.SubscriberConfig{Client: client, ConsumerGroup: group, CloseTimeout: 100 * time.Millisecond}
+		for _, f := range change {
+			f(&config)
+		}
+		subscriber, err := redisstream.NewSubscriber(config, nil)
+		require.NoError(t, err)
+		return publisher, subscriber
+	}
+}
+
+// ofItsOwn gives every Pub/Sub a group of its own: each sees all messages, old ones too.
+func ofItsOwn(construct tests.ConsumerGroupPubSubConstructor) tests.PubSubConstructor {
+	return func(t *testing.T) (message.Publisher, message.Subscriber) {
+		t.Helper()
+		return construct(t, watermill.NewShortUUID())
+	}
+}
+
+func TestPubSub(t *testing.T) {
+	t.Parallel()
+	construct := inGroup(redistest.Shared())
+	tests.TestPubSub(t, features(), ofItsOwn(construct), construct)
+}
+
+// All Pub/Subs share a group: its members must hand over to each other what they leave.
+func TestPubSub_sharedGroup(t *testing.T) {
+	t.Parallel()
+	construct := inGroup(redistest.Shared())
+	shared := features()
+	shared.NewSubscriberReceivesOldMessages = false // they went to an earlier member
+	tests.TestPubSub(t, shared, func(t *testing.T) (message.Publisher, message.Subscriber) {
+		t.Helper()
+		return construct(t, "shared")
+	}, construct)
+}
+
+func TestPubSub_stress(t *testing.T) {
+	t.Setenv("STRESS_TEST_COUNT", "3")
+	construct := inGroup(redistest.Shared())
+	tests.TestPubSubStressTest(t, features(), ofItsOwn(construct), construct)
+}

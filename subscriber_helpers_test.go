@@ -1,0 +1,188 @@
+package redisstream_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/millrace/redisstream"
+	"github.com/millrace/redisstream/internal/redistest"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+)
+
+// bench is one stream on a server, with its name for a topic.
+type bench struct {
+	*testing.T
+	server *redistest.Server
+	client *redis.Client
+	topic  string
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	return newBenchOn(t, redistest.Shared())
+}
+
+func newBenchOn(t *testing.T, server *redistest.Server) *bench {
+	t.Helper()
+	topic := "topic-" + watermill.NewShortUUID()
+	client := server.Client(t, func(o *redis.Options) { o.ClientName = topic })
+	return &bench{T: t, server: server, client: client, topic: topic}
+}
+
+// publish publishes messages with the payloads 0 to n-1.
+func (b *bench) publish(n int) {
+	b.Helper()
+	publisher, err := redisstream.NewPublisher(redisstream.PublisherConfig{Client: b.client}, nil)
+	require.NoError(b, err)
+	messages := make([]*message.Message, n)
+	for i := range messages {
+		messages[i] = message.NewMessage(watermill.NewShortUUID(), []byte(fmt.Sprint(i)))
+	}
+	require.NoError(b, publisher.Publish(b.topic, messages...))
+}
+
+// subscriber returns a Subscriber of the group "g", or as config says; it is closed with the test.
+func (b *bench) subscriber(config redisstream.SubscriberConfig) *redisstream.Subscriber {
+	b.Helper()
+	if config.Client == nil {
+		config.Client = b.client
+	}
+	subscriber, err := redisstream.NewSubscriber(config, testLogger(b.T))
+	require.NoError(b, err)
+	b.Cleanup(func() { require.NoError(b, subscriber.Close()) })
+	return subscriber
+}
+
+func (b *bench) subscribe(config redisstream.SubscriberConfig) (*redisstream.Subscriber, <-chan *message.Message) {
+	b.Helper()
+	subscriber := b.subscriber(config)
+	messages, err := subscriber.Subscribe(b.Context(), b.topic)
+	require.NoError(b, err)
+	return subscriber, messages
+}
+
+// inGroupG is the default configuration of a group.
+func inGroupG() redisstream.SubscriberConfig {
+	return redisstream.SubscriberConfig{ConsumerGroup: "g", CloseTimeout: time.Second}
+}
+
+// fastClaims takes over after 300 ms of silence.
+func fastClaims() redisstream.SubscriberConfig {
+	config := inGroupG()
+	config.ClaimMinIdle, config.ClaimInterval = 300*time.Millisecond, 50*time.Millisecond
+	return config
+}
+
+// pending is how many entries are pending in the group g.
+func (b *bench) pending() int64 {
+	b.Helper()
+	summary, err := b.client.XPending(context.WithoutCancel(b.Context()), b.topic, "g").Result()
+	require.NoError(b, err)
+	return summary.Count
+}
+
+func (b *bench) eventually(what string, condition func() bool) {
+	b.Helper()
+	require.Eventually(b, condition, soon, 2*time.Millisecond, what)
+}
+
+// receive returns the next message; it fails after a while.
+func receive(t testing.TB, messages <-chan *message.Message) *message.Message {
+	t.Helper()
+	select {
+	case msg, open := <-messages:
+		require.True(t, open, "the channel is closed")
+		return msg
+	case <-time.After(soon):
+		require.FailNow(t, "no message")
+		return nil
+	}
+}
+
+// receiveAll acks n messages and returns their payloads.
+func receiveAll(t testing.TB, messages <-chan *message.Message, n int) []string {
+	t.Helper()
+	payloads := make([]string, n)
+	for i := range payloads {
+		msg := receive(t, messages)
+		payloads[i] = string(msg.Payload)
+		require.True(t, msg.Ack())
+	}
+	return payloads
+}
+
+func nothingComes(t testing.TB, messages <-chan *message.Message, wait time.Duration) {
+	t.Helper()
+	select {
+	case msg, open := <-messages:
+		if open {
+			require.Failf(t, "unexpected message", "payload %s", msg.Payload)
+		}
+	case <-time.After(wait):
+	}
+}
+
+func upTo(n int) []string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = fmt.Sprint(i)
+	}
+	return list
+}
+
+func waitDone(t testing.TB, done <-chan struct{}, what string) {
+	t.Helper()
+	select {
+	case <-done:
+	case <-time.After(soon):
+		require.FailNow(t, what)
+	}
+}
+
+func entryOf(t testing.TB, msg *message.Message) redisstream.Entry {
+	t.Helper()
+	entry, ok := redisstream.EntryFromContext(msg.Context())
+	require.True(t, ok)
+	return entry
+}
+
+// logs keeps what is logged, so that a test can count lines; it also goes to the test's log.
+type logs struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (l *logs) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, string(line))
+	return len(line), nil
+}
+
+func (l *logs) count(substring string) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, line := range l.lines {
+		if strings.Contains(line, substring) {
+			n++
+		}
+	}
+	return n
+}
+
+func (l *logs) logger() watermill.LoggerAdapter {
+	return watermill.NewStdLoggerWithOut(l, false, false)
+}
+
+// testLogger writes to the test's log while the test runs.
+func testLogger(t *testing.T) watermill.LoggerAdapter {
+	t.Helper()
+	return watermill.NewStdLoggerWithOut(t.Output(), false, false)
+}
