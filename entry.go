@@ -18,10 +18,22 @@ type entryKey struct{}
 // EntryFromContext returns the entry of the message that carries ctx: the context of a message that
 // a Subscriber delivered, or one derived from it.
 func EntryFromContext(ctx context.Context) (Entry, bool) {
-	entry, ok := ctx.Value(entryKey{}).(Entry)
-	return entry, ok
+	entry, ok := ctx.Value(entryKey{}).(*Entry)
+	if !ok {
+		return Entry{}, false
+	}
+	return *entry, true
 }
 
-func withEntry(ctx context.Context, entry Entry) context.Context {
-	return context.WithValue(ctx, entryKey{}, entry)
+// entryContext is a context.WithValue that costs one allocation.
+type entryContext struct {
+	context.Context //nolint:containedctx // it is a context
+	entry           Entry
+}
+
+func (c *entryContext) Value(key any) any {
+	if key == (entryKey{}) {
+		return &c.entry
+	}
+	return c.Context.Value(key)
 }

@@ -2,6 +2,7 @@ package redisstream
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -98,7 +99,7 @@ func (q *publishQueue) withdraw(call *publishCall) bool {
 func (q *publishQueue) commit(calls []*publishCall) {
 	additions := calls[0].additions
 	if len(calls) > 1 {
-		additions = additions[:len(additions):len(additions)]
+		additions = slices.Clip(additions)
 		for _, call := range calls[1:] {
 			additions = append(additions, call.additions...)
 		}

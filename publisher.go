@@ -19,8 +19,9 @@ type Publisher struct {
 	logger watermill.LoggerAdapter
 	queues publishQueues
 
-	mu     sync.RWMutex // held for reading by calls under way
+	mu     sync.Mutex
 	closed bool
+	calls  sync.WaitGroup // under way
 }
 
 var _ message.Publisher = (*Publisher)(nil)
@@ -48,11 +49,10 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 	if len(messages) == 0 {
 		return nil
 	}
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	if p.closed {
+	if !p.begin() {
 		return nothingSent(topic, messages, ErrPublisherClosed)
 	}
+	defer p.calls.Done()
 	additions, err := p.marshal(topic, messages)
 	if err != nil {
 		return nothingSent(topic, messages, err)
@@ -85,10 +85,22 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 // The client stays open. Safe to repeat; it always returns nil.
 func (p *Publisher) Close() error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.closed = true
+	p.mu.Unlock()
+	p.calls.Wait()
 	p.queues.wait() // for pipelines whose callers left when their context ended
 	return nil
+}
+
+// begin admits a call unless the Publisher is closed; the caller ends it with calls.Done.
+func (p *Publisher) begin() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	p.calls.Add(1)
+	return true
 }
 
 var (
@@ -155,17 +167,18 @@ func outcome(topic string, messages []*message.Message, additions []*stream.Addi
 
 // contextWatch tells when one of several contexts ends.
 type contextWatch struct {
-	contexts  []context.Context //nolint:containedctx // those of one call's messages
-	cancelled chan struct{}     // nil: none can end
+	contexts  []context.Context
+	cancelled chan struct{} // nil: none can end
 	stops     []func() bool
 }
 
 func watchContexts(messages []*message.Message) *contextWatch {
 	w := &contextWatch{}
+	var last <-chan struct{} // contexts may not be comparable
 	for _, msg := range messages {
 		ctx := msg.Context()
-		if ctx.Done() != nil && !slices.Contains(w.contexts, ctx) {
-			w.contexts = append(w.contexts, ctx)
+		if done := ctx.Done(); done != nil && done != last {
+			w.contexts, last = append(w.contexts, ctx), done
 		}
 	}
 	if len(w.contexts) == 0 {

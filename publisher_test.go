@@ -488,6 +488,28 @@ func TestPublish_contextThatIsOverSendsNothing(t *testing.T) {
 	assert.Zero(t, client.Exists(t.Context(), topic).Val())
 }
 
+// values is a context that can't be compared.
+type values struct {
+	context.Context //nolint:containedctx // it is one
+	list            []string
+}
+
+func TestPublish_takesContextsOfAnyType(t *testing.T) {
+	t.Parallel()
+	client := redistest.Shared().Client(t)
+	publisher := openPublisher(t, redisstream.PublisherConfig{Client: client})
+	topic := ownTopic(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	messages := numbered("m", 3)
+	for i, msg := range messages {
+		msg.SetContext(values{ctx, make([]string, i)})
+	}
+	require.NoError(t, publisher.Publish(topic, messages...))
+	cancel()
+	require.ErrorIs(t, publisher.Publish(topic, messages...), context.Canceled)
+	assert.Equal(t, uuids(messages), stored(t, client, topic))
+}
+
 func TestPublish_contextThatEndsInTheQueueSendsNothing(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)
@@ -694,19 +716,66 @@ func TestPublisher_CloseWaitsForCallsUnderWay(t *testing.T) {
 	defer gate.open()
 	result := publishing(publisher, topic, numbered("m", 2)...)
 	within(t, "the round trip", gate.entered)
-	closed := make(chan []string, 2)
+	closed := make(chan int64, 2)
 	for range 2 { // both wait
 		go func() {
 			assert.NoError(t, publisher.Close())
-			closed <- stored(t, client, topic)
+			closed <- client.XLen(context.Background(), topic).Val()
 		}()
 	}
 	assert.Never(t, func() bool { return len(closed) > 0 }, 50*time.Millisecond, 10*time.Millisecond)
 	gate.open()
 	require.NoError(t, within(t, "Publish", result), "Close ends no call that is under way")
 	for range 2 {
-		assert.Equal(t, []string{"m-0", "m-1"}, within(t, "Close", closed))
+		assert.EqualValues(t, 2, within(t, "Close", closed))
 	}
+}
+
+// slow takes as long to marshal as it is told.
+type slow struct{ begun, end chan struct{} }
+
+func (s slow) Marshal(topic string, msg *message.Message) (map[string]any, error) {
+	s.begun <- struct{}{}
+	<-s.end
+	return redisstream.MsgpackMarshaler{}.Marshal(topic, msg)
+}
+
+func TestPublisher_CloseWaitsForCallsThatHaveSentNothingYet(t *testing.T) {
+	t.Parallel()
+	client := redistest.Shared().Client(t)
+	topic := ownTopic(t)
+	marshaler := slow{begun: make(chan struct{}, 1), end: make(chan struct{})}
+	publisher := openPublisher(t, redisstream.PublisherConfig{Client: client, Marshaler: marshaler})
+	result := publishing(publisher, topic, numbered("m", 1)...)
+	within(t, "the call of the marshaler", marshaler.begun)
+	closed := make(chan error, 1)
+	go func() { closed <- publisher.Close() }()
+	assert.Never(t, func() bool { return len(closed) > 0 }, 50*time.Millisecond, 10*time.Millisecond)
+	close(marshaler.end)
+	require.NoError(t, within(t, "Close", closed))
+	require.NoError(t, within(t, "Publish", result))
+	assert.Equal(t, []string{"m-0"}, stored(t, client, topic))
+}
+
+func TestPublisher_CloseThatWaitsHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	client := redistest.Shared().Client(t)
+	topic := ownTopic(t)
+	gate := newGate(topic)
+	client.AddHook(gate)
+	publisher := openPublisher(t, redisstream.PublisherConfig{Client: client})
+	defer gate.open()
+	result := publishing(publisher, topic, numbered("m", 1)...)
+	within(t, "the round trip", gate.entered)
+	closed := make(chan error, 1)
+	go func() { closed <- publisher.Close() }()
+	late := ownTopic(t)
+	require.Eventually(t, func() bool { // until Close has begun, it is published
+		return errors.Is(within(t, "Publish", publishing(publisher, late, numbered("late", 1)...)), redisstream.ErrPublisherClosed)
+	}, soon, time.Millisecond)
+	gate.open()
+	require.NoError(t, within(t, "Publish", result))
+	require.NoError(t, within(t, "Close", closed))
 }
 
 func TestPublisher_CloseWhileOthersPublish(t *testing.T) {

@@ -168,9 +168,9 @@ func (s *Subscriber) connect(ctx context.Context, topic, consumer string) (subsc
 	config := subscription.Config{
 		Decode: func(e stream.Entry) (*message.Message, error) { return c.Unmarshaler.Unmarshal(e.ID, e.Fields) },
 		Context: func(parent context.Context, id string, deliveries int64) context.Context {
-			entry := entry
-			entry.ID, entry.Deliveries = id, deliveries
-			return withEntry(parent, entry)
+			ctx := &entryContext{Context: parent, entry: entry}
+			ctx.entry.ID, ctx.entry.Deliveries = id, deliveries
+			return ctx
 		},
 		Lanes: c.MaxInFlight, Key: c.OrderingKey, Backoff: c.NackBackoff,
 		ClaimMinIdle: c.ClaimMinIdle, ClaimInterval: c.ClaimInterval, ShouldClaim: c.ShouldClaim,

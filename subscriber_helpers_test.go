@@ -94,36 +94,36 @@ func (b *bench) eventually(what string, condition func() bool) {
 }
 
 // receive returns the next message; it fails after a while.
-func receive(t testing.TB, messages <-chan *message.Message) *message.Message {
-	t.Helper()
+func receive(tb testing.TB, messages <-chan *message.Message) *message.Message {
+	tb.Helper()
 	select {
 	case msg, open := <-messages:
-		require.True(t, open, "the channel is closed")
+		require.True(tb, open, "the channel is closed")
 		return msg
 	case <-time.After(soon):
-		require.FailNow(t, "no message")
+		require.FailNow(tb, "no message")
 		return nil
 	}
 }
 
 // receiveAll acks n messages and returns their payloads.
-func receiveAll(t testing.TB, messages <-chan *message.Message, n int) []string {
-	t.Helper()
+func receiveAll(tb testing.TB, messages <-chan *message.Message, n int) []string {
+	tb.Helper()
 	payloads := make([]string, n)
 	for i := range payloads {
-		msg := receive(t, messages)
+		msg := receive(tb, messages)
 		payloads[i] = string(msg.Payload)
-		require.True(t, msg.Ack())
+		require.True(tb, msg.Ack())
 	}
 	return payloads
 }
 
-func nothingComes(t testing.TB, messages <-chan *message.Message, wait time.Duration) {
-	t.Helper()
+func nothingComes(tb testing.TB, messages <-chan *message.Message, wait time.Duration) {
+	tb.Helper()
 	select {
 	case msg, open := <-messages:
 		if open {
-			require.Failf(t, "unexpected message", "payload %s", msg.Payload)
+			require.Failf(tb, "unexpected message", "payload %s", msg.Payload)
 		}
 	case <-time.After(wait):
 	}
@@ -137,19 +137,19 @@ func upTo(n int) []string {
 	return list
 }
 
-func waitDone(t testing.TB, done <-chan struct{}, what string) {
-	t.Helper()
+func waitDone(tb testing.TB, done <-chan struct{}, what string) {
+	tb.Helper()
 	select {
 	case <-done:
 	case <-time.After(soon):
-		require.FailNow(t, what)
+		require.FailNow(tb, what)
 	}
 }
 
-func entryOf(t testing.TB, msg *message.Message) redisstream.Entry {
-	t.Helper()
+func entryOf(tb testing.TB, msg *message.Message) redisstream.Entry {
+	tb.Helper()
 	entry, ok := redisstream.EntryFromContext(msg.Context())
-	require.True(t, ok)
+	require.True(tb, ok)
 	return entry
 }
 

@@ -2,6 +2,7 @@ package redistest
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -150,7 +151,7 @@ func (p *Proxy) pipe(both *pair, to, from net.Conn, filter *atomic.Pointer[Filte
 		if err != nil || cut {
 			close(chunks)
 			writer.Wait()
-			if half, ok := to.(interface{ CloseWrite() error }); ok && err == io.EOF && !cut {
+			if half, ok := to.(interface{ CloseWrite() error }); ok && errors.Is(err, io.EOF) && !cut {
 				_ = half.CloseWrite()
 				return
 			}

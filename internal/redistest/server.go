@@ -174,9 +174,11 @@ func (s *Server) RestartCommand(tb testing.TB) []string {
 	}
 	script := filepath.Join(s.Dir, "restart.sh")
 	text := fmt.Sprintf("kill -9 $(cat %[1]s)\nwhile kill -0 $(cat %[1]s) 2>/dev/null; do sleep 0.01; done\nexec %[2]s", s.pidfile(), quote(binary))
-	for _, arg := range s.args {
-		text += " " + quote(arg)
+	quoted := make([]string, len(s.args))
+	for i, arg := range s.args {
+		quoted[i] = quote(arg)
 	}
+	text += " " + strings.Join(quoted, " ")
 	if err := os.WriteFile(script, []byte(text+"\n"), 0o600); err != nil {
 		tb.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -49,9 +50,7 @@ func StartSentinel(tb testing.TB, name string, master *Server, lines ...string) 
 	}
 	config := fmt.Sprintf("port %s\nbind 127.0.0.1\ndir %s\npidfile %s\nlogfile %s\ndaemonize yes\nsentinel monitor %s %s %s 1\n",
 		port, dir, server.pidfile(), filepath.Join(dir, "log"), name, host, masterPort)
-	for _, line := range lines {
-		config += line + "\n"
-	}
+	config += strings.Join(lines, "\n")
 	file := filepath.Join(dir, "sentinel.conf") // Sentinel rewrites it
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		tb.Fatal(err)

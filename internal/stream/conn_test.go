@@ -59,37 +59,35 @@ func TestConn_dialsAsTheUsersClientDoes(t *testing.T) {
 		}),
 		"embedded": struct{ *redis.Client }{redis.NewClient(&redis.Options{Addr: server.Addr, Password: "secret"})},
 	}
-	t.Run("all", func(t *testing.T) {
-		for name, client := range clients {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-				defer func() { require.NoError(t, client.Close()) }()
-				require.NoError(t, stream.Supported(client))
-				key := ownKey(t)
-				added := add(t, client, key, 2)
-				group := join(t, client, key, "a")
-				assert.Equal(t, added[:1], ids(read(t, group, 1)))
-				group.Reset(t.Context())
-				assert.Equal(t, added[1:], ids(read(t, group, 1)), "on a new connection")
+	for name, client := range clients {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			t.Cleanup(func() { require.NoError(t, client.Close()) })
+			require.NoError(t, stream.Supported(client))
+			key := ownKey(t)
+			added := add(t, client, key, 2)
+			group := join(t, client, key, "a")
+			assert.Equal(t, added[:1], ids(read(t, group, 1)))
+			group.Reset(t.Context())
+			assert.Equal(t, added[1:], ids(read(t, group, 1)), "on a new connection")
 
-				blocked := reading(group, 1, time.Minute)
-				more := add(t, client, key, 1)
-				result := within(t, "the entry", blocked)
-				require.NoError(t, result.err)
-				assert.Equal(t, more, ids(result.entries))
+			blocked := reading(group, 1, time.Minute)
+			more := add(t, client, key, 1)
+			result := within(t, "the entry", blocked)
+			require.NoError(t, result.err)
+			assert.Equal(t, more, ids(result.entries))
 
-				blocked = reading(group, 1, time.Minute)
-				group.Interrupt()
-				result = within(t, "the end of the read", blocked)
-				require.Error(t, result.err)
-				assert.Empty(t, result.entries)
-				lost, _, err := group.Hold(t.Context(), []stream.Lease{{ID: added[0], Deliveries: 1}})
-				require.NoError(t, err, "what is on the user's client goes on")
-				assert.Empty(t, lost)
-				group.Close()
-			})
-		}
-	})
+			blocked = reading(group, 1, time.Minute)
+			group.Interrupt()
+			result = within(t, "the end of the read", blocked)
+			require.Error(t, result.err)
+			assert.Empty(t, result.entries)
+			lost, _, err := group.Hold(t.Context(), []stream.Lease{{ID: added[0], Deliveries: 1}})
+			require.NoError(t, err, "what is on the user's client goes on")
+			assert.Empty(t, lost)
+			group.Close()
+		})
+	}
 }
 
 func TestConn_blockedReadHoldsNothingOfTheUsersPool(t *testing.T) {

@@ -1,6 +1,7 @@
 package stream_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -43,7 +44,7 @@ func TestFanout_readsEveryEntryOnceInOrder(t *testing.T) {
 	fanout := stream.NewFanout(client, key, old[0])
 	t.Cleanup(fanout.Close)
 	added := add(t, client, key, 10)
-	want := append(old[1:], added...)
+	want := slices.Concat(old[1:], added)
 	var got []string
 	for range 20 {
 		entries, err := fanout.Read(t.Context(), 3, time.Millisecond)

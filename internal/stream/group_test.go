@@ -42,7 +42,7 @@ func TestGroup_handsOutEachEntryToOneConsumer(t *testing.T) {
 func TestGroup_createLeavesAnExistingGroupAlone(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)
-	group, _, _ := handedOut(t, client, "a", 2)
+	group, _, _ := handedOut(t, client, 2)
 	require.NoError(t, group.Create(t.Context(), "0"))
 	assert.Empty(t, read(t, group, 10), "it did not start anew")
 }
@@ -75,11 +75,11 @@ func TestGroup_noAckLeavesNothingPending(t *testing.T) {
 func TestGroup_pendingPages(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)
-	a, key, added := handedOut(t, client, "a", 4)
+	a, key, added := handedOut(t, client, 4)
 	b := join(t, client, key, "b")
 	more := add(t, client, key, 2)
 	require.Len(t, read(t, b, 2), 2)
-	pretendIdle(t, client, key, "a", time.Hour, added[1], added[3])
+	pretendIdle(t, client, key, "a", added[1], added[3])
 
 	list := func(page stream.Page) []string {
 		rows, err := a.Pending(t.Context(), page)

@@ -61,12 +61,12 @@ func read(t *testing.T, group *stream.Group, count int) []stream.Entry {
 	return entries
 }
 
-// handedOut returns a group whose consumer holds n entries, and their IDs.
-func handedOut(t *testing.T, client redis.UniversalClient, consumer string, n int) (*stream.Group, string, []string) {
+// handedOut returns a group whose consumer "a" holds n entries, its stream and their IDs.
+func handedOut(t *testing.T, client redis.UniversalClient, n int) (*stream.Group, string, []string) {
 	t.Helper()
 	key := ownKey(t)
 	ids := add(t, client, key, n)
-	group := join(t, client, key, consumer)
+	group := join(t, client, key, "a")
 	require.Len(t, read(t, group, n), n)
 	return group, key, ids
 }
@@ -96,14 +96,14 @@ func pendingRows(t *testing.T, client redis.Cmdable, key string) []redis.XPendin
 	return rows
 }
 
-// pretendIdle makes pending entries look as if they had been idle for so long.
-func pretendIdle(t *testing.T, client redis.Cmdable, key, consumer string, idle time.Duration, ids ...string) {
+// pretendIdle makes pending entries look as if the consumer had not touched them for an hour.
+func pretendIdle(t *testing.T, client redis.Cmdable, key, consumer string, ids ...string) {
 	t.Helper()
 	args := []any{"xclaim", key, groupName, consumer, 0}
 	for _, id := range ids {
 		args = append(args, id)
 	}
-	args = append(args, "idle", idle.Milliseconds(), "justid")
+	args = append(args, "idle", time.Hour.Milliseconds(), "justid")
 	require.NoError(t, client.(*redis.Client).Do(context.Background(), args...).Err())
 }
 

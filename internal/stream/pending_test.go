@@ -21,7 +21,7 @@ func TestClaim_takesOverWithFieldsAndCount(t *testing.T) {
 	}{"counts": {true, 4}, "does not count": {false, 3}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, key, added := handedOut(t, client, "a", 3)
+			_, key, added := handedOut(t, client, 3)
 			require.NoError(t, client.Do(t.Context(), "xclaim", key, groupName, "a", 0, added[1], "retrycount", 3, "justid").Err())
 			b := join(t, client, key, "b")
 			entries, trimmed, err := b.Claim(t.Context(), stream.Claim{Rows: pendingRows(t, client, key)[1:], Count: test.count})
@@ -42,7 +42,7 @@ func TestClaim_takesOverWithFieldsAndCount(t *testing.T) {
 func TestClaim_takesItsOwnToo(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)
-	a, key, added := handedOut(t, client, "a", 1)
+	a, key, added := handedOut(t, client, 1)
 	entries, _, err := a.Claim(t.Context(), stream.Claim{Rows: pendingRows(t, client, key)})
 	require.NoError(t, err)
 	assert.Equal(t, added, ids(entries))
@@ -67,9 +67,9 @@ func TestClaim_keepsEveryByteOfTheFields(t *testing.T) {
 func TestClaim_leavesAloneWhatChangedSince(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)
-	a, key, added := handedOut(t, client, "a", 3)
+	a, key, added := handedOut(t, client, 3)
 	rows := pendingRows(t, client, key)
-	pretendIdle(t, client, key, "c", time.Hour, added[0]) // another took it over
+	pretendIdle(t, client, key, "c", added[0]) // another took it over
 	require.NoError(t, a.Ack(t.Context(), added[1:2]))
 
 	entries, trimmed, err := join(t, client, key, "b").Claim(t.Context(), stream.Claim{Rows: rows, Count: true})
@@ -83,7 +83,7 @@ func TestClaim_leavesAloneWhatChangedSince(t *testing.T) {
 func TestClaim_oneOfTwoGetsAnEntry(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)
-	_, key, _ := handedOut(t, client, "a", 100)
+	_, key, _ := handedOut(t, client, 100)
 	claim := stream.Claim{Rows: pendingRows(t, client, key), Count: true}
 	results := make(chan []stream.Entry, 2)
 	for _, name := range []string{"b", "c"} {
@@ -107,8 +107,8 @@ func TestClaim_returnsAndForgetsWhatWasTrimmed(t *testing.T) {
 	for name, minIdle := range map[string]time.Duration{"at once": 0, "idle long enough": time.Minute} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, key, added := handedOut(t, client, "a", 4)
-			pretendIdle(t, client, key, "a", time.Hour, added...)
+			_, key, added := handedOut(t, client, 4)
+			pretendIdle(t, client, key, "a", added...)
 			rows := pendingRows(t, client, key)
 			require.NoError(t, client.XDel(t.Context(), key, added[0], added[2]).Err())
 			entries, trimmed, err := join(t, client, key, "b").Claim(t.Context(),
@@ -124,8 +124,8 @@ func TestClaim_returnsAndForgetsWhatWasTrimmed(t *testing.T) {
 func TestClaim_respectsMinIdle(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)
-	_, key, added := handedOut(t, client, "a", 3)
-	pretendIdle(t, client, key, "a", time.Hour, added[1])
+	_, key, added := handedOut(t, client, 3)
+	pretendIdle(t, client, key, "a", added[1])
 	entries, trimmed, err := join(t, client, key, "b").Claim(t.Context(),
 		stream.Claim{Rows: pendingRows(t, client, key), MinIdle: time.Minute, Count: true})
 	require.NoError(t, err)
@@ -137,7 +137,7 @@ func TestClaim_respectsMinIdle(t *testing.T) {
 func TestHold_tellsLostAndTrimmedAndRenewsTheRest(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)
-	a, key, added := handedOut(t, client, "a", 6)
+	a, key, added := handedOut(t, client, 6)
 	const (
 		renewed = iota
 		taken
@@ -146,8 +146,8 @@ func TestHold_tellsLostAndTrimmedAndRenewsTheRest(t *testing.T) {
 		notNamed
 		counted
 	)
-	pretendIdle(t, client, key, "a", time.Hour, added...)
-	pretendIdle(t, client, key, "b", time.Hour, added[taken])
+	pretendIdle(t, client, key, "a", added...)
+	pretendIdle(t, client, key, "b", added[taken])
 	require.NoError(t, a.Ack(t.Context(), []string{added[acknowledged]}))
 	require.NoError(t, client.XDel(t.Context(), key, added[trimmed]).Err())
 
@@ -177,7 +177,7 @@ func TestHold_tellsLostAndTrimmedAndRenewsTheRest(t *testing.T) {
 
 func TestHold_ofNothing(t *testing.T) {
 	t.Parallel()
-	group, _, _ := handedOut(t, redistest.Shared().Client(t), "a", 1)
+	group, _, _ := handedOut(t, redistest.Shared().Client(t), 1)
 	lost, trimmed, err := group.Hold(t.Context(), nil)
 	require.NoError(t, err)
 	assert.Empty(t, lost)
@@ -187,7 +187,7 @@ func TestHold_ofNothing(t *testing.T) {
 func TestRelease_freesForAnybodyAtOnce(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)
-	a, key, added := handedOut(t, client, "a", 4)
+	a, key, added := handedOut(t, client, 4)
 	b := join(t, client, key, "b")
 	others := add(t, client, key, 1)
 	require.Len(t, read(t, b, 1), 1)
@@ -213,8 +213,8 @@ func TestRelease_freesForAnybodyAtOnce(t *testing.T) {
 func TestRelease_ignoresLeasesThatAreLost(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)
-	a, key, added := handedOut(t, client, "a", 2)
-	pretendIdle(t, client, key, "b", time.Hour, added[0])
+	a, key, added := handedOut(t, client, 2)
+	pretendIdle(t, client, key, "b", added[0])
 	require.NoError(t, a.Ack(t.Context(), added[1:]))
 	require.NoError(t, a.Release(t.Context(), []stream.Lease{{ID: added[0], Deliveries: 9}, {ID: added[1], Deliveries: 9}}, false))
 	assert.Equal(t, map[string]row{added[0]: {"b", 1}}, pending(t, client, key))
@@ -237,7 +237,7 @@ func TestRelease_removesAConsumerOnlyWhenItOwnsNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a, key, added := handedOut(t, client, "a", 3)
+			a, key, added := handedOut(t, client, 3)
 			if test.ack {
 				require.NoError(t, a.Ack(t.Context(), added))
 			}
@@ -261,7 +261,7 @@ func TestRelease_manyPages(t *testing.T) {
 	for _, n := range []int{999, 1000, 1001, 2000, 2500} { // a page is 1000
 		t.Run(strconv.Itoa(n), func(t *testing.T) {
 			t.Parallel()
-			a, key, added := handedOut(t, client, "a", n)
+			a, key, added := handedOut(t, client, n)
 			leases := make([]stream.Lease, 0, n/2)
 			want := map[string]row{}
 			for i, id := range added {

@@ -67,7 +67,7 @@ func (g *fakeGroup) locked(f func()) {
 
 var errDown = errors.New("server is down")
 
-func (g *fakeGroup) Read(ctx context.Context, count int, block time.Duration) ([]stream.Entry, error) {
+func (g *fakeGroup) Read(_ context.Context, count int, block time.Duration) ([]stream.Entry, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.reads = append(g.reads, count)
