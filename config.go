@@ -96,6 +96,13 @@ type SubscriberConfig struct {
 	// in this subscription. 0 or less: no pause. Default: DefaultNackBackoff.
 	NackBackoff func(attempt int) time.Duration
 
+	// MaxDeliveries is how often a message is delivered to a handler, by all consumers of the group together and across
+	// their crashes, before it is moved to DeadLetterTopic(topic) instead and acknowledged, in one step. Default 0: no
+	// limit. An entry that can't be decoded is moved at once, whatever this says. With 1, what a consumer
+	// had only read ahead when it died is moved too. It has no effect on a dead-letter topic itself, with AutoAck and
+	// without a ConsumerGroup.
+	MaxDeliveries int
+
 	// ClaimMinIdle is the silence after which an entry is taken over from its consumer (XCLAIM). A live
 	// subscriber renews what it holds every third of it, so a handler may take as long as it likes.
 	// All members of a group should have the same. Default: DefaultClaimMinIdle; at least 100 ms.
@@ -156,6 +163,8 @@ func (c SubscriberConfig) validate() error {
 		return invalid("SubscriberConfig.StartID", fmt.Errorf("%q is neither \"$\" nor an entry's ID", c.StartID))
 	case c.MaxInFlight < 1:
 		return invalid("SubscriberConfig.MaxInFlight", fmt.Errorf("%d is negative", c.MaxInFlight))
+	case c.MaxDeliveries < 0:
+		return invalid("SubscriberConfig.MaxDeliveries", fmt.Errorf("%d is negative", c.MaxDeliveries))
 	case c.OrderingKey != nil && c.MaxInFlight == 1:
 		return invalid("SubscriberConfig.OrderingKey", errors.New("needs MaxInFlight > 1: with 1 all messages are in order"))
 	case c.ClaimMinIdle < minClaimMinIdle:

@@ -1,6 +1,7 @@
 package redisstream
 
 import (
+	"crypto/rand"
 	"fmt"
 	"sync"
 	"testing"
@@ -17,12 +18,13 @@ func TestPublisher_remembersABoundedNumberOfTopics(t *testing.T) {
 	publisher, err := NewPublisher(PublisherConfig{Client: client}, nil)
 	require.NoError(t, err)
 	const topics = 3 * maxIdleQueues
+	prefix := t.Name() + rand.Text()
 	var all sync.WaitGroup
 	for worker := range 4 { // which meet on each topic
 		all.Go(func() {
 			for i := range topics {
 				msg := message.NewMessage(fmt.Sprint(worker), nil)
-				assert.NoError(t, publisher.Publish(fmt.Sprintf("%s:%d", t.Name(), i), msg))
+				assert.NoError(t, publisher.Publish(fmt.Sprintf("%s:%d", prefix, i), msg))
 			}
 		})
 	}
@@ -30,6 +32,6 @@ func TestPublisher_remembersABoundedNumberOfTopics(t *testing.T) {
 	require.NoError(t, publisher.Close())
 	assert.LessOrEqual(t, len(publisher.queues.queues), maxIdleQueues)
 	for i := range topics {
-		assert.EqualValues(t, 4, client.XLen(t.Context(), fmt.Sprintf("%s:%d", t.Name(), i)).Val())
+		assert.EqualValues(t, 4, client.XLen(t.Context(), fmt.Sprintf("%s:%d", prefix, i)).Val())
 	}
 }

@@ -68,7 +68,7 @@ func TestPubSub_sharedGroup(t *testing.T) {
 }
 
 func TestPubSub_stress(t *testing.T) {
-	t.Setenv("STRESS_TEST_COUNT", "3")
+	t.Setenv("STRESS_TEST_COUNT", "2")
 	construct := inGroup(redistest.Shared())
 	tests.TestPubSubStressTest(t, features(), ofItsOwn(construct), construct)
 }

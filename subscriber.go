@@ -161,18 +161,27 @@ func generatedName() string {
 	return host + "-" + rand.Text()[:10]
 }
 
+// decoder returns what makes messages of the topic's entries.
+func (s *Subscriber) decoder(topic string) func(stream.Entry) (*message.Message, error) {
+	u := s.config.Unmarshaler
+	if isDeadLetterTopic(topic) {
+		return func(e stream.Entry) (*message.Message, error) { return unmarshalDeadLetter(u, e.ID, e.Fields) }
+	}
+	return func(e stream.Entry) (*message.Message, error) { return u.Unmarshal(e.ID, e.Fields) }
+}
+
 // connect makes the stream ready to be read and returns the configuration of a subscription to it.
 func (s *Subscriber) connect(ctx context.Context, topic, consumer string) (subscription.Config, error) {
 	c := s.config
 	entry := Entry{Stream: topic}
 	config := subscription.Config{
-		Decode: func(e stream.Entry) (*message.Message, error) { return c.Unmarshaler.Unmarshal(e.ID, e.Fields) },
+		Decode: s.decoder(topic),
 		Context: func(parent context.Context, id string, deliveries int64) context.Context {
 			ctx := &entryContext{Context: parent, entry: entry}
 			ctx.entry.ID, ctx.entry.Deliveries = id, deliveries
 			return ctx
 		},
-		Lanes: c.MaxInFlight, Key: c.OrderingKey, Backoff: c.NackBackoff,
+		Lanes: c.MaxInFlight, Key: c.OrderingKey, Backoff: c.NackBackoff, MaxDeliveries: c.MaxDeliveries,
 		ClaimMinIdle: c.ClaimMinIdle, ClaimInterval: c.ClaimInterval, ShouldClaim: c.ShouldClaim,
 		BlockTime: c.BlockTime, CloseTimeout: max(c.CloseTimeout, 0),
 		Logger: s.logger.With(watermill.LogFields{"topic": topic, "consumer_group": c.ConsumerGroup, "consumer": consumer}),
@@ -204,6 +213,9 @@ func (s *Subscriber) connect(ctx context.Context, topic, consumer string) (subsc
 	}
 	if !c.AutoAck {
 		config.Group = group
+		if !isDeadLetterTopic(topic) {
+			config.DeadLetter = deadLetterer(group, entry)
+		}
 		config.OwnFirst = c.Consumer != ""
 	}
 	return config, nil

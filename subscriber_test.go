@@ -299,27 +299,6 @@ func TestSubscribe_sharedClientSurvivesEveryClose(t *testing.T) {
 	assert.Equal(t, upTo(10), receiveAll(t, kept, 10))
 }
 
-func TestSubscribe_undecodableEntryIsInNobodysWay(t *testing.T) {
-	t.Parallel()
-	b := newBench(t)
-	b.publish(1)
-	require.NoError(t, b.client.XAdd(t.Context(), &redis.XAddArgs{Stream: b.topic, Values: []string{"foreign", "entry"}}).Err())
-	b.publish(50)
-	var lines logs
-	subscriber, err := redisstream.NewSubscriber(func() redisstream.SubscriberConfig {
-		config := inGroupG()
-		config.Client = b.client
-		return config
-	}(), lines.logger())
-	require.NoError(t, err)
-	messages, err := subscriber.Subscribe(t.Context(), b.topic)
-	require.NoError(t, err)
-	assert.Equal(t, append([]string{"0"}, upTo(50)...), receiveAll(t, messages, 51))
-	b.eventually("only the foreign entry stays pending", func() bool { return b.pending() == 1 })
-	assert.LessOrEqual(t, lines.count("can't be decoded"), 2, "no hot loop")
-	require.NoError(t, subscriber.Close())
-}
-
 // The handler's pace decides: four consumers share 40 messages although one was first.
 func TestSubscribe_nobodyHoards(t *testing.T) {
 	t.Parallel()

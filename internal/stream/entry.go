@@ -12,8 +12,10 @@ import (
 type Entry struct {
 	ID     string
 	Fields map[string]any // values are strings, as go-redis reads them
-	// Deliveries counts how often the entry was handed out, this time included; 1 without a group.
+	// Deliveries is which delivery to a handler this is to be, in whatever process; 1 without a group.
 	Deliveries int64
+	// Counted is how many deliveries the server has counted: without this one if the entry was claimed.
+	Counted int64
 }
 
 // Size is the number of bytes that the entry's fields take.
@@ -34,7 +36,7 @@ func fresh(streams []redis.XStream) []Entry {
 	}
 	entries := make([]Entry, len(streams[0].Messages))
 	for i, m := range streams[0].Messages {
-		entries[i] = Entry{ID: m.ID, Fields: m.Values, Deliveries: 1}
+		entries[i] = Entry{ID: m.ID, Fields: m.Values, Deliveries: 1, Counted: 1}
 	}
 	return entries
 }

@@ -13,14 +13,17 @@ import (
 var (
 	//go:embed scripts/claim.lua
 	claimSource string
+	//go:embed scripts/dead_letter.lua
+	deadLetterSource string
 	//go:embed scripts/hold.lua
 	holdSource string
 	//go:embed scripts/release.lua
 	releaseSource string
 
-	claimScript   = redis.NewScript(claimSource)
-	holdScript    = redis.NewScript(holdSource)
-	releaseScript = redis.NewScript(releaseSource)
+	claimScript      = redis.NewScript(claimSource)
+	deadLetterScript = redis.NewScript(deadLetterSource)
+	holdScript       = redis.NewScript(holdSource)
+	releaseScript    = redis.NewScript(releaseSource)
 )
 
 // Page asks for a part of the pending list.
@@ -50,18 +53,14 @@ func (g *Group) Pending(ctx context.Context, page Page) (rows []redis.XPendingEx
 type Claim struct {
 	Rows    []redis.XPendingExt // as Pending returned them; one that has a new owner since is left alone
 	MinIdle time.Duration       // leave what was touched since; 0 takes at once
-	Count   bool                // whether this is a delivery, or the repetition of one whose reply was lost
+	Lost    bool                // the server counted a delivery of which we never saw the reply
 }
 
 // Claim takes over pending entries. Those that were trimmed from the stream before are taken off
 // the pending list and returned by ID.
 func (g *Group) Claim(ctx context.Context, claim Claim) (entries []Entry, trimmed []string, err error) {
-	count := "0"
-	if claim.Count {
-		count = "1"
-	}
-	args := make([]any, 0, 4+2*len(claim.Rows))
-	args = append(args, g.name, g.consumer, claim.MinIdle.Milliseconds(), count)
+	args := make([]any, 0, 3+2*len(claim.Rows))
+	args = append(args, g.name, g.consumer, claim.MinIdle.Milliseconds())
 	for _, row := range claim.Rows {
 		args = append(args, row.ID, row.Consumer)
 	}
@@ -73,10 +72,10 @@ func (g *Group) Claim(ctx context.Context, claim Claim) (entries []Entry, trimme
 	if err != nil {
 		return nil, nil, err
 	}
-	return parseClaim(reply)
+	return parseClaim(reply, claim.Lost)
 }
 
-func parseClaim(reply []any) (entries []Entry, trimmed []string, err error) {
+func parseClaim(reply []any, lost bool) (entries []Entry, trimmed []string, err error) {
 	if len(reply) != 2 {
 		return nil, nil, fmt.Errorf("claim script: %d elements in its reply", len(reply))
 	}
@@ -88,13 +87,17 @@ func parseClaim(reply []any) (entries []Entry, trimmed []string, err error) {
 		}
 		id, _ := triple[0].(string)
 		pairs, _ := triple[1].([]any)
-		deliveries, _ := triple[2].(int64)
+		counted, _ := triple[2].(int64)
+		deliveries := counted + 1
+		if lost {
+			deliveries = max(counted, 1)
+		}
 		fields := make(map[string]any, len(pairs)/2)
 		for i := 0; i+1 < len(pairs); i += 2 {
 			name, _ := pairs[i].(string)
 			fields[name] = pairs[i+1]
 		}
-		entries = append(entries, Entry{ID: id, Fields: fields, Deliveries: deliveries})
+		entries = append(entries, Entry{ID: id, Fields: fields, Deliveries: deliveries, Counted: max(counted, 1)})
 	}
 	return entries, stringsOf(reply[1]), nil
 }
@@ -135,6 +138,24 @@ func (g *Group) Hold(ctx context.Context, leases []Lease) (lost, trimmed []strin
 		return nil, nil, fmt.Errorf("hold script: %d elements in its reply", len(reply))
 	}
 	return stringsOf(reply[0]), stringsOf(reply[1]), nil
+}
+
+// Fate is what became of an entry that was to be dead-lettered.
+type Fate int64
+
+// The fates.
+const (
+	FateTrimmed Fate = -1 // it is no longer in the stream, and acknowledged
+	FateLost    Fate = 0  // it belongs to another consumer, or is acknowledged
+	FateMoved   Fate = 1  // it is in the dead-letter stream, and acknowledged
+)
+
+// DeadLetter moves an entry that we own to the stream target, with further fields, and
+// acknowledges it, in one step.
+func (g *Group) DeadLetter(ctx context.Context, id, target string, further []any) (Fate, error) {
+	args := append([]any{g.name, g.consumer, id}, further...)
+	fate, err := deadLetterScript.Run(ctx, g.shared, []string{g.key, target}, args...).Int64()
+	return Fate(fate), err
 }
 
 // releasePage bounds how long one call of the release script keeps the server busy.

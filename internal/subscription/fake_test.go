@@ -54,7 +54,7 @@ func (g *fakeGroup) add(n int) {
 	defer g.mu.Unlock()
 	for range n {
 		id := fmt.Sprintf("%d-0", len(g.entries)+len(g.pending)+1)
-		g.entries = append(g.entries, stream.Entry{ID: id, Fields: map[string]any{"data": id}, Deliveries: 1})
+		g.entries = append(g.entries, stream.Entry{ID: id, Fields: map[string]any{"data": id}, Deliveries: 1, Counted: 1})
 	}
 	g.arrived.Broadcast()
 }
@@ -136,7 +136,7 @@ func (g *fakeGroup) Claim(_ context.Context, claim stream.Claim) (entries []stre
 	defer g.mu.Unlock()
 	g.claims++
 	for _, row := range claim.Rows {
-		entries = append(entries, stream.Entry{ID: row.ID, Fields: map[string]any{"data": row.ID}, Deliveries: row.RetryCount + 1})
+		entries = append(entries, stream.Entry{ID: row.ID, Fields: map[string]any{"data": row.ID}, Deliveries: row.RetryCount + 1, Counted: row.RetryCount})
 		for i, other := range g.foreign {
 			if other.ID == row.ID {
 				g.foreign = append(g.foreign[:i:i], g.foreign[i+1:]...)

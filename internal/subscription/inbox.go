@@ -21,7 +21,7 @@ type entry struct {
 
 	state   state
 	handed  int                // how often we gave it to a handler
-	aside   int                // how often it could not be decoded; then it keeps no line waiting
+	aside   int                // how often it could not be dead-lettered; then it keeps no line waiting
 	lost    bool               // belongs to somebody else now
 	trimmed bool               // no longer in the stream: nobody else can get it
 	touched time.Time          // when its idle time on the server last began anew, at the latest
@@ -182,6 +182,15 @@ func (b *inbox) finish(e *entry, d time.Duration, acker bool) {
 	b.offerSpace()
 }
 
+// discard ends an entry that a lane has: nobody here is to work on it any more.
+func (b *inbox) discard(e *entry) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.leaveLane(e)
+	b.forget(e)
+	b.offerSpace()
+}
+
 // retry takes an entry back from a lane for another delivery after a pause. In an ordered inbox
 // its successors wait.
 func (b *inbox) retry(e *entry, d, pause time.Duration) {
@@ -197,7 +206,7 @@ func (b *inbox) retry(e *entry, d, pause time.Duration) {
 	b.offerSpace()
 }
 
-// setAside takes an entry that can't be decoded back from a lane: it comes again after a pause,
+// setAside takes an entry that could not be dead-lettered back from a lane: it comes again after a pause,
 // and nobody waits for it.
 func (b *inbox) setAside(e *entry, pause time.Duration) {
 	b.mu.Lock()
@@ -346,7 +355,7 @@ func (b *inbox) due(before time.Time) []stream.Lease {
 	var leases []stream.Lease
 	for id, e := range b.held {
 		if e.state != acked && !e.lost && !e.trimmed && e.touched.Before(before) {
-			leases = append(leases, stream.Lease{ID: id, Deliveries: max(e.delivered(), e.Deliveries)})
+			leases = append(leases, stream.Lease{ID: id, Deliveries: max(e.delivered(), e.Counted)})
 		}
 	}
 	return leases

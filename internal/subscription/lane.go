@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/millrace/redisstream/internal/stream"
 )
@@ -17,24 +16,28 @@ func (s *Subscription) lane() {
 }
 
 // deliver sends an entry to the output and waits for its fate. The lane owns the entry from take until it
-// calls finish, retry or setAside; if it calls none of them, Close releases the entry.
+// calls finish, discard, retry or setAside; if it calls none of them, Close releases the entry.
 func (s *Subscription) deliver(e *entry) {
 	began := time.Now()
-	msg, err := s.message(e)
-	if err != nil {
+	reason := s.exhausted(e)
+	var msg *message.Message
+	if reason == nil {
+		msg, reason = s.message(e)
+	}
+	if reason != nil {
 		s.inbox.sent()
-		s.undecodable(e, err)
+		s.bury(e, reason)
 		return
 	}
 	ctx, cancel := context.WithCancel(s.messages)
 	defer cancel()
 	delivery, ours := s.inbox.handing(e, cancel)
-	if ours && delivery > e.Deliveries {
+	if ours && delivery > e.Counted {
 		s.countRetry(e.ID, delivery) // cancels ctx if the entry is lost
 	}
 	msg.SetContext(s.Context(ctx, e.ID, delivery))
 	if !ours {
-		s.unsent(e, began)
+		s.unsent(e)
 		return
 	}
 	select {
@@ -44,7 +47,7 @@ func (s *Subscription) deliver(e *entry) {
 		s.inbox.unsent(e)
 		return
 	case <-ctx.Done():
-		s.unsent(e, began)
+		s.unsent(e)
 		return
 	}
 	select {
@@ -57,10 +60,10 @@ func (s *Subscription) deliver(e *entry) {
 
 // unsent ends a delivery that did not reach the handler: the entry is lost, or the subscription's
 // context ended and Close is about to come.
-func (s *Subscription) unsent(e *entry, began time.Time) {
+func (s *Subscription) unsent(e *entry) {
 	s.inbox.unsent(e)
 	if s.messages.Err() == nil {
-		s.inbox.finish(e, time.Since(began), false)
+		s.inbox.discard(e)
 	}
 }
 
@@ -77,6 +80,10 @@ func (s *Subscription) settle(e *entry, msg *message.Message, d time.Duration) {
 	}
 	select {
 	case <-msg.Nacked():
+		if reason := s.exhausted(e); reason != nil {
+			s.bury(e, reason)
+			return
+		}
 		s.inbox.retry(e, d, s.Backoff(e.handed))
 	default: // abandoned: Close releases it
 	}
@@ -101,18 +108,4 @@ func (s *Subscription) countRetry(id string, delivery int64) {
 	if s.Group != nil {
 		_ = s.renew(context.WithoutCancel(s.messages), []stream.Lease{{ID: id, Deliveries: delivery}})
 	}
-}
-
-const (
-	firstAside   = time.Second
-	longestAside = 5 * time.Minute
-)
-
-// undecodable leaves an entry pending and tries it again later, each time later.
-func (s *Subscription) undecodable(e *entry, err error) {
-	pause := min(firstAside<<min(e.aside, 16), longestAside)
-	s.Logger.Error("entry can't be decoded; it stays pending", err, watermill.LogFields{
-		"entry": e.ID, "retry_in": pause.String(),
-	})
-	s.inbox.setAside(e, pause)
 }

@@ -79,7 +79,7 @@ func (s *Subscription) recover(ctx context.Context, err error) {
 	}
 	s.Source.Reset(ctx)
 	if s.reclaimer != nil {
-		s.reclaimer.searchOwn(false)
+		s.reclaimer.searchOwn(true)
 	}
 }
 

@@ -24,20 +24,21 @@ type reclaimer struct {
 	*Config
 	inbox *inbox
 
-	own      string // where the search for our own entries goes on; empty: none to find
-	ownCount bool   // whether finding one is a delivery: an earlier process had it
-	cursor   string // where the next turn goes on in the pending list
-	due      time.Time
+	own     string // where the search for our own entries goes on; empty: none to find
+	ownLost bool   // whether a lost reply is the reason: else an earlier process had them
+	cursor  string // where the next turn goes on in the pending list
+	due     time.Time
 }
 
 func newReclaimer(config *Config, inbox *inbox) *reclaimer {
 	return &reclaimer{Config: config, inbox: inbox, cursor: "-", due: time.Now()}
 }
 
-// searchOwn begins a search for entries that are pending for us and not in the inbox.
-func (r *reclaimer) searchOwn(count bool) {
+// searchOwn begins a search for entries that are pending for us and not in the inbox, because a reply was lost or, at
+// the start, because an earlier process of our name had them.
+func (r *reclaimer) searchOwn(lost bool) {
 	if r.own == "" {
-		r.ownCount = count
+		r.ownLost = lost
 	}
 	r.own = "-"
 }
@@ -71,7 +72,7 @@ func (r *reclaimer) findOwn(ctx context.Context, room int) ([]stream.Entry, erro
 			return nil, err
 		}
 		wanted, next := r.choose(rows, room, r.isMissing)
-		entries, err := r.claim(ctx, stream.Claim{Rows: wanted, Count: r.ownCount})
+		entries, err := r.claim(ctx, stream.Claim{Rows: wanted, Lost: r.ownLost})
 		if err != nil {
 			return nil, err
 		}
@@ -99,7 +100,7 @@ func (r *reclaimer) turn(ctx context.Context, room int) ([]stream.Entry, error) 
 			return nil, err
 		}
 		wanted, next := r.choose(rows, room, r.isAbandoned)
-		entries, err := r.claim(ctx, stream.Claim{Rows: wanted, MinIdle: r.ClaimMinIdle, Count: true})
+		entries, err := r.claim(ctx, stream.Claim{Rows: wanted, MinIdle: r.ClaimMinIdle})
 		if err != nil {
 			return nil, err
 		}

@@ -32,6 +32,10 @@ type Config struct {
 	Key     func(*message.Message) string // one at a time of each key; nil with one lane: strict order
 	Backoff func(attempt int) time.Duration
 
+	MaxDeliveries int // 0: no limit
+	// DeadLetter moves an entry out of the stream; nil: what can't be decoded is skipped.
+	DeadLetter func(ctx context.Context, e stream.Entry, deliveries int64, reason error) (stream.Fate, error)
+
 	ClaimMinIdle  time.Duration
 	ClaimInterval time.Duration // 0 or less: never claim from others
 	BlockTime     time.Duration
@@ -72,7 +76,7 @@ func Start(ctx context.Context, config Config) *Subscription {
 	if config.Group != nil {
 		s.reclaimer = newReclaimer(s.Config, s.inbox)
 		if config.OwnFirst {
-			s.reclaimer.searchOwn(true)
+			s.reclaimer.searchOwn(false)
 		}
 	}
 	stopping, stop := context.WithCancel(ctx)

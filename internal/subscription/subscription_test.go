@@ -203,7 +203,7 @@ func TestNack_unorderedLaneGoesOn(t *testing.T) {
 	})
 }
 
-func TestUndecodable_comesAgainLaterAndLater(t *testing.T) {
+func TestDeadLetter_triedLaterAndLaterWhenItFails(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(10)
@@ -214,14 +214,37 @@ func TestUndecodable_comesAgainLaterAndLater(t *testing.T) {
 				}
 				return message.NewMessage(e.ID, nil), nil
 			}
+			c.DeadLetter = func(context.Context, stream.Entry, int64, error) (stream.Fate, error) {
+				return stream.FateLost, errDown
+			}
 		})
 		work(s.Output(), 9, 0)
 		synctest.Wait()
 		assert.Equal(t, 9, g.acked())
 		time.Sleep(time.Hour)
-		assert.Equal(t, 20, log.count("can't be decoded"), "1 s, 2 s, 4 s ... 5 min")
+		assert.Equal(t, 20, log.count("could not be dead-lettered"), "1 s, 2 s, 4 s ... 5 min")
 		s.Close()
-		assert.Contains(t, g.released, "5-0")
+		assert.EqualValues(t, 0, g.released["5-0"])
+	})
+}
+
+func TestUndecodable_skippedWhereThereAreNoDeadLetters(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newFakeGroup(3)
+		s, log := g.start(t, func(c *Config) {
+			c.Group, c.Release = nil, nil
+			c.Decode = func(e stream.Entry) (*message.Message, error) {
+				if e.ID == "2-0" {
+					return nil, errors.New("foreign")
+				}
+				return message.NewMessage(e.ID, nil), nil
+			}
+		})
+		work(s.Output(), 2, 0)
+		assert.Equal(t, 1, log.count("entry skipped"))
+		synctest.Wait()
+		s.Close()
 	})
 }
 

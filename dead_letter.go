@@ -1,0 +1,103 @@
+package redisstream
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/millrace/redisstream/internal/stream"
+	"github.com/redis/go-redis/v9"
+)
+
+// What a dead letter has beyond the fields of the entry that it was. A Subscriber to a dead-letter
+// topic finds them in the metadata of the message.
+const (
+	DeadLetterReasonKey     = "_dead_letter_reason"     // why it was not delivered again
+	DeadLetterStreamKey     = "_dead_letter_stream"     // the topic that it was in
+	DeadLetterIDKey         = "_dead_letter_id"         // its ID there
+	DeadLetterGroupKey      = "_dead_letter_group"      // the consumer group that gave it up
+	DeadLetterConsumerKey   = "_dead_letter_consumer"   // the consumer that had it last
+	DeadLetterDeliveriesKey = "_dead_letter_deliveries" // how often it was delivered to a handler
+	DeadLetterTimeKey       = "_dead_letter_time"       // when it was given up, RFC 3339
+)
+
+const (
+	deadLetterPrefix = "_dead_letter_"
+	deadLetterSuffix = ":dead-letter"
+)
+
+// DeadLetterTopic returns the stream that takes the dead letters of topic: "{orders}:dead-letter" for "orders". Both
+// are in one hash slot of a cluster; a topic that has a hash tag keeps it. (A topic with a "}" and
+// without a tag can't be given one: in a cluster its entries can't be dead-lettered, and stay pending.)
+func DeadLetterTopic(topic string) string {
+	if hasHashTag(topic) || strings.Contains(topic, "}") {
+		return topic + deadLetterSuffix
+	}
+	return "{" + topic + "}" + deadLetterSuffix
+}
+
+// hasHashTag is the rule of the Redis cluster specification: what stands between the first "{" and the
+// first "}" behind it, unless it is empty.
+func hasHashTag(key string) bool {
+	_, rest, opened := strings.Cut(key, "{")
+	tag, _, closed := strings.Cut(rest, "}")
+	return opened && closed && tag != ""
+}
+
+func isDeadLetterTopic(topic string) bool { return strings.HasSuffix(topic, deadLetterSuffix) }
+
+// deadLetterer returns what moves an entry of the group to the dead-letter topic.
+func deadLetterer(group *stream.Group, origin Entry) func(context.Context, stream.Entry, int64, error) (stream.Fate, error) {
+	target := DeadLetterTopic(origin.Stream)
+	return func(ctx context.Context, e stream.Entry, deliveries int64, reason error) (stream.Fate, error) {
+		return group.DeadLetter(ctx, e.ID, target, []any{
+			DeadLetterReasonKey, reason.Error(),
+			DeadLetterStreamKey, origin.Stream,
+			DeadLetterIDKey, e.ID,
+			DeadLetterGroupKey, origin.Group,
+			DeadLetterConsumerKey, origin.Consumer,
+			DeadLetterDeliveriesKey, deliveries,
+			DeadLetterTimeKey, time.Now().UTC().Format(time.RFC3339Nano),
+		})
+	}
+}
+
+// unmarshalDeadLetter decodes an entry of a dead-letter topic. One that could not be decoded in
+// its own topic either becomes a message with the entry's fields, as a JSON object, for a payload.
+func unmarshalDeadLetter(u Unmarshaler, id string, fields map[string]any) (*message.Message, error) {
+	original := make(map[string]any, len(fields))
+	about := make(message.Metadata)
+	for name, value := range fields {
+		if text, ok := value.(string); ok && strings.HasPrefix(name, deadLetterPrefix) {
+			about[name] = text
+		} else {
+			original[name] = value
+		}
+	}
+	msg, err := u.Unmarshal(id, original)
+	if err != nil {
+		payload, err := json.Marshal(original)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrInvalidEntry, err)
+		}
+		msg = message.NewMessage(id, payload)
+	}
+	for key, value := range about {
+		msg.Metadata.Set(key, value)
+	}
+	return msg, nil
+}
+
+// ReplayDeadLetters moves the oldest dead letters of topic, at most limit of them, back into topic as
+// new entries, whole and in their order, and returns how many it moved. All groups of the topic get them again. Moving one
+// is one step on the server, so that none is lost or doubled when it is interrupted.
+func ReplayDeadLetters(ctx context.Context, client redis.UniversalClient, topic string, limit int) (int, error) {
+	moved, err := stream.Replay(ctx, client, DeadLetterTopic(topic), topic, deadLetterPrefix, limit)
+	if err != nil {
+		return moved, fmt.Errorf("replay dead letters of %q: %w", topic, err)
+	}
+	return moved, nil
+}

@@ -1,0 +1,36 @@
+package stream
+
+import (
+	"context"
+	_ "embed"
+
+	"github.com/redis/go-redis/v9"
+)
+
+var (
+	//go:embed scripts/replay.lua
+	replaySource string
+	replayScript = redis.NewScript(replaySource)
+)
+
+const replayPage = 100
+
+// Replay moves the oldest entries of a stream to the end of another, without the fields whose names begin with the
+// prefix, each in one step. It returns how many it moved.
+func Replay(ctx context.Context, client redis.UniversalClient, from, to, prefix string, limit int) (moved int, err error) {
+	for start := "-"; moved < limit; {
+		entries, err := client.XRangeN(ctx, from, start, "+", int64(min(limit-moved, replayPage))).Result()
+		if err != nil || len(entries) == 0 {
+			return moved, err
+		}
+		for _, e := range entries {
+			n, err := replayScript.Run(ctx, client, []string{from, to}, e.ID, prefix).Int()
+			if err != nil {
+				return moved, err
+			}
+			moved += n
+			start = After(e.ID)
+		}
+	}
+	return moved, nil
+}
