@@ -14,9 +14,10 @@ import (
 const (
 	// maxPipelineCalls bounds how many calls share a pipeline.
 	maxPipelineCalls = 256
-	// A further pipeline may be under way for each pipelineSpacing of a round trip: next to the server calls
-	// gather in one or two, over a slow link hardly any waits for another's round trip.
+	// Another pipeline may be under way for each pipelineSpacing of a round trip: over a slow link hardly any call
+	// waits for another's. Next to the server minPipelines hide what it takes to wake up for a reply.
 	pipelineSpacing = 100 * time.Microsecond
+	minPipelines    = 4
 	maxPipelines    = 16
 )
 
@@ -120,9 +121,9 @@ func (q *publishQueue) measured(rtt time.Duration) {
 		q.rtt.Store(int64(rtt))
 		return
 	}
-	q.rtt.Store(old + (int64(rtt)-old)/64)
+	q.rtt.Store(old + (int64(rtt)-old)/1024)
 }
 
 func (q *publishQueue) parallel() int {
-	return int(min(max(time.Duration(q.rtt.Load())/pipelineSpacing, 1), maxPipelines))
+	return int(min(max(time.Duration(q.rtt.Load())/pipelineSpacing, minPipelines), maxPipelines))
 }

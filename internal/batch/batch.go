@@ -72,7 +72,10 @@ func (c *Committer[T]) run() {
 	}
 }
 
+// commitOnce lets goroutines that are ready to add something do so first: it goes along, instead of in a round trip
+// of its own. Where nobody is ready, that costs nothing.
 func (c *Committer[T]) commitOnce() {
+	runtime.Gosched()
 	c.mu.Lock()
 	n := len(c.queue)
 	if c.MaxItems > 0 {
@@ -87,8 +90,7 @@ func (c *Committer[T]) commitOnce() {
 }
 
 // again reports whether the caller goes on with the next round trip; otherwise it has ended. Those
-// whom the last one woke get to run first: what they add at once goes along, instead of one going alone before
-// the others. Where nobody is to run, that costs nothing.
+// whom the last one woke get to run first: they would find nothing under way, and one would go alone before the others.
 func (c *Committer[T]) again() bool {
 	runtime.Gosched()
 	c.mu.Lock()

@@ -133,7 +133,7 @@ func TestClaim_respectsMinIdle(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, added[1:2], ids(entries))
 	assert.Empty(t, trimmed)
-	assert.Equal(t, map[string]row{added[0]: {"a", 1}, added[1]: {"b", 2}, added[2]: {"a", 1}}, pending(t, client, key))
+	assert.Equal(t, map[string]row{added[0]: {"a", 1}, added[1]: {"b", 1}, added[2]: {"a", 1}}, pending(t, client, key))
 }
 
 func TestHold_tellsLostAndTrimmedAndRenewsTheRest(t *testing.T) {

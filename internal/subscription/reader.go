@@ -2,6 +2,7 @@ package subscription
 
 import (
 	"context"
+	"runtime"
 	"time"
 
 	"github.com/millrace/redisstream/internal/stream"
@@ -56,6 +57,7 @@ func (s *Subscription) receive(entries []stream.Entry, began time.Time) {
 		}
 	}
 	s.inbox.add(list, began)
+	runtime.Gosched() // the lanes first: the next read can wait
 }
 
 // line decodes an entry for its ordering key. One that can't be decoded has none: the lane that
