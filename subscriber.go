@@ -182,9 +182,12 @@ func (s *Subscriber) connect(ctx context.Context, topic, consumer string) (subsc
 			return ctx
 		},
 		Lanes: c.MaxInFlight, Key: c.OrderingKey, Backoff: c.NackBackoff, MaxDeliveries: c.MaxDeliveries,
-		ClaimMinIdle: c.ClaimMinIdle, ClaimInterval: c.ClaimInterval, ShouldClaim: c.ShouldClaim,
+		ClaimMinIdle: c.ClaimMinIdle, ClaimInterval: c.ClaimInterval, NeverClaim: c.ClaimInterval < 0, ShouldClaim: c.ShouldClaim,
 		BlockTime: c.BlockTime, CloseTimeout: max(c.CloseTimeout, 0),
 		Logger: s.logger.With(watermill.LogFields{"topic": topic, "consumer_group": c.ConsumerGroup, "consumer": consumer}),
+	}
+	if config.NeverClaim {
+		config.ClaimInterval = DefaultClaimInterval
 	}
 	if topic == "" {
 		return config, errEmptyTopic
@@ -207,7 +210,12 @@ func (s *Subscriber) connect(ctx context.Context, topic, consumer string) (subsc
 		return config, fmt.Errorf("create group %q: %w", c.ConsumerGroup, err)
 	}
 	config.Source = group
-	config.Recreate = func(ctx context.Context) error { return group.Create(ctx, c.StartID) }
+	config.Recreate = func(ctx context.Context, mark stream.Mark) error {
+		if mark.ID == "" {
+			return group.Create(ctx, c.StartID)
+		}
+		return group.Recreate(ctx, mark)
+	}
 	config.Release = func(ctx context.Context, leases []stream.Lease) error {
 		return group.Release(ctx, leases, c.Consumer == "")
 	}

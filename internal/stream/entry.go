@@ -41,20 +41,41 @@ func fresh(streams []redis.XStream) []Entry {
 	return entries
 }
 
+// Before returns the largest ID that precedes id.
+func Before(id string) string {
+	t, n := parseID(id)
+	switch {
+	case n > 0:
+		n--
+	case t > 0:
+		t, n = t-1, math.MaxUint64
+	}
+	return strconv.FormatUint(t, 10) + "-" + strconv.FormatUint(n, 10)
+}
+
+// precedes reports whether the ID a comes before b.
+func precedes(a, b string) bool {
+	at, an := parseID(a)
+	bt, bn := parseID(b)
+	return at < bt || at == bt && an < bn
+}
+
+func parseID(id string) (t, n uint64) {
+	ms, seq, _ := strings.Cut(id, "-")
+	t, _ = strconv.ParseUint(ms, 10, 64) // IDs come from the server
+	n, _ = strconv.ParseUint(seq, 10, 64)
+	return t, n
+}
+
 // After returns the smallest ID that follows id. XPENDING takes "(" for that, but not on every
 // server that speaks the protocol.
 func After(id string) string {
-	ms, seq, _ := strings.Cut(id, "-")
-	n, err := strconv.ParseUint(seq, 10, 64)
-	if err != nil {
-		return id
+	t, n := parseID(id)
+	switch {
+	case n < math.MaxUint64:
+		n++
+	case t < math.MaxUint64:
+		t, n = t+1, 0
 	}
-	if n < math.MaxUint64 {
-		return ms + "-" + strconv.FormatUint(n+1, 10)
-	}
-	t, err := strconv.ParseUint(ms, 10, 64)
-	if err != nil || t == math.MaxUint64 {
-		return id
-	}
-	return strconv.FormatUint(t+1, 10) + "-0"
+	return strconv.FormatUint(t, 10) + "-" + strconv.FormatUint(n, 10)
 }

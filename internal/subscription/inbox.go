@@ -84,8 +84,9 @@ func (b *inbox) add(entries []entry, touched time.Time) {
 	largest := 0
 	for i := range entries {
 		e := &entries[i]
-		if b.held[e.ID] != nil {
-			continue // ours already: a pending list that was read while an ack was under way
+		if old := b.held[e.ID]; old != nil {
+			old.lost, old.touched = false, touched // ours again: the group vanished and began anew
+			continue
 		}
 		e.touched = touched
 		largest = max(largest, e.size)
@@ -302,21 +303,29 @@ func (b *inbox) drop(entries []*entry) {
 	b.offerSpace()
 }
 
-// awaitSpace waits until entries are to be read and returns how many; 0: closed.
-func (b *inbox) awaitSpace() int {
+// awaitSpace waits until entries are to be read, or for the given time, and returns how many to read: 0 when the time
+// is over. It reports whether the inbox is open.
+func (b *inbox) awaitSpace(patience time.Duration) (n int, open bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for {
-		if b.closed {
-			return 0
-		}
-		if n := b.wanted(); n > 0 {
-			return n
-		}
-		b.hungry = true
-		b.space.Wait()
-		b.hungry = false
+	if n = b.wanted(); n > 0 || b.closed {
+		return n, !b.closed
 	}
+	over := patience <= 0
+	timer := time.AfterFunc(patience, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		over = true
+		b.space.Signal()
+	})
+	defer timer.Stop()
+	b.hungry = true
+	defer func() { b.hungry = false }()
+	for n == 0 && !b.closed && !over {
+		b.space.Wait()
+		n = b.wanted()
+	}
+	return n, !b.closed
 }
 
 func (b *inbox) offerSpace() {

@@ -13,8 +13,8 @@ import (
 func (s *Subscription) read(ctx context.Context) {
 	trouble := outage{what: "reading from the stream", logger: s.Logger}
 	for {
-		room := s.inbox.awaitSpace()
-		if room == 0 {
+		room, open := s.inbox.awaitSpace(s.patience())
+		if !open {
 			return
 		}
 		began := time.Now()
@@ -34,21 +34,43 @@ func (s *Subscription) read(ctx context.Context) {
 	}
 }
 
-// next returns entries that were abandoned, else new ones; none and no error when there is none.
+// next returns entries that were abandoned, else new ones; none and no error when there is none. With no
+// room it only notes how far the group has come.
 func (s *Subscription) next(ctx context.Context, room int) ([]stream.Entry, error) {
-	block := s.BlockTime
 	if s.reclaimer != nil {
 		entries, err := s.reclaimer.next(ctx, room)
 		if len(entries) > 0 || err != nil {
 			return entries, err
 		}
-		block = min(block, s.reclaimer.untilDue())
 	}
-	return s.Source.Read(ctx, room, block)
+	if room == 0 {
+		return nil, nil
+	}
+	return s.Source.Read(ctx, room, min(s.BlockTime, s.untilTurn()))
+}
+
+// untilTurn is how long a read may wait.
+func (s *Subscription) untilTurn() time.Duration {
+	if s.reclaimer == nil {
+		return s.BlockTime
+	}
+	return s.reclaimer.untilDue()
+}
+
+// patience is how long the reader may wait for space.
+func (s *Subscription) patience() time.Duration {
+	if s.reclaimer == nil {
+		return time.Hour
+	}
+	return time.Until(s.reclaimer.look)
 }
 
 // receive hands entries to the inbox. Each is ours from here on, also when we are closing.
 func (s *Subscription) receive(entries []stream.Entry, began time.Time) {
+	if len(entries) == 0 {
+		return
+	}
+	s.lastRead = entries[len(entries)-1].ID
 	list := make([]entry, len(entries))
 	for i := range list {
 		list[i].Entry, list[i].size = entries[i], entries[i].Size()
@@ -75,7 +97,7 @@ func (s *Subscription) line(e *entry) {
 // that are pending for us and that we never saw.
 func (s *Subscription) recover(ctx context.Context, err error) {
 	if stream.IsGroupGone(err) && s.Recreate != nil {
-		if err := s.Recreate(ctx); err != nil {
+		if err := s.Recreate(ctx, s.mark()); err != nil {
 			s.Logger.Error("creating the consumer group again failed", err, nil)
 		}
 	}
@@ -83,6 +105,14 @@ func (s *Subscription) recover(ctx context.Context, err error) {
 	if s.reclaimer != nil {
 		s.reclaimer.searchOwn(true)
 	}
+}
+
+// mark is where a group that vanished is to begin again. Without acknowledgements that is behind what was read last.
+func (s *Subscription) mark() stream.Mark {
+	if s.reclaimer != nil {
+		return s.reclaimer.mark
+	}
+	return stream.Mark{ID: s.lastRead}
 }
 
 // sleep waits for d and reports whether ctx lasted.

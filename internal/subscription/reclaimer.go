@@ -28,6 +28,8 @@ type reclaimer struct {
 	ownLost bool   // whether a lost reply is the reason: else an earlier process had them
 	cursor  string // where the next turn goes on in the pending list
 	due     time.Time
+	mark    stream.Mark // how far the group had come at the last look
+	look    time.Time   // when to look again, at the latest
 }
 
 func newReclaimer(config *Config, inbox *inbox) *reclaimer {
@@ -45,14 +47,16 @@ func (r *reclaimer) searchOwn(lost bool) {
 
 // untilDue is the time to the next turn.
 func (r *reclaimer) untilDue() time.Duration {
-	if r.ClaimInterval <= 0 {
-		return time.Hour
-	}
 	return time.Until(r.due)
 }
 
-// next returns up to room entries that are ours to work on now, if it is time to look for any.
+// next returns up to room entries that are ours to work on now, if it is time to look for any. Without room it only
+// notes how far the group has come.
 func (r *reclaimer) next(ctx context.Context, room int) ([]stream.Entry, error) {
+	if room == 0 {
+		_, err := r.note(ctx)
+		return nil, err
+	}
 	if r.own != "" {
 		entries, err := r.findOwn(ctx, room)
 		if len(entries) > 0 || err != nil {
@@ -86,11 +90,11 @@ func (r *reclaimer) findOwn(ctx context.Context, room int) ([]stream.Entry, erro
 
 // turn looks through the pending list for what fell idle.
 func (r *reclaimer) turn(ctx context.Context, room int) ([]stream.Entry, error) {
-	status, err := r.Group.Status(ctx)
+	status, err := r.note(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if status.Pending == 0 {
+	if status.Pending == 0 || r.NeverClaim {
 		r.finishTurn()
 		return nil, nil
 	}
@@ -114,6 +118,27 @@ func (r *reclaimer) turn(ctx context.Context, room int) ([]stream.Entry, error) 
 	}
 	r.postpone() // the cursor stays where it is: the tail of a long list has its turn
 	return nil, nil
+}
+
+// note keeps how far the group has come, for the case that it vanishes.
+func (r *reclaimer) note(ctx context.Context) (stream.Status, error) {
+	r.look = time.Now().Add(r.ClaimInterval)
+	status, err := r.Group.Status(ctx)
+	if err != nil {
+		return status, err
+	}
+	mark := stream.Mark{ID: status.LastDelivered, Read: status.Read}
+	if status.Pending > 0 {
+		rows, err := r.Group.Pending(ctx, stream.Page{From: "-", Count: 1})
+		if err != nil {
+			return status, err
+		}
+		if len(rows) > 0 {
+			mark.ID = stream.Before(rows[0].ID)
+		}
+	}
+	r.mark = mark
+	return status, nil
 }
 
 func (r *reclaimer) finishTurn() {

@@ -22,7 +22,7 @@ import (
 type Config struct {
 	Source   Source
 	Group    Group                                                  // nil: nothing is acknowledged to the server
-	Recreate func(ctx context.Context) error                        // creates the group again after it vanished; nil: fan-out
+	Recreate func(ctx context.Context, mark stream.Mark) error      // creates the group again after it vanished; nil: fan-out
 	Release  func(ctx context.Context, leases []stream.Lease) error // at the end; nil: fan-out
 
 	Decode  func(stream.Entry) (*message.Message, error)
@@ -37,7 +37,8 @@ type Config struct {
 	DeadLetter func(ctx context.Context, e stream.Entry, deliveries int64, reason error) (stream.Fate, error)
 
 	ClaimMinIdle  time.Duration
-	ClaimInterval time.Duration // 0 or less: never claim from others
+	ClaimInterval time.Duration
+	NeverClaim    bool // look at the pending list, and take nothing from others
 	BlockTime     time.Duration
 	CloseTimeout  time.Duration
 	ShouldClaim   func(redis.XPendingExt) bool
@@ -53,6 +54,7 @@ type Subscription struct {
 	inbox     *inbox
 	reclaimer *reclaimer // nil without a group
 	acker     *acker     // nil without a group
+	lastRead  string     // the newest entry read; the reader's
 
 	output   chan *message.Message
 	messages context.Context //nolint:containedctx // parent of the messages' contexts
