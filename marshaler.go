@@ -36,15 +36,31 @@ type MsgpackMarshaler struct{}
 
 // Marshal implements Marshaler.
 func (MsgpackMarshaler) Marshal(_ string, msg *message.Message) (map[string]any, error) {
-	metadata := ""
-	if len(msg.Metadata) > 0 {
-		packed, err := msgpack.Marshal(map[string]string(msg.Metadata))
-		if err != nil {
-			return nil, fmt.Errorf("metadata: %w", err)
-		}
-		metadata = string(packed)
+	metadata, err := packMetadata(msg.Metadata)
+	if err != nil {
+		return nil, err
 	}
 	return map[string]any{uuidField: msg.UUID, metadataField: metadata, payloadField: []byte(msg.Payload)}, nil
+}
+
+// fieldList is Marshal without the detour of a map, for the Publisher: the names in order, each with its value.
+func (MsgpackMarshaler) fieldList(msg *message.Message) ([]any, error) {
+	metadata, err := packMetadata(msg.Metadata)
+	if err != nil {
+		return nil, err
+	}
+	return []any{uuidField, msg.UUID, metadataField, metadata, payloadField, []byte(msg.Payload)}, nil
+}
+
+func packMetadata(metadata message.Metadata) (string, error) {
+	if len(metadata) == 0 {
+		return "", nil
+	}
+	packed, err := msgpack.Marshal(map[string]string(metadata))
+	if err != nil {
+		return "", fmt.Errorf("metadata: %w", err)
+	}
+	return string(packed), nil
 }
 
 // Unmarshal implements Unmarshaler. An entry without the UUID's field is not in this format.

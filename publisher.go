@@ -118,22 +118,33 @@ func (p *Publisher) marshal(topic string, messages []*message.Message) ([]*strea
 		if msg == nil {
 			return nil, fmt.Errorf("message %d of %d: %w", i+1, len(messages), errNilMessage)
 		}
-		fields, err := p.config.Marshaler.Marshal(topic, msg)
+		fields, err := p.fields(topic, msg)
 		if err != nil {
 			return nil, fmt.Errorf("message %d of %d, UUID %q: marshal: %w", i+1, len(messages), msg.UUID, err)
 		}
-		for name, value := range fields {
-			switch value.(type) {
-			case string, []byte:
-			default: // go-redis may fail to send it, and with it all that shares its pipeline
-				return nil, fmt.Errorf("message %d of %d, UUID %q: marshal: field %q is a %T, not a string or []byte",
-					i+1, len(messages), msg.UUID, name, value)
-			}
-		}
-		list[i] = stream.Addition{Fields: stream.FieldList(fields), MaxLen: p.config.MaxLen}
+		list[i] = stream.Addition{Fields: fields, MaxLen: p.config.MaxLen}
 		additions[i] = &list[i]
 	}
 	return additions, nil
+}
+
+// fields returns the names and values of the message's entry.
+func (p *Publisher) fields(topic string, msg *message.Message) ([]any, error) {
+	if m, ok := p.config.Marshaler.(MsgpackMarshaler); ok {
+		return m.fieldList(msg)
+	}
+	fields, err := p.config.Marshaler.Marshal(topic, msg)
+	if err != nil {
+		return nil, err
+	}
+	for name, value := range fields {
+		switch value.(type) {
+		case string, []byte:
+		default: // go-redis may fail to send it, and with it all that shares its pipeline
+			return nil, fmt.Errorf("field %q is a %T, not a string or []byte", name, value)
+		}
+	}
+	return stream.FieldList(fields), nil
 }
 
 func nothingSent(topic string, messages []*message.Message, err error) error {

@@ -79,7 +79,9 @@ func (s *Subscription) receive(entries []stream.Entry, began time.Time) {
 		}
 	}
 	s.inbox.add(list, began)
-	runtime.Gosched() // the lanes first: the next read can wait
+	if len(list) == 1 {
+		runtime.Gosched() // a trickle: the lane first, the next read can wait
+	}
 }
 
 // line decodes an entry for its ordering key. One that can't be decoded has none: the lane that
