@@ -186,3 +186,14 @@ func testLogger(t *testing.T) watermill.LoggerAdapter {
 	t.Helper()
 	return watermill.NewStdLoggerWithOut(t.Output(), false, false)
 }
+
+// subscribeLogged subscribes with a log whose lines can be counted.
+func (b *bench) subscribeLogged(config redisstream.SubscriberConfig, lines *logs) <-chan *message.Message {
+	b.Helper()
+	subscriber, err := redisstream.NewSubscriber(config, lines.logger())
+	require.NoError(b, err)
+	b.Cleanup(func() { require.NoError(b, subscriber.Close()) })
+	messages, err := subscriber.Subscribe(b.Context(), b.topic)
+	require.NoError(b, err)
+	return messages
+}
