@@ -37,6 +37,10 @@ func inGroup(server *redistest.Server, change ...func(*redisstream.SubscriberCon
 		}
 		subscriber, err := redisstream.NewSubscriber(config, nil)
 		require.NoError(t, err)
+		t.Cleanup(func() { // the suite leaves some of them open
+			require.NoError(t, subscriber.Close())
+			require.NoError(t, publisher.Close())
+		})
 		return publisher, subscriber
 	}
 }

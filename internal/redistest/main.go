@@ -10,6 +10,8 @@ import (
 
 var shared *Server
 
+const multiplier = "github.com/ThreeDotsLabs/watermill/internal/subscriber.(*multiplier).Subscribe.func"
+
 // Main is the TestMain of a package whose tests share a server: it fails the package with one
 // line when there is no server, and when a goroutine outlives the tests.
 func Main(m *testing.M) {
@@ -22,8 +24,7 @@ func Main(m *testing.M) {
 	if code == 0 {
 		if err := goleak.Find(
 			// Watermill's suite leaves those of its own behind.
-			goleak.IgnoreAnyFunction("github.com/ThreeDotsLabs/watermill/internal/subscriber.(*multiplier).Subscribe.func1"),
-			goleak.IgnoreAnyFunction("github.com/ThreeDotsLabs/watermill/internal/subscriber.(*multiplier).Subscribe.func2"),
+			goleak.IgnoreAnyFunction(multiplier+"1"), goleak.IgnoreAnyFunction(multiplier+"2"), goleak.IgnoreAnyFunction(multiplier+"3"),
 		); err != nil {
 			fmt.Fprintln(os.Stderr, "goroutines outlive the tests:", err)
 			code = 1

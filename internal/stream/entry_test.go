@@ -20,15 +20,23 @@ func TestAfter(t *testing.T) {
 		"5-18446744073709551615": "6-0",
 		"18446744073709551614-18446744073709551615": "18446744073709551615-0",
 		"18446744073709551615-18446744073709551614": "18446744073709551615-18446744073709551615",
-		// There is none after the last, and none is known of what is no ID.
+		// There is none after the last.
 		"18446744073709551615-18446744073709551615": "18446744073709551615-18446744073709551615",
-		"x-18446744073709551615":                    "x-18446744073709551615",
-		"5-x":                                       "5-x",
-		"5":                                         "5",
-		"-":                                         "-",
-		"":                                          "",
 	} {
 		assert.Equal(t, want, stream.After(id), "after %q", id)
+	}
+}
+
+func TestBefore(t *testing.T) {
+	t.Parallel()
+	for id, want := range map[string]string{
+		"0-0":             "0-0", // there is none before the first
+		"0-1":             "0-0",
+		"5-10":            "5-9",
+		"6-0":             "5-18446744073709551615",
+		"1700000000000-0": "1699999999999-18446744073709551615",
+	} {
+		assert.Equal(t, want, stream.Before(id), "before %q", id)
 	}
 }
 
