@@ -321,7 +321,7 @@ func TestClose_waitsForHandlersAndKeepsTheirLeases(t *testing.T) {
 func TestClose_endsEveryWait(t *testing.T) {
 	t.Parallel()
 	for name, stuck := range map[string]func(g *fakeGroup, c *Config){
-		"blocked read":    func(_ *fakeGroup, c *Config) { c.BlockTime, c.ClaimInterval = time.Hour, -1 },
+		"blocked read":    func(_ *fakeGroup, c *Config) { c.BlockTime, c.ClaimInterval = time.Hour, time.Hour },
 		"nobody receives": func(g *fakeGroup, _ *Config) { g.add(100) },
 		"server down":     func(g *fakeGroup, _ *Config) { g.locked(func() { g.fail = errDown }) },
 		"undecodable": func(g *fakeGroup, c *Config) {
@@ -355,7 +355,7 @@ func (g *fakeGroup) foreignRows(n int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for i := range n {
-		g.foreign = append(g.foreign, redis.XPendingExt{ID: fmt.Sprintf("%08d-0", i), Consumer: "other", RetryCount: 1})
+		g.foreign = append(g.foreign, redis.XPendingExt{ID: fmt.Sprintf("%d-0", 1_000_000+i), Consumer: "other", RetryCount: 1})
 	}
 }
 
@@ -366,7 +366,7 @@ func TestClaim_cursorReachesTheTail(t *testing.T) {
 		g := newFakeGroup(0)
 		g.foreignRows(5000)
 		s, _ := g.start(t, func(c *Config) {
-			c.ShouldClaim = func(row redis.XPendingExt) bool { return row.ID >= "00004990-0" }
+			c.ShouldClaim = func(row redis.XPendingExt) bool { return row.ID >= "1004990-0" }
 		})
 		began := time.Now()
 		work(s.Output(), 10, 0)
