@@ -25,6 +25,7 @@ func Main(m *testing.M) {
 		if err := goleak.Find(
 			// Watermill's suite leaves those of its own behind.
 			goleak.IgnoreAnyFunction(multiplier+"1"), goleak.IgnoreAnyFunction(multiplier+"2"), goleak.IgnoreAnyFunction(multiplier+"3"),
+			goleak.IgnoreAnyFunction("github.com/ThreeDotsLabs/watermill/pubsub/tests.TestReconnect.func2"),
 		); err != nil {
 			fmt.Fprintln(os.Stderr, "goroutines outlive the tests:", err)
 			code = 1
