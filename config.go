@@ -70,7 +70,8 @@ type SubscriberConfig struct {
 	// Consumer is this Subscriber's name in the group. It must not be in use by another process: a
 	// subscription begins with what is pending for its name. Several subscriptions to one topic at a time get
 	// "#2", "#3" and so on appended. Default empty: the host's name with a random suffix,
-	// for each subscription its own; such a consumer is removed at Close.
+	// for each subscription its own; such a consumer is removed at Close, unless
+	// entries that it released are still pending.
 	Consumer string
 
 	// StartID is where a group that does not exist yet starts, or a fan-out: "0" with the stream's oldest entry,
