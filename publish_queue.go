@@ -2,7 +2,6 @@ package redisstream
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,16 +14,16 @@ const (
 	// maxPipelineCalls bounds how many calls share a pipeline.
 	maxPipelineCalls = 256
 	// Another pipeline may be under way for each pipelineSpacing of a round trip: over a slow link hardly any call
-	// waits for another's. Next to the server minPipelines hide what it takes to wake up for a reply.
+	// waits for another's. Next to the server two keep both sides busy; more would be small ones, and cost both.
 	pipelineSpacing = 100 * time.Microsecond
-	minPipelines    = 4
+	minPipelines    = 2
 	maxPipelines    = 16
 )
 
 // publishCall is one call of Publish on its way. The queue owns additions until done is closed.
 type publishCall struct {
 	ctx       context.Context //nolint:containedctx // for the hooks of the client
-	additions []*stream.Addition
+	additions []stream.Addition
 	done      chan struct{}
 }
 
@@ -98,11 +97,10 @@ func (q *publishQueue) withdraw(call *publishCall) bool {
 }
 
 func (q *publishQueue) commit(calls []*publishCall) {
-	additions := calls[0].additions
-	if len(calls) > 1 {
-		additions = slices.Clip(additions)
-		for _, call := range calls[1:] {
-			additions = append(additions, call.additions...)
+	additions := make([]*stream.Addition, 0, len(calls))
+	for _, call := range calls {
+		for i := range call.additions {
+			additions = append(additions, &call.additions[i])
 		}
 	}
 	began := time.Now()

@@ -108,12 +108,11 @@ var (
 	errNilMessage = errors.New("message is nil")
 )
 
-func (p *Publisher) marshal(topic string, messages []*message.Message) ([]*stream.Addition, error) {
+func (p *Publisher) marshal(topic string, messages []*message.Message) ([]stream.Addition, error) {
 	if topic == "" {
 		return nil, errEmptyTopic
 	}
-	list := make([]stream.Addition, len(messages))
-	additions := make([]*stream.Addition, len(messages))
+	additions := make([]stream.Addition, len(messages))
 	for i, msg := range messages {
 		if msg == nil {
 			return nil, fmt.Errorf("message %d of %d: %w", i+1, len(messages), errNilMessage)
@@ -122,8 +121,7 @@ func (p *Publisher) marshal(topic string, messages []*message.Message) ([]*strea
 		if err != nil {
 			return nil, fmt.Errorf("message %d of %d, UUID %q: marshal: %w", i+1, len(messages), msg.UUID, err)
 		}
-		list[i] = stream.Addition{Fields: fields, MaxLen: p.config.MaxLen}
-		additions[i] = &list[i]
+		additions[i] = stream.Addition{Fields: fields, MaxLen: p.config.MaxLen}
 	}
 	return additions, nil
 }
@@ -152,17 +150,12 @@ func nothingSent(topic string, messages []*message.Message, err error) error {
 }
 
 // outcome sorts the messages of a call by what became of them; nil if all are published.
-func outcome(topic string, messages []*message.Message, additions []*stream.Addition) error {
-	all := PublishError{Topic: topic}
-	for _, addition := range additions {
-		if addition.Err != nil {
-			all.Err = addition.Err
-			break
-		}
-	}
-	if all.Err == nil {
+func outcome(topic string, messages []*message.Message, additions []stream.Addition) error {
+	first := slices.IndexFunc(additions, func(a stream.Addition) bool { return a.Err != nil })
+	if first < 0 {
 		return nil
 	}
+	all := &PublishError{Topic: topic, Err: additions[first].Err}
 	for i, addition := range additions {
 		switch {
 		case addition.Err == nil:
@@ -173,18 +166,17 @@ func outcome(topic string, messages []*message.Message, additions []*stream.Addi
 			all.Uncertain = append(all.Uncertain, messages[i])
 		}
 	}
-	return &all
+	return all
 }
 
 // contextWatch tells when one of several contexts ends.
 type contextWatch struct {
 	contexts  []context.Context
-	cancelled chan struct{} // nil: none can end
+	cancelled <-chan struct{} // nil: none can end
 	stops     []func() bool
 }
 
-func watchContexts(messages []*message.Message) *contextWatch {
-	w := &contextWatch{}
+func watchContexts(messages []*message.Message) (w contextWatch) {
 	var last <-chan struct{} // contexts may not be comparable
 	for _, msg := range messages {
 		ctx := msg.Context()
@@ -195,15 +187,16 @@ func watchContexts(messages []*message.Message) *contextWatch {
 	if len(w.contexts) == 0 {
 		return w
 	}
-	w.cancelled = make(chan struct{})
-	var once sync.Once
+	cancelled := make(chan struct{})
+	cancel := sync.OnceFunc(func() { close(cancelled) })
 	for _, ctx := range w.contexts {
-		w.stops = append(w.stops, context.AfterFunc(ctx, func() { once.Do(func() { close(w.cancelled) }) }))
+		w.stops = append(w.stops, context.AfterFunc(ctx, cancel))
 	}
+	w.cancelled = cancelled
 	return w
 }
 
-func (w *contextWatch) err() error {
+func (w contextWatch) err() error {
 	for _, ctx := range w.contexts {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -212,7 +205,7 @@ func (w *contextWatch) err() error {
 	return nil
 }
 
-func (w *contextWatch) stop() {
+func (w contextWatch) stop() {
 	for _, stop := range w.stops {
 		stop()
 	}

@@ -519,7 +519,7 @@ func TestPublish_contextThatEndsInTheQueueSendsNothing(t *testing.T) {
 	var marshaled atomic.Int64
 	publisher := openPublisher(t, redisstream.PublisherConfig{Client: client, Marshaler: moody{&marshaled}})
 	defer gate.open()
-	const pipelines = 4 // may be under way at the same time
+	const pipelines = 2 // may be under way at the same time
 	var first []<-chan error
 	for i := range pipelines {
 		first = append(first, publishing(publisher, topic, numbered(fmt.Sprint("first-", i), 1)...))
@@ -543,7 +543,7 @@ func TestPublish_contextThatEndsInTheQueueSendsNothing(t *testing.T) {
 		require.NoError(t, within(t, "Publish", call))
 	}
 	require.NoError(t, within(t, "Publish", third), "who came later is not affected")
-	assert.ElementsMatch(t, []string{"first-0-0", "first-1-0", "first-2-0", "first-3-0", "third-0"}, stored(t, client, topic))
+	assert.ElementsMatch(t, []string{"first-0-0", "first-1-0", "third-0"}, stored(t, client, topic))
 }
 
 func TestPublish_contextThatEndsInFlightReturnsAtOnce(t *testing.T) {

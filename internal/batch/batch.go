@@ -5,6 +5,7 @@ package batch
 import (
 	"runtime"
 	"sync"
+	"sync/atomic"
 )
 
 // Committer sends items in batches. The zero value is not usable; fill in the exported fields
@@ -20,8 +21,10 @@ type Committer[T any] struct {
 
 	mu      sync.Mutex
 	queue   []T
-	running int
-	settled *sync.Cond // signalled when nothing runs and nothing is queued
+	running int          // goroutines that commit, or are about to
+	flying  int          // round trips under way
+	settled *sync.Cond   // signalled when nothing runs and nothing is queued
+	singles atomic.Int64 // round trips in a row with one item
 }
 
 // Add queues an item. If a round trip may begin, a goroutine sends the batch.
@@ -72,27 +75,65 @@ func (c *Committer[T]) run() {
 	}
 }
 
-// commitOnce lets goroutines that are ready to add something do so first: it goes along, instead of in a round trip
-// of its own. Where nobody is ready, that costs nothing.
+// commitOnce is one round trip.
 func (c *Committer[T]) commitOnce() {
-	runtime.Gosched()
+	c.yield()
+	if items := c.take(); len(items) > 0 {
+		c.Commit(items)
+		c.mu.Lock()
+		c.flying--
+		c.mu.Unlock()
+	}
+}
+
+// manySingles is how many round trips with one item in a row show that there is no company to wait for.
+const manySingles = 16
+
+// yield lets goroutines run that are ready to add something: it goes along in the next round trip, instead of in one of
+// its own. It wakes up other threads, so one that is always alone does not do it.
+func (c *Committer[T]) yield() {
+	if c.singles.Load() < manySingles {
+		runtime.Gosched()
+	}
+}
+
+// minSplit is how many items are worth two round trips.
+const minSplit = 8
+
+// take begins a round trip with what is queued. If it were the only one, and others may be under way beside it, half
+// of it follows in a second one: then the other side works on one while this side works on the other.
+func (c *Committer[T]) take() []T {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	n := len(c.queue)
+	if n == 0 {
+		return nil
+	}
+	if parallel := c.parallel(); n >= minSplit && c.flying == 0 && parallel > 1 {
+		n = (n + 1) / 2
+		if c.running < parallel {
+			c.running++
+			go c.run()
+		}
+	}
 	if c.MaxItems > 0 {
 		n = min(n, c.MaxItems)
 	}
+	if n == 1 {
+		c.singles.Add(1)
+	} else {
+		c.singles.Store(0)
+	}
 	items := c.queue[:n:n]
 	c.queue = c.queue[n:]
-	c.mu.Unlock()
-	if n > 0 {
-		c.Commit(items)
-	}
+	c.flying++
+	return items
 }
 
 // again reports whether the caller goes on with the next round trip; otherwise it has ended. Those
 // whom the last one woke get to run first: they would find nothing under way, and one would go alone before the others.
 func (c *Committer[T]) again() bool {
-	runtime.Gosched()
+	c.yield()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.queue) > 0 {

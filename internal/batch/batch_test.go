@@ -133,6 +133,24 @@ func TestParallel_isAskedEachTime(t *testing.T) {
 	})
 }
 
+func TestParallel_splitsABatchThatWouldGoAlone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var r recorder
+		parallel := 1
+		c := batch.Committer[int]{Commit: r.commit, Parallel: func() int { return parallel }}
+		began := time.Now()
+		for i := range 10 {
+			c.Add(i)
+			synctest.Wait()
+		}
+		parallel = 2
+		c.Wait()
+		assert.Equal(t, [][]int{{0}, {1, 2, 3, 4, 5}, {6, 7, 8, 9}}, r.seen())
+		assert.Equal(t, 2*roundTrip, time.Since(began), "both halves at the same time")
+	})
+}
+
 func TestMaxItems_boundsABatch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
