@@ -1,7 +1,6 @@
 package redisstream
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -43,8 +42,12 @@ func NewPublisher(config PublisherConfig, logger watermill.LoggerAdapter) (*Publ
 // commands, and returns when the server has them all.
 //
 // All messages are marshaled first, so a bad one sends nothing. When a message's context is cancelled,
-// Publish returns at once. Every error is a *PublishError, which tells what became of
-// each message; after Close it wraps ErrPublisherClosed.
+// Publish returns at once. If one has a deadline, Publish waits so long for a server that can't be reached or takes nothing
+// just now (LOADING, READONLY, CLUSTERDOWN and so on), and sends again what certainly was not added; without one it
+// fails at once. What the caller has to mend (OOM, NOPERM, WRONGTYPE and so on), and what may have been
+// added, is never sent again.
+//
+// Every error is a *PublishError, which tells what became of each message; after Close it wraps ErrPublisherClosed.
 func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 	if len(messages) == 0 {
 		return nil
@@ -53,14 +56,26 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 		return nothingSent(topic, messages, ErrPublisherClosed)
 	}
 	defer p.calls.Done()
-	additions, err := p.marshal(topic, messages)
-	if err != nil {
-		return nothingSent(topic, messages, err)
-	}
 	watch := watchContexts(messages)
 	defer watch.stop()
-	if err := watch.err(); err != nil {
-		return nothingSent(topic, messages, err)
+	failure, passes := p.attempt(topic, messages, &watch)
+	if passes && watch.patient {
+		failure = p.persist(failure, messages, &watch)
+	}
+	if failure != nil {
+		return failure
+	}
+	return nil
+}
+
+// attempt publishes the messages once. If it fails, it also reports whether trying again may help.
+func (p *Publisher) attempt(topic string, messages []*message.Message, watch *contextWatch) (failure *PublishError, passes bool) {
+	additions, err := p.marshal(topic, messages)
+	if err == nil {
+		err = watch.err()
+	}
+	if err != nil {
+		return nothingSent(topic, messages, err), false
 	}
 	call := &publishCall{ctx: messages[0].Context(), additions: additions, done: make(chan struct{})}
 	queue := p.queues.enter(topic)
@@ -76,9 +91,9 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 	case <-watch.cancelled:
 	}
 	if queue.withdraw(call) {
-		return nothingSent(topic, messages, watch.err())
+		return nothingSent(topic, messages, watch.err()), false
 	}
-	return &PublishError{Topic: topic, Uncertain: slices.Clone(messages), Err: watch.err()}
+	return &PublishError{Topic: topic, Uncertain: slices.Clone(messages), Err: watch.err()}, false
 }
 
 // Close waits for calls that are under way; those that come later fail with ErrPublisherClosed.
@@ -145,70 +160,31 @@ func (p *Publisher) fields(topic string, msg *message.Message) ([]any, error) {
 	return stream.FieldList(fields), nil
 }
 
-func nothingSent(topic string, messages []*message.Message, err error) error {
+func nothingSent(topic string, messages []*message.Message, err error) *PublishError {
 	return &PublishError{Topic: topic, Failed: slices.Clone(messages), Err: err}
 }
 
-// outcome sorts the messages of a call by what became of them; nil if all are published.
-func outcome(topic string, messages []*message.Message, additions []stream.Addition) error {
+// outcome sorts the messages of a call by what became of them; nil if all are published. It also reports whether
+// trying again may help all that are not.
+func outcome(topic string, messages []*message.Message, additions []stream.Addition) (failure *PublishError, passes bool) {
 	first := slices.IndexFunc(additions, func(a stream.Addition) bool { return a.Err != nil })
 	if first < 0 {
-		return nil
+		return nil, false
 	}
-	all := &PublishError{Topic: topic, Err: additions[first].Err}
+	failure, passes = &PublishError{Topic: topic, Err: additions[first].Err}, true
 	for i, addition := range additions {
 		switch {
 		case addition.Err == nil:
-			all.Published = append(all.Published, messages[i])
-		case stream.NotApplied(addition.Err):
-			all.Failed = append(all.Failed, messages[i])
+			failure.Published = append(failure.Published, messages[i])
+			continue
+		case stream.IsNotApplied(addition.Err):
+			failure.Failed = append(failure.Failed, messages[i])
 		default:
-			all.Uncertain = append(all.Uncertain, messages[i])
+			failure.Uncertain = append(failure.Uncertain, messages[i])
 		}
+		passes = passes && stream.WillPass(addition.Err)
 	}
-	return all
-}
-
-// contextWatch tells when one of several contexts ends.
-type contextWatch struct {
-	contexts  []context.Context
-	cancelled <-chan struct{} // nil: none can end
-	stops     []func() bool
-}
-
-func watchContexts(messages []*message.Message) (w contextWatch) {
-	var last <-chan struct{} // contexts may not be comparable
-	for _, msg := range messages {
-		ctx := msg.Context()
-		if done := ctx.Done(); done != nil && done != last {
-			w.contexts, last = append(w.contexts, ctx), done
-		}
-	}
-	if len(w.contexts) == 0 {
-		return w
-	}
-	cancelled := make(chan struct{})
-	cancel := sync.OnceFunc(func() { close(cancelled) })
-	for _, ctx := range w.contexts {
-		w.stops = append(w.stops, context.AfterFunc(ctx, cancel))
-	}
-	w.cancelled = cancelled
-	return w
-}
-
-func (w contextWatch) err() error {
-	for _, ctx := range w.contexts {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-	}
-	return nil
-}
-
-func (w contextWatch) stop() {
-	for _, stop := range w.stops {
-		stop()
-	}
+	return failure, passes
 }
 
 func loggerOrNop(logger watermill.LoggerAdapter) watermill.LoggerAdapter {

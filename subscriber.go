@@ -194,11 +194,12 @@ func (s *Subscriber) connect(ctx context.Context, topic, consumer string) (subsc
 	}
 	if c.ConsumerGroup == "" {
 		start := c.StartID
+		last, err := stream.LastID(ctx, c.Client, topic) // also tells whether it is a stream
+		if err != nil {
+			return config, err
+		}
 		if start == "$" {
-			var err error
-			if start, err = stream.LastID(ctx, c.Client, topic); err != nil {
-				return config, err
-			}
+			start = last
 		}
 		config.Source = stream.NewFanout(c.Client, topic, start)
 		return config, nil

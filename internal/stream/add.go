@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"net"
 	"slices"
 
 	"github.com/redis/go-redis/v9"
@@ -76,19 +75,4 @@ func (a *Addition) command(ctx context.Context, key string) once {
 	}
 	args = append(args, "*")
 	return once{redis.NewStringCmd(ctx, append(args, a.Fields...)...)}
-}
-
-// NotApplied reports whether an error proves that its command did nothing: the server refused
-// it, or it never went out.
-func NotApplied(err error) bool {
-	var refused redis.Error
-	var network *net.OpError
-	switch {
-	case errors.As(err, &refused):
-		return true
-	case errors.As(err, &network) && network.Op == "dial":
-		return true
-	default:
-		return errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrPoolExhausted) || errors.Is(err, redis.ErrClosed)
-	}
 }

@@ -49,7 +49,7 @@ func TestAdd_setsTheOutcomeOfEach(t *testing.T) {
 					added++
 				} else {
 					assert.ErrorContains(t, addition.Err, "wrong number of arguments")
-					assert.True(t, stream.NotApplied(addition.Err))
+					assert.True(t, stream.IsNotApplied(addition.Err))
 				}
 			}
 			assert.Equal(t, added, client.XLen(t.Context(), key).Val())
@@ -57,7 +57,7 @@ func TestAdd_setsTheOutcomeOfEach(t *testing.T) {
 	}
 }
 
-func TestNotApplied(t *testing.T) {
+func TestErrorClasses(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)
 	key := ownKey(t)
@@ -76,24 +76,34 @@ func TestNotApplied(t *testing.T) {
 		return additions[0].Err
 	}
 	for name, test := range map[string]struct {
-		err  error
-		want bool
+		err                  error
+		notApplied, willPass bool
 	}{
-		"refused by the server":          {fails(client), true},
-		"refused by the server, wrapped": {fmt.Errorf("wrapped: %w", fails(client)), true},
-		"closed client":                  {fails(closed), true},
-		"nobody listens":                 {fails(nobody), true},
-		"no connection was free":         {fails(small), true},
-		"none":                           {nil, false},
-		"connection closed":              {io.EOF, false},
-		"connection closed in a reply":   {io.ErrUnexpectedEOF, false},
-		"no reply in time":               {&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, false},
-		"could not send all":             {&net.OpError{Op: "write", Err: syscall.EPIPE}, false},
-		"context cancelled":              {context.Canceled, false},
-		"deadline":                       {context.DeadlineExceeded, false},
-		"socket closed":                  {net.ErrClosed, false},
-		"anything else":                  {errors.New("ERR looks like the server's"), false},
+		"refused by the server":          {fails(client), true, false},
+		"refused by the server, wrapped": {fmt.Errorf("wrapped: %w", fails(client)), true, false},
+		"starting":                       {proto("LOADING Redis is loading the dataset in memory"), true, true},
+		"too many connections":           {proto("ERR max number of clients reached"), true, true},
+		"out of memory":                  {proto("OOM command not allowed"), true, false},
+		"closed client":                  {fails(closed), true, false},
+		"nobody listens":                 {fails(nobody), true, true},
+		"no connection was free":         {fails(small), true, true},
+		"none":                           {nil, false, false},
+		"connection closed":              {io.EOF, false, false},
+		"connection closed in a reply":   {io.ErrUnexpectedEOF, false, false},
+		"no reply in time":               {&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, false, false},
+		"could not send all":             {&net.OpError{Op: "write", Err: syscall.EPIPE}, false, false},
+		"context cancelled":              {context.Canceled, false, false},
+		"deadline":                       {context.DeadlineExceeded, false, false},
+		"socket closed":                  {net.ErrClosed, false, false},
+		"anything else":                  {errors.New("ERR looks like the server's"), false, false},
 	} {
-		assert.Equal(t, test.want, stream.NotApplied(test.err), "%s: %v", name, test.err)
+		assert.Equal(t, test.notApplied, stream.IsNotApplied(test.err), "%s: %v", name, test.err)
+		assert.Equal(t, test.willPass, stream.WillPass(test.err), "%s: %v", name, test.err)
 	}
 }
+
+// proto is an error of the server.
+type proto string
+
+func (e proto) Error() string { return string(e) }
+func (proto) RedisError()     {}

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"errors"
+	"net"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -17,3 +18,34 @@ func isNoKey(err error) bool { return redis.HasErrorPrefix(err, "no such key") }
 
 // noneWaiting is the reply to a blocking read that timed out: not an error.
 func noneWaiting(err error) bool { return errors.Is(err, redis.Nil) }
+
+// IsNotApplied reports whether an error proves that its command did nothing: the server refused
+// it, or it never went out.
+func IsNotApplied(err error) bool {
+	var refused redis.Error
+	return errors.As(err, &refused) || isNotSent(err) || errors.Is(err, redis.ErrClosed)
+}
+
+// isNotSent reports whether a command never went out, because there was no connection to be had.
+func isNotSent(err error) bool {
+	var network *net.OpError
+	return errors.As(err, &network) && network.Op == "dial" ||
+		errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrPoolExhausted)
+}
+
+// passing are the server's refusals that end by themselves: it starts, fails over, moves a slot, waits for its
+// replicas, or runs a script for long. Of the others (OOM, MISCONF, NOPERM, NOAUTH, WRONGTYPE and so on) the user has to know.
+var passing = []string{
+	"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK", "NOREPLICAS", "BUSY ",
+	"max number of clients reached",
+}
+
+// WillPass reports whether a command that was not applied may be tried again with some hope.
+func WillPass(err error) bool {
+	for _, prefix := range passing {
+		if redis.HasErrorPrefix(err, prefix) {
+			return true
+		}
+	}
+	return isNotSent(err)
+}

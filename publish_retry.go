@@ -1,0 +1,46 @@
+package redisstream
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+)
+
+const (
+	firstPublishPause   = 20 * time.Millisecond
+	longestPublishPause = 500 * time.Millisecond
+)
+
+// persist sends what failed again, with growing pauses, until it is published, fails for another reason or a
+// message's context ends.
+func (p *Publisher) persist(failure *PublishError, call []*message.Message, watch *contextWatch) *PublishError {
+	for pause := firstPublishPause; ; pause = min(2*pause, longestPublishPause) {
+		select {
+		case <-time.After(pause/2 + rand.N(pause/2)):
+		case <-watch.cancelled:
+			failure.Err = fmt.Errorf("%w, while trying again after: %w", watch.err(), failure.Err)
+			return failure
+		}
+		next, passes := p.attempt(failure.Topic, failure.Failed, watch)
+		if next == nil {
+			return nil
+		}
+		next.Published = inOrderOf(call, slices.Concat(failure.Published, next.Published))
+		failure = next
+		if !passes {
+			return failure
+		}
+	}
+}
+
+func inOrderOf(call, some []*message.Message) []*message.Message {
+	position := make(map[*message.Message]int, len(call))
+	for i, msg := range call {
+		position[msg] = i
+	}
+	slices.SortStableFunc(some, func(a, b *message.Message) int { return position[a] - position[b] })
+	return some
+}
