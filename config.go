@@ -14,10 +14,11 @@ import (
 
 // Defaults of SubscriberConfig.
 const (
-	DefaultClaimMinIdle  = 30 * time.Second
-	DefaultClaimInterval = 1500 * time.Millisecond
-	DefaultBlockTime     = 5 * time.Second
-	DefaultCloseTimeout  = 5 * time.Second
+	DefaultClaimMinIdle    = 30 * time.Second
+	DefaultClaimInterval   = 1500 * time.Millisecond
+	DefaultBlockTime       = 5 * time.Second
+	DefaultCloseTimeout    = 5 * time.Second
+	DefaultConsumerTimeout = 10 * time.Minute
 )
 
 // PublisherConfig configures a Publisher. Only Client is required.
@@ -32,6 +33,11 @@ type PublisherConfig struct {
 	// MaxLen caps each stream at about so many entries (XADD ... MAXLEN ~): older ones are dropped
 	// by the server, whether they were read or not. Default 0: no cap.
 	MaxLen int64
+
+	// MaxAge drops entries that are older at about that age (XADD ... MINID ~), whether they were read or not, each time that
+	// one is added. An entry's age is what its ID says: the server's clock made it, and is compared to ours.
+	// Default 0: no limit; in whole milliseconds. Not together with MaxLen: XADD takes one of them.
+	MaxAge time.Duration
 }
 
 func (c PublisherConfig) withDefaults() PublisherConfig {
@@ -47,6 +53,12 @@ func (c PublisherConfig) validate() error {
 		return invalid("PublisherConfig.Client", errRequired)
 	case c.MaxLen < 0:
 		return invalid("PublisherConfig.MaxLen", fmt.Errorf("%d is negative", c.MaxLen))
+	case c.MaxAge < 0:
+		return invalid("PublisherConfig.MaxAge", fmt.Errorf("%s is negative", c.MaxAge))
+	case c.MaxAge > 0 && c.MaxAge < time.Millisecond:
+		return invalid("PublisherConfig.MaxAge", fmt.Errorf("%s is less than 1ms", c.MaxAge))
+	case c.MaxAge > 0 && c.MaxLen > 0:
+		return invalid("PublisherConfig.MaxAge", errors.New("can't be combined with MaxLen: XADD takes one of them"))
 	}
 	return nil
 }
@@ -70,8 +82,8 @@ type SubscriberConfig struct {
 	// Consumer is this Subscriber's name in the group. It must not be in use by another process: a
 	// subscription begins with what is pending for its name. Several subscriptions to one topic at a time get
 	// "#2", "#3" and so on appended. Default empty: the host's name with a random suffix,
-	// for each subscription its own; such a consumer is removed at Close, unless
-	// entries that it released are still pending.
+	// for each subscription its own, such as "host~ABCDEFGHIJ"; such a consumer is removed at Close or, if entries that it
+	// released are still pending or if it died, after ConsumerTimeout.
 	Consumer string
 
 	// StartID is where a group that does not exist yet starts, or a fan-out: "0" with the stream's oldest entry,
@@ -124,6 +136,24 @@ type SubscriberConfig struct {
 	// other consumers. Default: DefaultCloseTimeout. Negative: don't wait.
 	CloseTimeout time.Duration
 
+	// ConsumerTimeout is the idle time (XINFO CONSUMERS) after which a consumer with a generated name that has nothing pending
+	// is removed from the group (XGROUP DELCONSUMER, in one step with the check): its process died. Names that were given in
+	// Consumer stay, unless they end like a generated one. Default: DefaultConsumerTimeout; at least twice BlockTime.
+	// Negative: none is removed.
+	ConsumerTimeout time.Duration
+
+	// TrimInterval is how often a subscription drops from its stream what all groups of the stream have acknowledged
+	// (XTRIM ... ACKED from Redis 8.2 on; before, nothing behind the oldest pending entry of any group). A group
+	// that nobody consumes keeps everything that it has not read, and fan-out subscriptions are not known to the server:
+	// TrimMinAge keeps entries for those, and for groups that are still to be created. Default 0: never.
+	TrimInterval time.Duration
+
+	// TrimMinAge is the age up to which TrimInterval keeps entries. Default 0: none because of its age.
+	TrimMinAge time.Duration
+
+	// TrimMinLen is how many of the newest entries TrimInterval keeps at least, and about. Default 0: none.
+	TrimMinLen int64
+
 	// ShouldClaim decides for each entry that was silent for ClaimMinIdle whether to take it over, for
 	// example by asking whether its consumer still lives. The reader calls it. Default nil: all.
 	ShouldClaim func(redis.XPendingExt) bool
@@ -147,6 +177,7 @@ func (c SubscriberConfig) withDefaults() SubscriberConfig {
 	c.ClaimInterval = cmp.Or(c.ClaimInterval, DefaultClaimInterval)
 	c.BlockTime = cmp.Or(c.BlockTime, DefaultBlockTime)
 	c.CloseTimeout = cmp.Or(c.CloseTimeout, DefaultCloseTimeout)
+	c.ConsumerTimeout = cmp.Or(c.ConsumerTimeout, max(DefaultConsumerTimeout, 2*c.BlockTime))
 	return c
 }
 
@@ -172,6 +203,18 @@ func (c SubscriberConfig) validate() error {
 		return invalid("SubscriberConfig.ClaimMinIdle", fmt.Errorf("%s is less than %s", c.ClaimMinIdle, minClaimMinIdle))
 	case c.BlockTime < time.Millisecond:
 		return invalid("SubscriberConfig.BlockTime", fmt.Errorf("%s is less than 1ms", c.BlockTime))
+	case c.ConsumerTimeout >= 0 && c.ConsumerTimeout < 2*c.BlockTime:
+		return invalid("SubscriberConfig.ConsumerTimeout", fmt.Errorf("%s is less than twice BlockTime, %s", c.ConsumerTimeout, c.BlockTime))
+	case c.TrimInterval < 0:
+		return invalid("SubscriberConfig.TrimInterval", fmt.Errorf("%s is negative", c.TrimInterval))
+	case c.TrimInterval > 0 && c.ConsumerGroup == "":
+		return invalid("SubscriberConfig.TrimInterval", errors.New("needs a ConsumerGroup"))
+	case c.TrimMinAge < 0:
+		return invalid("SubscriberConfig.TrimMinAge", fmt.Errorf("%s is negative", c.TrimMinAge))
+	case c.TrimMinLen < 0:
+		return invalid("SubscriberConfig.TrimMinLen", fmt.Errorf("%d is negative", c.TrimMinLen))
+	case c.TrimInterval == 0 && (c.TrimMinAge > 0 || c.TrimMinLen > 0):
+		return invalid("SubscriberConfig.TrimMinAge, TrimMinLen", errors.New("need a TrimInterval"))
 	case c.Consumer != "" && c.ConsumerGroup == "":
 		return invalid("SubscriberConfig.Consumer", errors.New("needs a ConsumerGroup"))
 	}

@@ -28,6 +28,9 @@ func TestNewPublisher_refusesAndNamesTheField(t *testing.T) {
 	}{
 		"no client":       {PublisherConfig{}, "PublisherConfig.Client"},
 		"negative MaxLen": {PublisherConfig{Client: client, MaxLen: -1}, "PublisherConfig.MaxLen"},
+		"negative MaxAge": {PublisherConfig{Client: client, MaxAge: -1}, "PublisherConfig.MaxAge"},
+		"short MaxAge":    {PublisherConfig{Client: client, MaxAge: time.Millisecond - 1}, "PublisherConfig.MaxAge"},
+		"both limits":     {PublisherConfig{Client: client, MaxAge: time.Hour, MaxLen: 1}, "PublisherConfig.MaxAge"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -66,6 +69,12 @@ func TestNewSubscriber_refusesAndNamesTheField(t *testing.T) {
 		"negative ClaimMinIdle":    {SubscriberConfig{Client: client, ClaimMinIdle: -time.Hour}, "SubscriberConfig.ClaimMinIdle"},
 		"short BlockTime":          {SubscriberConfig{Client: client, BlockTime: time.Millisecond - 1}, "SubscriberConfig.BlockTime"},
 		"negative BlockTime":       {SubscriberConfig{Client: client, BlockTime: -1}, "SubscriberConfig.BlockTime"},
+		"short ConsumerTimeout":    {SubscriberConfig{Client: client, ConsumerTimeout: time.Second}, "SubscriberConfig.ConsumerTimeout"},
+		"negative TrimInterval":    {SubscriberConfig{Client: client, TrimInterval: -1}, "SubscriberConfig.TrimInterval"},
+		"TrimInterval, no group":   {SubscriberConfig{Client: client, TrimInterval: time.Hour}, "SubscriberConfig.TrimInterval"},
+		"negative TrimMinAge":      {SubscriberConfig{Client: client, TrimMinAge: -1}, "SubscriberConfig.TrimMinAge"},
+		"negative TrimMinLen":      {SubscriberConfig{Client: client, TrimMinLen: -1}, "SubscriberConfig.TrimMinLen"},
+		"TrimMinLen of no trim":    {SubscriberConfig{Client: client, ConsumerGroup: "us", TrimMinLen: 1}, "SubscriberConfig.TrimMinAge, TrimMinLen"},
 		"Consumer without a group": {SubscriberConfig{Client: client, Consumer: "me"}, "SubscriberConfig.Consumer"},
 	}
 	for name, test := range tests {
@@ -108,7 +117,8 @@ func TestNewSubscriber_takes(t *testing.T) {
 		"StartID of an entry":       {Client: client, StartID: "1700000000000-0"},
 		"OrderingKey with two":      {Client: client, OrderingKey: key, MaxInFlight: 2},
 		"the shortest times":        {Client: client, ClaimMinIdle: 100 * time.Millisecond, BlockTime: time.Millisecond},
-		"claims and waits disabled": {Client: client, ClaimInterval: -1, CloseTimeout: -1},
+		"claims and waits disabled": {Client: client, ClaimInterval: -1, CloseTimeout: -1, ConsumerTimeout: -1},
+		"a long BlockTime":          {Client: client, BlockTime: time.Hour},
 		"Consumer in a group":       {Client: client, Consumer: "me", ConsumerGroup: "us"},
 	} {
 		t.Run(name, func(t *testing.T) {

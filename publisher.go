@@ -136,7 +136,7 @@ func (p *Publisher) marshal(topic string, messages []*message.Message) ([]stream
 		if err != nil {
 			return nil, fmt.Errorf("message %d of %d, UUID %q: marshal: %w", i+1, len(messages), msg.UUID, err)
 		}
-		additions[i] = stream.Addition{Fields: fields, MaxLen: p.config.MaxLen}
+		additions[i] = stream.Addition{Fields: fields, MaxLen: p.config.MaxLen, MaxAge: p.config.MaxAge}
 	}
 	return additions, nil
 }

@@ -2,9 +2,7 @@ package redisstream
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
-	"os"
 	"sync"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -128,39 +126,6 @@ func (s *Subscriber) begin() error {
 	return nil
 }
 
-type consumerName struct{ topic, name string }
-
-// consumer returns a name in the group that no other subscription of this Subscriber has for the
-// topic, and a function that gives it back.
-func (s *Subscriber) consumer(topic string) (name string, release func()) {
-	if s.config.Consumer == "" {
-		return generatedName(), func() {}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	used := consumerName{topic, s.config.Consumer}
-	for n := 2; ; n++ {
-		if _, taken := s.names[used]; !taken {
-			break
-		}
-		used.name = fmt.Sprintf("%s#%d", s.config.Consumer, n)
-	}
-	s.names[used] = struct{}{}
-	return used.name, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.names, used)
-	}
-}
-
-func generatedName() string {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "consumer"
-	}
-	return host + "-" + rand.Text()[:10]
-}
-
 // decoder returns what makes messages of the topic's entries.
 func (s *Subscriber) decoder(topic string) func(stream.Entry) (*message.Message, error) {
 	u := s.config.Unmarshaler
@@ -220,6 +185,7 @@ func (s *Subscriber) connect(ctx context.Context, topic, consumer string) (subsc
 	config.Release = func(ctx context.Context, leases []stream.Lease) error {
 		return group.Release(ctx, leases, c.Consumer == "")
 	}
+	config.Chores = c.chores(group)
 	if !c.AutoAck {
 		config.Group = group
 		if !isDeadLetterTopic(topic) {

@@ -5,14 +5,16 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
 // Addition is one XADD: its entry before the call, its outcome after.
 type Addition struct {
-	Fields []any // name, value, name, value
-	MaxLen int64 // approximate cap of the stream; 0: none
+	Fields []any         // name, value, name, value
+	MaxLen int64         // approximate cap of the stream; 0: none
+	MaxAge time.Duration // about when entries are dropped; 0: never. Not with MaxLen
 	Err    error
 }
 
@@ -72,6 +74,9 @@ func (a *Addition) command(ctx context.Context, key string) once {
 	args = append(args, "xadd", key)
 	if a.MaxLen > 0 {
 		args = append(args, "maxlen", "~", a.MaxLen)
+	}
+	if a.MaxAge > 0 {
+		args = append(args, "minid", "~", time.Now().Add(-a.MaxAge).UnixMilli())
 	}
 	args = append(args, "*")
 	return once{redis.NewStringCmd(ctx, append(args, a.Fields...)...)}

@@ -43,6 +43,8 @@ type Config struct {
 	CloseTimeout  time.Duration
 	ShouldClaim   func(redis.XPendingExt) bool
 
+	Chores []Chore
+
 	OwnFirst bool // the name had an earlier life: begin with what is pending for it
 
 	Logger watermill.LoggerAdapter
@@ -109,7 +111,7 @@ func (s *Subscription) run(ctx, stopping context.Context) {
 	acking, stopAcking := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopAcking()
 
-	var reader, lanes, leases sync.WaitGroup
+	var reader, lanes, leases, chores sync.WaitGroup
 	leasing, stopLeases := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopLeases()
 	if s.Group != nil {
@@ -120,6 +122,9 @@ func (s *Subscription) run(ctx, stopping context.Context) {
 	for range s.Lanes {
 		lanes.Go(s.lane)
 	}
+	for _, chore := range s.Chores {
+		chores.Go(func() { s.keepDoing(stopping, chore) })
+	}
 
 	<-stopping.Done()
 	// 1. Nothing new comes in or goes out. What the reader got last is in the inbox before it ends.
@@ -127,6 +132,7 @@ func (s *Subscription) run(ctx, stopping context.Context) {
 	close(s.closing)
 	s.inbox.close()
 	reader.Wait()
+	chores.Wait()
 	s.Source.Close()
 	// 2. Handlers that are running may finish, their leases kept.
 	deadline := time.AfterFunc(s.CloseTimeout, func() {

@@ -1,0 +1,46 @@
+package redisstream
+
+import (
+	"crypto/rand"
+	"fmt"
+	"os"
+	"strings"
+)
+
+type consumerName struct{ topic, name string }
+
+// consumer returns a name in the group that no other subscription of this Subscriber has for the
+// topic, and a function that gives it back.
+func (s *Subscriber) consumer(topic string) (name string, release func()) {
+	if s.config.Consumer == "" {
+		return generatedName(), func() {}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	used := consumerName{topic, s.config.Consumer}
+	for n := 2; ; n++ {
+		if _, taken := s.names[used]; !taken {
+			break
+		}
+		used.name = fmt.Sprintf("%s#%d", s.config.Consumer, n)
+	}
+	s.names[used] = struct{}{}
+	return used.name, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.names, used)
+	}
+}
+
+// generatedSuffix is the Lua pattern of what tells a generated name from a given one.
+var generatedSuffix = "~" + strings.Repeat("[A-Z2-7]", generatedLength) + "$"
+
+const generatedLength = 10
+
+func generatedName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "consumer"
+	}
+	return host + "~" + rand.Text()[:generatedLength]
+}

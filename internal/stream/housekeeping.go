@@ -1,0 +1,47 @@
+package stream
+
+import (
+	"context"
+	_ "embed"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+var (
+	//go:embed scripts/remove_idle.lua
+	removeIdleSource string
+	//go:embed scripts/trim.lua
+	trimSource string
+
+	removeIdleScript = redis.NewScript(removeIdleSource)
+	trimScript       = redis.NewScript(trimSource)
+)
+
+// RemoveIdle removes the group's consumers whose names match a Lua pattern, which own nothing and gave no sign of
+// life for so long; for this one it is a sign of life. It returns their names.
+func (g *Group) RemoveIdle(ctx context.Context, pattern string, idle time.Duration) ([]string, error) {
+	removed, err := removeIdleScript.Run(ctx, g.shared, []string{g.key}, g.name, g.consumer, pattern, idle.Milliseconds()).StringSlice()
+	if IsGroupGone(err) || isNoKey(err) {
+		return nil, nil // so are its consumers
+	}
+	return removed, err
+}
+
+// trimPage bounds how long one call of the trim script keeps the server busy.
+const trimPage = 10_000
+
+// Trim drops from the stream what all of its groups have acknowledged, except for entries that are younger than
+// age, and for the newest keep. It returns how many entries it dropped.
+func (g *Group) Trim(ctx context.Context, age time.Duration, keep int64) (dropped int64, err error) {
+	for {
+		n, err := trimScript.Run(ctx, g.shared, []string{g.key}, age.Milliseconds(), keep, trimPage).Int64()
+		if err != nil && !isNoKey(err) {
+			return dropped, err
+		}
+		dropped += n
+		if n < trimPage {
+			return dropped, nil
+		}
+	}
+}
