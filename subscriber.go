@@ -200,12 +200,14 @@ func (s *Subscriber) connect(ctx context.Context, topic, consumer string) (subsc
 				return config, err
 			}
 		}
-		config.Source = stream.NewFanout(c.Client, topic, start)
-		return config, nil
+		fanout := stream.NewFanout(c.Client, topic, start)
+		config.Source = fanout
+		return config, fanout.CheckRights(ctx)
 	}
 	entry.Group, entry.Consumer = c.ConsumerGroup, consumer
 	group := stream.NewGroup(c.Client, topic, c.ConsumerGroup, consumer)
 	group.NoAck = c.AutoAck
+	needs := stream.Needs{Removed: c.Consumer == ""}
 	if err := group.Create(ctx, c.StartID); err != nil {
 		return config, fmt.Errorf("create group %q: %w", c.ConsumerGroup, err)
 	}
@@ -217,14 +219,15 @@ func (s *Subscriber) connect(ctx context.Context, topic, consumer string) (subsc
 		return group.Recreate(ctx, mark)
 	}
 	config.Release = func(ctx context.Context, leases []stream.Lease) error {
-		return group.Release(ctx, leases, c.Consumer == "")
+		return group.Release(ctx, leases, needs.Removed)
 	}
 	if !c.AutoAck {
 		config.Group = group
 		if !isDeadLetterTopic(topic) {
+			needs.DeadLetters = DeadLetterTopic(topic)
 			config.DeadLetter = deadLetterer(group, entry)
 		}
 		config.OwnFirst = c.Consumer != ""
 	}
-	return config, nil
+	return config, group.CheckRights(ctx, needs)
 }

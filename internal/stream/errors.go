@@ -17,3 +17,11 @@ func isNoKey(err error) bool { return redis.HasErrorPrefix(err, "no such key") }
 
 // noneWaiting is the reply to a blocking read that timed out: not an error.
 func noneWaiting(err error) bool { return errors.Is(err, redis.Nil) }
+
+// ownError is an error of the server that we found out by ourselves.
+type ownError string
+
+func (e ownError) Error() string { return string(e) }
+
+// RedisError makes it one of redis.Error, so that it is classed as the server's own.
+func (ownError) RedisError() {}
