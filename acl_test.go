@@ -249,6 +249,14 @@ func TestACL_missingRightIsSaidAtOnce(t *testing.T) {
 			b := server.newBench(t)
 			require.NoError(t, use(b, user, server.create(b, user)))
 			assert.Empty(t, server.denied(b, user))
+			for _, category := range []string{"dangerous", "admin"} {
+				members, err := b.client.Do(t.Context(), "acl", "cat", category).StringSlice()
+				require.NoError(t, err)
+				require.NotEmpty(t, members)
+				for _, command := range commands(rules) {
+					assert.NotContains(t, members, command)
+				}
+			}
 		})
 		for _, command := range commands(rules) {
 			t.Run(user+" -"+command, func(t *testing.T) {
@@ -309,6 +317,40 @@ func TestACL_eachRightOfASubscriberIsUsed(t *testing.T) {
 				time.Sleep(10 * time.Millisecond)
 			}
 		})
+	}
+}
+
+// What the README says that options of a client need beyond that.
+func TestACL_rightsForOptions(t *testing.T) {
+	t.Parallel()
+	server := newACLServer(t)
+	cluster := &aclServer{Server: redistest.StartCluster(t), users: server.users}
+	for name, test := range map[string]struct {
+		server *aclServer
+		query  string
+		rights []string
+	}{
+		"cluster":  {cluster, "?cluster=true", []string{"+cluster|slots", "+command"}},
+		"database": {server, "?db=1", []string{"+select"}},
+		"name":     {server, "?client_name=shop", []string{"+client|setname"}},
+	} {
+		for user := range server.users {
+			t.Run(name+" "+user, func(t *testing.T) {
+				t.Parallel()
+				b := test.server.newBench(t)
+				require.NoError(t, use(b, user, test.server.create(b, user, test.rights...)+test.query))
+				assert.Empty(t, test.server.denied(b, user))
+			})
+		}
+		for _, right := range test.rights {
+			t.Run(name+" without "+right, func(t *testing.T) {
+				t.Parallel()
+				b := test.server.newBench(t)
+				rights := slices.DeleteFunc(slices.Clone(test.rights), func(r string) bool { return r == right })
+				_ = use(b, "subscriber", test.server.create(b, "subscriber", rights...)+test.query) // without +command go-redis only logs
+				assert.Contains(t, test.server.denied(b, "subscriber"), right[1:])
+			})
+		}
 	}
 }
 
