@@ -34,7 +34,7 @@ func NewPublisher(config PublisherConfig, logger watermill.LoggerAdapter) (*Publ
 	}
 	return &Publisher{
 		config: config.withDefaults(),
-		logger: loggerOrNop(logger),
+		logger: discreet(logger),
 		queues: publishQueues{adder: stream.NewAdder(config.Client)},
 	}, nil
 }
@@ -156,7 +156,7 @@ func outcome(topic string, messages []*message.Message, additions []*stream.Addi
 	all := PublishError{Topic: topic}
 	for _, addition := range additions {
 		if addition.Err != nil {
-			all.Err = addition.Err
+			all.Err = stream.Discreet(addition.Err)
 			break
 		}
 	}
@@ -216,11 +216,4 @@ func (w *contextWatch) stop() {
 	for _, stop := range w.stops {
 		stop()
 	}
-}
-
-func loggerOrNop(logger watermill.LoggerAdapter) watermill.LoggerAdapter {
-	if logger == nil {
-		return watermill.NopLogger{}
-	}
-	return logger
 }

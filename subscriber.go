@@ -39,7 +39,7 @@ func NewSubscriber(config SubscriberConfig, logger watermill.LoggerAdapter) (*Su
 	}
 	return &Subscriber{
 		config:        config,
-		logger:        loggerOrNop(logger),
+		logger:        discreet(logger),
 		subscriptions: make(map[*subscription.Subscription]struct{}),
 		names:         make(map[consumerName]struct{}),
 	}, nil
@@ -62,7 +62,7 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 	config, err := s.connect(ctx, topic, consumer)
 	if err != nil {
 		release()
-		return nil, fmt.Errorf("subscribe to %q: %w", topic, err)
+		return nil, fmt.Errorf("subscribe to %q: %w", topic, stream.Discreet(err))
 	}
 	sub := subscription.Start(ctx, config)
 	s.mu.Lock()
@@ -93,7 +93,7 @@ func (s *Subscriber) SubscribeInitialize(topic string) error {
 	}
 	err := stream.CreateGroup(context.Background(), s.config.Client, topic, s.config.ConsumerGroup, s.config.StartID)
 	if err != nil {
-		return fmt.Errorf("initialize %q: create group %q: %w", topic, s.config.ConsumerGroup, err)
+		return fmt.Errorf("initialize %q: create group %q: %w", topic, s.config.ConsumerGroup, stream.Discreet(err))
 	}
 	return nil
 }
