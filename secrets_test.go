@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/millrace/redisstream"
 	"github.com/millrace/redisstream/internal/redistest"
@@ -26,7 +25,7 @@ import (
 var secrets = []string{"hush-password", "hush-payload", "hush-metadata", "918273645"}
 
 // witness keeps all that is said: logs of ours and of go-redis, and errors.
-type witness struct{ logs }
+type witness struct{ redistest.Log }
 
 // Printf is what go-redis logs with.
 func (w *witness) Printf(_ context.Context, format string, args ...any) {
@@ -40,30 +39,28 @@ func (w *witness) heard(t *testing.T, err error) {
 	_, _ = fmt.Fprintf(w, "%v", err)
 }
 
-func (w *witness) logger() watermill.LoggerAdapter { return watermill.NewStdLoggerWithOut(w, true, true) }
-
 // publish publishes messages full of secrets, and expects an error for one of them.
-func (w *witness) publish(t *testing.T, client redis.UniversalClient, topic string, marshaler redisstream.Marshaler) {
+func (w *witness) publish(t *testing.T, client redis.UniversalClient, marshaler redisstream.Marshaler) {
 	t.Helper()
-	publisher, err := redisstream.NewPublisher(redisstream.PublisherConfig{Client: client, Marshaler: marshaler}, w.logger())
+	publisher, err := redisstream.NewPublisher(redisstream.PublisherConfig{Client: client, Marshaler: marshaler}, w.Logger())
 	require.NoError(t, err)
 	defer func() { require.NoError(t, publisher.Close()) }()
 	var failures []error
 	for _, key := range []string{"key", "data"} { // PlainMarshaler has a field "data" of its own
 		msg := message.NewMessage("uuid", []byte(secrets[1]))
 		msg.Metadata.Set(key, secrets[2]+"\xff")
-		failures = append(failures, publisher.Publish(topic, msg))
+		failures = append(failures, publisher.Publish("topic", msg))
 	}
 	w.heard(t, errors.Join(failures...))
 }
 
 // subscribe expects an error.
-func (w *witness) subscribe(t *testing.T, client redis.UniversalClient, topic string) {
+func (w *witness) subscribe(t *testing.T, client redis.UniversalClient) {
 	t.Helper()
 	for _, group := range []string{"g", ""} {
-		subscriber, err := redisstream.NewSubscriber(redisstream.SubscriberConfig{Client: client, ConsumerGroup: group}, w.logger())
+		subscriber, err := redisstream.NewSubscriber(redisstream.SubscriberConfig{Client: client, ConsumerGroup: group}, w.Logger())
 		require.NoError(t, err)
-		_, err = subscriber.Subscribe(t.Context(), topic)
+		_, err = subscriber.Subscribe(t.Context(), "topic")
 		w.heard(t, err)
 		require.NoError(t, subscriber.Close())
 	}
@@ -74,7 +71,6 @@ func TestSecrets_areInNoLogAndNoError(t *testing.T) {
 	w := &witness{}
 	redis.SetLogger(w)
 	t.Cleanup(logging.Enable)
-	const topic = "topic"
 	password, payload, metadata, number := secrets[0], secrets[1], secrets[2], secrets[3]
 	withPassword := func(o *redis.Options) { o.Password, o.MaxRetries, o.DialerRetries = password, -1, 1 }
 
@@ -85,14 +81,14 @@ func TestSecrets_areInNoLogAndNoError(t *testing.T) {
 			w.heard(t, err)
 		}
 		client := server.Client(t, withPassword)
-		w.publish(t, client, topic, nil)
-		w.subscribe(t, client, topic)
+		w.publish(t, client, nil)
+		w.subscribe(t, client)
 	})
 	t.Run("the server is gone", func(t *testing.T) {
 		client := redis.NewClient(&redis.Options{Addr: closedPort(t), Password: password, MaxRetries: -1, DialerRetries: 1})
 		defer client.Close()
-		w.publish(t, client, topic, nil)
-		w.subscribe(t, client, topic)
+		w.publish(t, client, nil)
+		w.subscribe(t, client)
 	})
 	t.Run("the server refuses", func(t *testing.T) {
 		for _, arguments := range [][]string{
@@ -102,24 +98,24 @@ func TestSecrets_areInNoLogAndNoError(t *testing.T) {
 			{"--user", "default", "on", "nopass", "~*", "-@all", "+ping"},
 		} {
 			client := redistest.Start(t, append([]string{"--requirepass", ""}, arguments...)...).Client(t)
-			w.publish(t, client, topic, nil)
+			w.publish(t, client, nil)
 			if arguments[0] != "--maxmemory" && arguments[0] != "--replicaof" {
-				w.subscribe(t, client, topic)
+				w.subscribe(t, client)
 			}
 		}
 	})
 	t.Run("a server that repeats what it does not know", func(t *testing.T) {
 		client := redis.NewClient(&redis.Options{Addr: serve(t, repeatAll), MaxRetries: -1})
 		defer client.Close()
-		w.publish(t, client, topic, nil)
-		w.subscribe(t, client, topic)
+		w.publish(t, client, nil)
+		w.subscribe(t, client)
 		_, err := redisstream.Connect(t.Context(), "redis://user:"+password+"@"+serve(t, repeatAll))
 		w.heard(t, err)
 		locked := redis.NewClient(&redis.Options{Addr: serve(t, repeatAll), Password: password, MaxRetries: -1})
 		defer locked.Close()
-		w.publish(t, locked, topic, nil)
-		w.subscribe(t, locked, topic)
-		_, err = redisstream.ReplayDeadLetters(t.Context(), locked, topic, 1)
+		w.publish(t, locked, nil)
+		w.subscribe(t, locked)
+		_, err = redisstream.ReplayDeadLetters(t.Context(), locked, "topic", 1)
 		w.heard(t, err)
 	})
 	t.Run("a server that turns into such a one", func(t *testing.T) {
@@ -127,11 +123,13 @@ func TestSecrets_areInNoLogAndNoError(t *testing.T) {
 		var target atomic.Value
 		target.Store(b.server.Addr)
 		b.client = b.server.Client(t, withPassword, func(o *redis.Options) {
-			o.Dialer = func(context.Context, string, string) (net.Conn, error) { return net.Dial("tcp", target.Load().(string)) }
+			o.Dialer = func(context.Context, string, string) (net.Conn, error) {
+				return net.Dial("tcp", target.Load().(string))
+			}
 		})
 		config := inGroupG()
 		config.Client = b.client
-		subscriber, err := redisstream.NewSubscriber(config, w.logger())
+		subscriber, err := redisstream.NewSubscriber(config, w.Logger())
 		require.NoError(t, err)
 		messages, err := subscriber.Subscribe(t.Context(), b.topic)
 		require.NoError(t, err)
@@ -139,15 +137,15 @@ func TestSecrets_areInNoLogAndNoError(t *testing.T) {
 		msg := receive(t, messages)
 		target.Store(serve(t, repeatAll))
 		b.server.Kill()
-		b.eventually("noticed", func() bool { return w.count("reading from the stream failed") > 0 })
+		b.eventually("noticed", func() bool { return w.Count("reading from the stream failed") > 0 })
 		msg.Ack()
 		require.NoError(t, subscriber.Close())
-		assert.Positive(t, w.count("unknown command 'auth'\""), "it says which command, and no more")
+		assert.Positive(t, w.Count("unknown command 'auth'\""), "it says which command, and no more")
 	})
 	t.Run("messages that can't be marshaled", func(t *testing.T) {
 		client := redistest.Start(t).Client(t)
 		for _, marshaler := range []redisstream.Marshaler{redisstream.JSONMarshaler{}, redisstream.PlainMarshaler{}, numbers{}} {
-			w.publish(t, client, topic, marshaler)
+			w.publish(t, client, marshaler)
 		}
 	})
 	t.Run("entries that can't be decoded, and letters that can't be moved", func(t *testing.T) {
@@ -172,9 +170,9 @@ func TestSecrets_areInNoLogAndNoError(t *testing.T) {
 			}
 			config := inGroupG()
 			config.Client, config.Unmarshaler, config.MaxDeliveries = b.client, unmarshaler, 1
-			subscriber, err := redisstream.NewSubscriber(config, w.logger())
+			subscriber, err := redisstream.NewSubscriber(config, w.Logger())
 			require.NoError(t, err)
-			before := w.count("could not be dead-lettered")
+			before := w.Count("could not be dead-lettered")
 			messages, err := subscriber.Subscribe(t.Context(), b.topic)
 			require.NoError(t, err)
 			done := make(chan struct{})
@@ -184,7 +182,7 @@ func TestSecrets_areInNoLogAndNoError(t *testing.T) {
 					msg.Nack()
 				}
 			}()
-			b.eventually("all failed", func() bool { return w.count("could not be dead-lettered") >= before+10 })
+			b.eventually("all failed", func() bool { return w.Count("could not be dead-lettered") >= before+10 })
 			require.NoError(t, b.client.Del(t.Context(), redisstream.DeadLetterTopic(b.topic)).Err())
 			b.eventually("dead-lettered", func() bool { return len(b.letters()) == 10 })
 			require.NoError(t, subscriber.Close())
@@ -192,10 +190,9 @@ func TestSecrets_areInNoLogAndNoError(t *testing.T) {
 		}
 	})
 
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	require.Greater(t, len(w.lines), 50)
-	for _, line := range w.lines {
+	lines := w.Lines()
+	require.Greater(t, len(lines), 50)
+	for _, line := range lines {
 		for _, secret := range secrets {
 			assert.NotContains(t, line, secret)
 		}
