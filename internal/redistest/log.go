@@ -1,6 +1,7 @@
 package redistest
 
 import (
+	"slices"
 	"strings"
 	"sync"
 
@@ -35,7 +36,7 @@ func (l *Log) Count(text string) (n int) {
 func (l *Log) Lines() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.lines[:len(l.lines):len(l.lines)]
+	return slices.Clone(l.lines)
 }
 
 // Logger logs all levels to l.
