@@ -274,6 +274,18 @@ func TestACL_missingRightIsSaidAtOnce(t *testing.T) {
 	})
 }
 
+// Refused only in its last step, each replay would copy the letter once more.
+func TestACL_replayerThatMayNotDeleteMovesNothing(t *testing.T) {
+	t.Parallel()
+	server := newACLServer(t)
+	b := server.newBench(t)
+	letter := &redis.XAddArgs{Stream: redisstream.DeadLetterTopic(b.topic), Values: []string{"data", "letter"}}
+	require.NoError(t, b.client.XAdd(t.Context(), letter).Err())
+	require.ErrorContains(t, use(b, "replayer", server.create(b, "replayer", "-xdel")), "+xdel")
+	assert.Zero(t, b.client.XLen(t.Context(), b.topic).Val())
+	assert.Len(t, b.letters(), 1)
+}
+
 // Each right of a subscriber is used: taken from it while it works, the server denies it.
 func TestACL_eachRightOfASubscriberIsUsed(t *testing.T) {
 	t.Parallel()

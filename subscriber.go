@@ -47,7 +47,8 @@ func NewSubscriber(config SubscriberConfig, logger watermill.LoggerAdapter) (*Su
 
 // Subscribe delivers the stream named topic to the returned channel until ctx ends or Close is
 // called; then the channel is closed. The group is created if it is missing, and what is
-// published after Subscribe returned is seen.
+// published after Subscribe returned is seen. If the client's user lacks a right that is needed sooner or later,
+// the error names it.
 //
 // A message's context carries its Entry and the values of ctx. It is cancelled after Ack and Nack, when another
 // consumer took the entry over, when ctx ends, and when CloseTimeout is over. Ack and Nack count also after ctx
