@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/millrace/redisstream/internal/stream"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -43,7 +44,7 @@ func Connect(ctx context.Context, rawURL string) (redis.UniversalClient, error) 
 		return nil, fmt.Errorf("connect to %s: %w", place, context.Cause(ctx))
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("connect to %s: %w", place, err), client.Close())
+		return nil, errors.Join(fmt.Errorf("connect to %s: %w", place, stream.Discreet(err)), client.Close())
 	}
 	return client, nil
 }

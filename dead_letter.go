@@ -97,7 +97,7 @@ func unmarshalDeadLetter(u Unmarshaler, id string, fields map[string]any) (*mess
 func ReplayDeadLetters(ctx context.Context, client redis.UniversalClient, topic string, limit int) (int, error) {
 	moved, err := stream.Replay(ctx, client, DeadLetterTopic(topic), topic, deadLetterPrefix, limit)
 	if err != nil {
-		return moved, fmt.Errorf("replay dead letters of %q: %w", topic, err)
+		return moved, fmt.Errorf("replay dead letters of %q: %w", topic, stream.Discreet(err))
 	}
 	return moved, nil
 }

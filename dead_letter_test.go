@@ -155,10 +155,7 @@ func TestDeadLetter_readAheadDoesNotCount(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	b.publish(1)
-	require.NoError(t, b.client.XGroupCreate(t.Context(), b.topic, "g", "0").Err())
-	require.NoError(t, b.client.XReadGroup(t.Context(), &redis.XReadGroupArgs{
-		Group: "g", Consumer: "dead", Streams: []string{b.topic, ">"},
-	}).Err())
+	b.handOut("dead", 1)
 	config := fastClaims()
 	config.MaxDeliveries = 2
 	for range 4 { // each claims the entry, and closes before its handler takes it

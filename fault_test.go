@@ -61,23 +61,23 @@ func TestFault_connectionsCutAtAnyPoint(t *testing.T) {
 func TestFault_serverRestarts(t *testing.T) {
 	t.Parallel()
 	b := newBenchOn(t, redistest.Start(t))
-	var lines logs
+	var log redistest.Log
 	config := inGroupG()
 	config.Client = b.client
-	messages := b.subscribeLogged(config, &lines)
+	messages := b.subscribeLogged(config, &log)
 	b.publish(100)
 	receiveAll(t, messages, 50)
 	for round := range 2 {
 		b.server.Kill()
-		b.eventually("noticed", func() bool { return lines.count("reading from the stream failed") == round+1 })
+		b.eventually("noticed", func() bool { return log.Count("reading from the stream failed") == round+1 })
 		b.server.Restart(t)
-		b.eventually("resumed", func() bool { return lines.count("reading from the stream works again") == round+1 })
+		b.eventually("resumed", func() bool { return log.Count("reading from the stream works again") == round+1 })
 	}
 	b.publish(1)
 	payloads := receiveAll(t, messages, 51)
 	assert.Equal(t, append(upTo(100)[50:], "0"), payloads)
 	b.eventually("acknowledged", func() bool { return b.pending() == 0 })
-	assert.LessOrEqual(t, lines.count("level=ERROR"), 4, "reading, and perhaps acknowledging, each time")
+	assert.LessOrEqual(t, log.Count("level=ERROR"), 4, "reading, and perhaps acknowledging, each time")
 }
 
 // A server that answers nothing is noticed, and Close does not wait for it longer than its time-outs say.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/millrace/redisstream"
+	"github.com/millrace/redisstream/internal/redistest"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 )
@@ -159,4 +160,28 @@ func newGate(topic string) *gate {
 		}
 	}
 	return g
+}
+
+// gated is a Publisher to a stream that only this test uses, through a gate.
+type gated struct {
+	*gate
+	publisher *redisstream.Publisher
+	client    *redis.Client
+	topic     string
+}
+
+// openGated returns a gated Publisher with its gate shut; it is opened at the end of the test at the latest.
+func openGated(t *testing.T, marshaler redisstream.Marshaler) gated {
+	t.Helper()
+	g := gated{client: redistest.Shared().Client(t), topic: ownTopic(t)}
+	g.gate = newGate(g.topic)
+	g.client.AddHook(g.gate)
+	g.publisher = openPublisher(t, redisstream.PublisherConfig{Client: g.client, Marshaler: marshaler})
+	t.Cleanup(g.open) // before the Publisher is closed
+	return g
+}
+
+// publish publishes numbered messages in a goroutine, and returns where the result comes.
+func (g gated) publish(prefix string, n int) <-chan error {
+	return publishing(g.publisher, g.topic, numbered(prefix, n)...)
 }

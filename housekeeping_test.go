@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// handOut lets a consumer of a group read n entries, as another process would.
-func (b *bench) handOut(group, consumer string, n int) (ids []string) {
+// readAs lets a consumer of a group read n entries, as another process would.
+func (b *bench) readAs(group, consumer string, n int) (ids []string) {
 	b.Helper()
 	streams, err := b.client.XReadGroup(b.Context(), &redis.XReadGroupArgs{
 		Group: group, Consumer: consumer, Streams: []string{b.topic, ">"}, Count: int64(n), Block: -1,
@@ -39,7 +39,7 @@ func TestConsumers_ofDeadProcessesVanish(t *testing.T) {
 	b := newBench(t)
 	b.publish(2)
 	b.do("XGROUP", "CREATE", b.topic, "g", "0")
-	owned := b.handOut("g", owner, 2)
+	owned := b.readAs("g", owner, 2)
 	for _, name := range append(given, dead) {
 		b.do("XGROUP", "CREATECONSUMER", b.topic, "g", name)
 	}
@@ -128,7 +128,7 @@ func TestTrim_dropsWhatAllGroupsAcknowledged(t *testing.T) {
 	b := newBench(t)
 	b.publish(500)
 	b.do("XGROUP", "CREATE", b.topic, "slow", "0")
-	read := b.handOut("slow", "consumer", 300)
+	read := b.readAs("slow", "consumer", 300)
 	_, messages := b.subscribe(trimming(20 * time.Millisecond))
 	receiveAll(t, messages, 500)
 	b.eventually("acknowledged", func() bool { return b.pending() == 0 })
@@ -140,7 +140,7 @@ func TestTrim_dropsWhatAllGroupsAcknowledged(t *testing.T) {
 	b.eventually("acknowledged", func() bool { return b.pending() == 0 })
 	assert.Equal(t, read[120:150], b.inStream(read[120:150]), "these are pending")
 	assert.Empty(t, b.inStream(read[:120]))
-	rest := b.handOut("slow", "consumer", 1000)
+	rest := b.readAs("slow", "consumer", 1000)
 	assert.Len(t, rest, 201, "these were not read")
 	require.NoError(t, b.client.XAck(t.Context(), b.topic, "slow", append(rest, read...)...).Err())
 	b.eventually("dropped", func() bool { return b.length() == 0 })

@@ -33,7 +33,7 @@ func NewPublisher(config PublisherConfig, logger watermill.LoggerAdapter) (*Publ
 	}
 	return &Publisher{
 		config: config.withDefaults(),
-		logger: loggerOrNop(logger),
+		logger: discreet(logger),
 		queues: publishQueues{adder: stream.NewAdder(config.Client)},
 	}, nil
 }
@@ -56,6 +56,9 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 		return nothingSent(topic, messages, ErrPublisherClosed)
 	}
 	defer p.calls.Done()
+	if err := check(topic, messages); err != nil {
+		return nothingSent(topic, messages, err)
+	}
 	watch := watchContexts(messages)
 	defer watch.stop()
 	failure, passes := p.attempt(topic, messages, &watch)
@@ -123,15 +126,19 @@ var (
 	errNilMessage = errors.New("message is nil")
 )
 
-func (p *Publisher) marshal(topic string, messages []*message.Message) ([]stream.Addition, error) {
+func check(topic string, messages []*message.Message) error {
 	if topic == "" {
-		return nil, errEmptyTopic
+		return errEmptyTopic
 	}
+	if i := slices.Index(messages, nil); i >= 0 {
+		return fmt.Errorf("message %d of %d: %w", i+1, len(messages), errNilMessage)
+	}
+	return nil
+}
+
+func (p *Publisher) marshal(topic string, messages []*message.Message) ([]stream.Addition, error) {
 	additions := make([]stream.Addition, len(messages))
 	for i, msg := range messages {
-		if msg == nil {
-			return nil, fmt.Errorf("message %d of %d: %w", i+1, len(messages), errNilMessage)
-		}
 		fields, err := p.fields(topic, msg)
 		if err != nil {
 			return nil, fmt.Errorf("message %d of %d, UUID %q: marshal: %w", i+1, len(messages), msg.UUID, err)
@@ -171,7 +178,7 @@ func outcome(topic string, messages []*message.Message, additions []stream.Addit
 	if first < 0 {
 		return nil, false
 	}
-	failure, passes = &PublishError{Topic: topic, Err: additions[first].Err}, true
+	failure, passes = &PublishError{Topic: topic, Err: stream.Discreet(additions[first].Err)}, true
 	for i, addition := range additions {
 		switch {
 		case addition.Err == nil:
@@ -185,11 +192,4 @@ func outcome(topic string, messages []*message.Message, additions []stream.Addit
 		passes = passes && stream.WillPass(addition.Err)
 	}
 	return failure, passes
-}
-
-func loggerOrNop(logger watermill.LoggerAdapter) watermill.LoggerAdapter {
-	if logger == nil {
-		return watermill.NopLogger{}
-	}
-	return logger
 }

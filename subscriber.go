@@ -37,7 +37,7 @@ func NewSubscriber(config SubscriberConfig, logger watermill.LoggerAdapter) (*Su
 	}
 	return &Subscriber{
 		config:        config,
-		logger:        loggerOrNop(logger),
+		logger:        discreet(logger),
 		subscriptions: make(map[*subscription.Subscription]struct{}),
 		names:         make(map[consumerName]struct{}),
 	}, nil
@@ -45,7 +45,8 @@ func NewSubscriber(config SubscriberConfig, logger watermill.LoggerAdapter) (*Su
 
 // Subscribe delivers the stream named topic to the returned channel until ctx ends or Close is
 // called; then the channel is closed. The group is created if it is missing, and what is
-// published after Subscribe returned is seen.
+// published after Subscribe returned is seen. If the client's user lacks a right that is needed sooner or later,
+// the error names it.
 //
 // A message's context carries its Entry and the values of ctx. It is cancelled after Ack and Nack, when another
 // consumer took the entry over, when ctx ends, and when CloseTimeout is over. Ack and Nack count also after ctx
@@ -60,7 +61,7 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 	config, err := s.connect(ctx, topic, consumer)
 	if err != nil {
 		release()
-		return nil, fmt.Errorf("subscribe to %q: %w", topic, err)
+		return nil, fmt.Errorf("subscribe to %q: %w", topic, stream.Discreet(err))
 	}
 	sub := subscription.Start(ctx, config)
 	s.mu.Lock()
@@ -91,7 +92,7 @@ func (s *Subscriber) SubscribeInitialize(topic string) error {
 	}
 	err := stream.CreateGroup(context.Background(), s.config.Client, topic, s.config.ConsumerGroup, s.config.StartID)
 	if err != nil {
-		return fmt.Errorf("initialize %q: create group %q: %w", topic, s.config.ConsumerGroup, err)
+		return fmt.Errorf("initialize %q: create group %q: %w", topic, s.config.ConsumerGroup, stream.Discreet(err))
 	}
 	return nil
 }
@@ -159,19 +160,20 @@ func (s *Subscriber) connect(ctx context.Context, topic, consumer string) (subsc
 	}
 	if c.ConsumerGroup == "" {
 		start := c.StartID
-		last, err := stream.LastID(ctx, c.Client, topic) // also tells whether it is a stream
-		if err != nil {
-			return config, err
-		}
 		if start == "$" {
-			start = last
+			var err error
+			if start, err = stream.LastID(ctx, c.Client, topic); err != nil {
+				return config, err
+			}
 		}
-		config.Source = stream.NewFanout(c.Client, topic, start)
-		return config, nil
+		fanout := stream.NewFanout(c.Client, topic, start)
+		config.Source = fanout
+		return config, fanout.CheckRights(ctx)
 	}
 	entry.Group, entry.Consumer = c.ConsumerGroup, consumer
 	group := stream.NewGroup(c.Client, topic, c.ConsumerGroup, consumer)
 	group.NoAck = c.AutoAck
+	needs := stream.Needs{Removed: c.Consumer == "", RemovesOthers: c.ConsumerTimeout > 0, Trims: c.TrimInterval > 0}
 	if err := group.Create(ctx, c.StartID); err != nil {
 		return config, fmt.Errorf("create group %q: %w", c.ConsumerGroup, err)
 	}
@@ -183,15 +185,16 @@ func (s *Subscriber) connect(ctx context.Context, topic, consumer string) (subsc
 		return group.Recreate(ctx, mark)
 	}
 	config.Release = func(ctx context.Context, leases []stream.Lease) error {
-		return group.Release(ctx, leases, c.Consumer == "")
+		return group.Release(ctx, leases, needs.Removed)
 	}
 	config.Chores = c.chores(group)
 	if !c.AutoAck {
 		config.Group = group
 		if !isDeadLetterTopic(topic) {
+			needs.DeadLetters = DeadLetterTopic(topic)
 			config.DeadLetter = deadLetterer(group, entry)
 		}
 		config.OwnFirst = c.Consumer != ""
 	}
-	return config, nil
+	return config, group.CheckRights(ctx, needs)
 }

@@ -195,12 +195,15 @@ func TestClose_handsOver(t *testing.T) {
 // The server may be handing over entries in the very moment of Close: none of them is left behind.
 func TestClose_losesNothingThatIsJustComing(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
-	const total = 3000
+	newBench(t).losesNothingAtClose(3000)
+}
+
+func (b *bench) losesNothingAtClose(total int) {
+	b.Helper()
 	var publisher sync.WaitGroup
 	publisher.Go(func() {
 		for i := range total {
-			assert.NoError(t, b.client.XAdd(t.Context(), &redis.XAddArgs{
+			assert.NoError(b, b.client.XAdd(b.Context(), &redis.XAddArgs{
 				Stream: b.topic, Values: []string{"data", fmt.Sprint(i)},
 			}).Err())
 		}
@@ -212,7 +215,7 @@ func TestClose_losesNothingThatIsJustComing(t *testing.T) {
 	seen := make(map[string]int)
 	deadline := time.Now().Add(soon)
 	for closes := 0; len(seen) < total; closes++ {
-		require.True(t, time.Now().Before(deadline), "%d of %d after %d closes", len(seen), total, closes)
+		require.True(b, time.Now().Before(deadline), "%d of %d after %d closes", len(seen), total, closes)
 		subscriber, messages := b.subscribe(config)
 		for range closes % 50 {
 			select {
@@ -222,13 +225,13 @@ func TestClose_losesNothingThatIsJustComing(t *testing.T) {
 			case <-time.After(50 * time.Millisecond):
 			}
 		}
-		require.NoError(t, subscriber.Close())
+		require.NoError(b, subscriber.Close())
 	}
 	publisher.Wait()
 	for payload, n := range seen {
-		require.Equal(t, 1, n, payload)
+		require.Equal(b, 1, n, payload)
 	}
-	assert.Zero(t, b.pending())
+	assert.Zero(b, b.pending())
 }
 
 // A context that ends while a read is blocked takes no entry with it.

@@ -3,8 +3,6 @@ package redisstream_test
 import (
 	"context"
 	"fmt"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -39,7 +37,12 @@ func newBenchOn(t *testing.T, server *redistest.Server) *bench {
 // publish publishes messages with the payloads 0 to n-1.
 func (b *bench) publish(n int) {
 	b.Helper()
-	publisher, err := redisstream.NewPublisher(redisstream.PublisherConfig{Client: b.client}, nil)
+	b.publishThrough(b.client, n)
+}
+
+func (b *bench) publishThrough(client redis.UniversalClient, n int) {
+	b.Helper()
+	publisher, err := redisstream.NewPublisher(redisstream.PublisherConfig{Client: client}, nil)
 	require.NoError(b, err)
 	messages := make([]*message.Message, n)
 	for i := range messages {
@@ -78,6 +81,19 @@ func fastClaims() redisstream.SubscriberConfig {
 	config := inGroupG()
 	config.ClaimMinIdle, config.ClaimInterval = 300*time.Millisecond, 50*time.Millisecond
 	return config
+}
+
+// handOut lets a consumer of the group g read so many entries, and does nothing with them.
+func (b *bench) handOut(consumer string, n int) []redis.XMessage {
+	b.Helper()
+	if err := b.client.XGroupCreate(b.Context(), b.topic, "g", "0").Err(); !redis.HasErrorPrefix(err, "BUSYGROUP") {
+		require.NoError(b, err)
+	}
+	streams, err := b.client.XReadGroup(b.Context(), &redis.XReadGroupArgs{
+		Group: "g", Consumer: consumer, Streams: []string{b.topic, ">"}, Count: int64(n),
+	}).Result()
+	require.NoError(b, err)
+	return streams[0].Messages
 }
 
 // pending is how many entries are pending in the group g.
@@ -153,34 +169,6 @@ func entryOf(tb testing.TB, msg *message.Message) redisstream.Entry {
 	return entry
 }
 
-// logs keeps what is logged, so that a test can count lines; it also goes to the test's log.
-type logs struct {
-	mu    sync.Mutex
-	lines []string
-}
-
-func (l *logs) Write(line []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.lines = append(l.lines, string(line))
-	return len(line), nil
-}
-
-func (l *logs) count(substring string) (n int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, line := range l.lines {
-		if strings.Contains(line, substring) {
-			n++
-		}
-	}
-	return n
-}
-
-func (l *logs) logger() watermill.LoggerAdapter {
-	return watermill.NewStdLoggerWithOut(l, false, false)
-}
-
 // testLogger writes to the test's log while the test runs.
 func testLogger(t *testing.T) watermill.LoggerAdapter {
 	t.Helper()
@@ -188,9 +176,9 @@ func testLogger(t *testing.T) watermill.LoggerAdapter {
 }
 
 // subscribeLogged subscribes with a log whose lines can be counted.
-func (b *bench) subscribeLogged(config redisstream.SubscriberConfig, lines *logs) <-chan *message.Message {
+func (b *bench) subscribeLogged(config redisstream.SubscriberConfig, log *redistest.Log) <-chan *message.Message {
 	b.Helper()
-	subscriber, err := redisstream.NewSubscriber(config, lines.logger())
+	subscriber, err := redisstream.NewSubscriber(config, log.Logger())
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, subscriber.Close()) })
 	messages, err := subscriber.Subscribe(b.Context(), b.topic)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/millrace/redisstream"
+	"github.com/millrace/redisstream/internal/redistest"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -53,10 +54,7 @@ func TestClaim_deadConsumer(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	b.publish(500)
-	require.NoError(t, b.client.XGroupCreate(t.Context(), b.topic, "g", "0").Err())
-	require.NoError(t, b.client.XReadGroup(t.Context(), &redis.XReadGroupArgs{
-		Group: "g", Consumer: "dead", Streams: []string{b.topic, ">"}, Count: 400,
-	}).Err())
+	b.handOut("dead", 400)
 	_, messages := b.subscribe(fastClaims())
 	seen := map[string]int64{}
 	for len(seen) < 500 {
@@ -74,12 +72,8 @@ func TestClaim_shouldClaim(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	b.publish(250)
-	require.NoError(t, b.client.XGroupCreate(t.Context(), b.topic, "g", "0").Err())
-	for _, consumer := range []string{"alive", "dead"} {
-		require.NoError(t, b.client.XReadGroup(t.Context(), &redis.XReadGroupArgs{
-			Group: "g", Consumer: consumer, Streams: []string{b.topic, ">"}, Count: 125,
-		}).Err())
-	}
+	b.handOut("alive", 125)
+	b.handOut("dead", 125)
 	config := fastClaims()
 	config.ShouldClaim = func(row redis.XPendingExt) bool { return row.Consumer != "alive" }
 	_, messages := b.subscribe(config)
@@ -92,10 +86,7 @@ func TestClaim_disabled(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	b.publish(1)
-	require.NoError(t, b.client.XGroupCreate(t.Context(), b.topic, "g", "0").Err())
-	require.NoError(t, b.client.XReadGroup(t.Context(), &redis.XReadGroupArgs{
-		Group: "g", Consumer: "dead", Streams: []string{b.topic, ">"},
-	}).Err())
+	b.handOut("dead", 1)
 	config := fastClaims()
 	config.ClaimInterval = -1
 	_, messages := b.subscribe(config)
@@ -137,10 +128,10 @@ func TestLease_lost(t *testing.T) {
 func TestLease_trimmed(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	var lines logs
+	var log redistest.Log
 	config := fastClaims()
 	config.Client = b.client
-	subscriber, err := redisstream.NewSubscriber(config, lines.logger())
+	subscriber, err := redisstream.NewSubscriber(config, log.Logger())
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, subscriber.Close()) })
 	messages, err := subscriber.Subscribe(t.Context(), b.topic)
@@ -148,12 +139,12 @@ func TestLease_trimmed(t *testing.T) {
 	b.publish(1)
 	msg := receive(t, messages)
 	require.NoError(t, b.client.XTrimMaxLen(t.Context(), b.topic, 0).Err())
-	b.eventually("the trimmed entry is logged", func() bool { return lines.count("trimmed") > 0 })
+	b.eventually("the trimmed entry is logged", func() bool { return log.Count("trimmed") > 0 })
 	require.NoError(t, msg.Context().Err(), "the handler may finish")
 	msg.Ack()
 	b.publish(1)
 	receiveAll(t, messages, 1)
-	assert.Equal(t, 1, lines.count("trimmed"))
+	assert.Equal(t, 1, log.Count("trimmed"))
 }
 
 func TestFanout_seesAllThatIsPublishedAfterSubscribe(t *testing.T) {

@@ -193,13 +193,9 @@ func TestSubscribe_fixedConsumerBeginsWithItsOwnPendingEntries(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	b.publish(300)
-	require.NoError(t, b.client.XGroupCreate(t.Context(), b.topic, "g", "0").Err())
 	// An earlier process died with 250 entries, of which it had acknowledged one.
-	streams, err := b.client.XReadGroup(t.Context(), &redis.XReadGroupArgs{
-		Group: "g", Consumer: "fixed", Streams: []string{b.topic, ">"}, Count: 250,
-	}).Result()
-	require.NoError(t, err)
-	require.NoError(t, b.client.XAck(t.Context(), b.topic, "g", streams[0].Messages[100].ID).Err())
+	entries := b.handOut("fixed", 250)
+	require.NoError(t, b.client.XAck(t.Context(), b.topic, "g", entries[100].ID).Err())
 	config := inGroupG()
 	config.Consumer = "fixed"
 	_, messages := b.subscribe(config)

@@ -121,7 +121,7 @@ func TestTrouble(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBenchOn(t, trouble.server(t))
-			var lines logs
+			var lines redistest.Log
 			config := inGroupG()
 			config.Client = b.client
 			messages := b.subscribeLogged(config, &lines)
@@ -147,7 +147,7 @@ func TestTrouble(t *testing.T) {
 				want = nil
 			}
 			if trouble.text != "OOM" { // reading needs no memory
-				b.eventually("noticed", func() bool { return lines.count("reading from the stream failed") == 1 })
+				b.eventually("noticed", func() bool { return lines.Count("reading from the stream failed") == 1 })
 			}
 			trouble.end(b)
 			if trouble.passes {
@@ -157,8 +157,8 @@ func TestTrouble(t *testing.T) {
 			assert.Equal(t, append(want, "after"), receiveAll(t, messages, len(want)+1))
 			b.eventually("acknowledged", func() bool { return b.pending() == 0 })
 			nothingComes(t, messages, 10*time.Millisecond)
-			assert.LessOrEqual(t, lines.count("reading from the stream failed"), 1)
-			assert.Equal(t, lines.count("reading from the stream failed"), lines.count("reading from the stream works again"))
+			assert.LessOrEqual(t, lines.Count("reading from the stream failed"), 1)
+			assert.Equal(t, lines.Count("reading from the stream failed"), lines.Count("reading from the stream works again"))
 		})
 	}
 }

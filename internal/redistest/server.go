@@ -43,9 +43,10 @@ const startTimeout = 20 * time.Second
 
 // Server is a private server. It writes an append-only file, so that it survives Kill and Restart.
 type Server struct {
-	Addr string // host:port
-	Dir  string
-	args []string
+	Addr    string // host:port
+	TLSAddr string // of StartTLS
+	Dir     string
+	args    []string
 }
 
 // Start starts a server with further arguments such as "--maxmemory", "10mb"; it is stopped when

@@ -1,15 +1,19 @@
 package redistest
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
 	"io"
 	"math/big"
 	"net"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -66,6 +70,45 @@ func forward(client net.Conn, target string) {
 	_, _ = io.Copy(client, server)
 	_ = client.Close()
 	sending.Wait()
+}
+
+// StartTLS starts a server that speaks TLS by itself, on its TLSAddr, with a certificate for 127.0.0.1 that no authority signed. If the
+// server was built without TLS, a proxy speaks it. It ends with the test.
+func StartTLS(tb testing.TB) *Server {
+	tb.Helper()
+	certificate, err := selfSigned()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	key, err := x509.MarshalPKCS8PrivateKey(certificate.PrivateKey)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	pair := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})...)
+	file := filepath.Join(tb.TempDir(), "server.pem")
+	if err := os.WriteFile(file, pair, 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	if !speaksTLS(tb) {
+		server := Start(tb)
+		server.TLSAddr = NewTLSProxy(tb, server.Addr)
+		return server
+	}
+	port := freePort()
+	server := Start(tb, "--tls-port", port, "--tls-cert-file", file, "--tls-key-file", file, "--tls-auth-clients", "no")
+	server.TLSAddr = "127.0.0.1:" + port
+	return server
+}
+
+// speaksTLS reports whether the server binary was built with TLS.
+func speaksTLS(tb testing.TB) bool {
+	tb.Helper()
+	known, err := Shared().Client(tb).ConfigGet(context.Background(), "tls-port").Result()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return len(known) > 0
 }
 
 func selfSigned() (tls.Certificate, error) {

@@ -3,6 +3,7 @@ package stream
 import (
 	"errors"
 	"net"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -48,4 +49,24 @@ func WillPass(err error) bool {
 		}
 	}
 	return isNotSent(err)
+}
+
+// ownError is an error of the server that we found out by ourselves.
+type ownError string
+
+func (e ownError) Error() string { return string(e) }
+
+// RedisError makes it one of redis.Error, so that it is classed as the server's own.
+func (ownError) RedisError() {}
+
+// Discreet cuts off what a server repeats of a command that it doesn't know: a message, or the password of AUTH.
+func Discreet(err error) error {
+	if err == nil {
+		return nil
+	}
+	said, _, repeats := strings.Cut(err.Error(), ", with args beginning with")
+	if !repeats {
+		return err
+	}
+	return ownError(said)
 }

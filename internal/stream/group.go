@@ -104,15 +104,7 @@ func (g *Group) Status(ctx context.Context) (Status, error) {
 	return Status{}, fmt.Errorf("stream %q: %w", g.key, errNoGroup)
 }
 
-var errNoGroup error = goneError("NOGROUP the consumer group does not exist")
-
-// goneError is a server error that we found out by ourselves.
-type goneError string
-
-func (e goneError) Error() string { return string(e) }
-
-// RedisError makes it one of redis.Error, so that it is classed as the server's own.
-func (goneError) RedisError() {}
+var errNoGroup error = ownError("NOGROUP the consumer group does not exist")
 
 // Ack acknowledges the entries (XACK). IDs that are not pending are ignored.
 func (g *Group) Ack(ctx context.Context, ids []string) error {

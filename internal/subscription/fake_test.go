@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/millrace/redisstream/internal/redistest"
 	"github.com/millrace/redisstream/internal/stream"
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
@@ -193,33 +192,10 @@ func (g *fakeGroup) acked() (n int) {
 	return n
 }
 
-type lines struct {
-	mu  sync.Mutex
-	all []string
-}
-
-func (l *lines) Write(line []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.all = append(l.all, string(line))
-	return len(line), nil
-}
-
-func (l *lines) count(what string) (n int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, line := range l.all {
-		if strings.Contains(line, what) {
-			n++
-		}
-	}
-	return n
-}
-
 // start begins a subscription to the group with one lane, changed by change.
-func (g *fakeGroup) start(t *testing.T, change func(*Config)) (*Subscription, *lines) {
+func (g *fakeGroup) start(t *testing.T, change func(*Config)) (*Subscription, *redistest.Log) {
 	t.Helper()
-	log := &lines{}
+	log := &redistest.Log{}
 	config := Config{
 		Source: g, Group: g, Release: g.release,
 		Decode: func(e stream.Entry) (*message.Message, error) {
@@ -232,7 +208,7 @@ func (g *fakeGroup) start(t *testing.T, change func(*Config)) (*Subscription, *l
 		ClaimInterval: 1500 * time.Millisecond,
 		BlockTime:     5 * time.Second,
 		CloseTimeout:  10 * time.Second,
-		Logger:        watermill.NewStdLoggerWithOut(log, false, false),
+		Logger:        log.Logger(),
 	}
 	if change != nil {
 		change(&config)

@@ -1,0 +1,106 @@
+package stream
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+var (
+	//go:embed scripts/rights.lua
+	rightsSource string
+	rightsScript = redis.NewScript(rightsSource)
+)
+
+// right is a command on a key that a user needs. The first of its words may be a container such as xgroup.
+type right struct {
+	name  string // as ACL SETUSER has it, without the plus
+	key   string
+	words []any
+}
+
+// on returns the right to a command whose first argument is the key.
+func on(key, name string, args ...any) right {
+	command, sub, contained := strings.Cut(name, "|")
+	words := []any{command}
+	if contained {
+		words = append(words, sub)
+	}
+	return right{name, key, append(append(words, key), args...)}
+}
+
+// toRunScripts is what each script needs by itself. A server that restarted, or forgot a script, wants its text again.
+func toRunScripts(key string) []right {
+	return []right{{"eval", key, []any{"eval", "return", 1, key}}, {"evalsha", key, []any{"evalsha", "sha", 1, key}}}
+}
+
+// Needs is what a consumer does beyond reading.
+type Needs struct {
+	DeadLetters   string // the stream that takes them; empty: none
+	Removed       bool   // the consumer is removed when it leaves
+	RemovesOthers bool   // RemoveIdle
+	Trims         bool   // Trim
+}
+
+// CheckRights returns an error that names all that the user may not do and that the consumer does sooner or later,
+// be it at Close.
+func (g *Group) CheckRights(ctx context.Context, needs Needs) error {
+	rights := append(toRunScripts(g.key),
+		right{"xreadgroup", g.key, []any{"xreadgroup", "group", g.name, g.consumer, "streams", g.key, ">"}},
+		on(g.key, "xgroup|create", g.name, "0"),
+		on(g.key, "xinfo|stream"),
+		on(g.key, "xpending", g.name),
+		on(g.key, "xclaim", g.name, g.consumer, 0, "0-0"),
+	)
+	if needs.Removed || needs.RemovesOthers {
+		rights = append(rights, on(g.key, "xgroup|delconsumer", g.name, g.consumer))
+	}
+	if needs.RemovesOthers {
+		rights = append(rights, on(g.key, "xinfo|consumers", g.name))
+	}
+	if needs.Trims {
+		rights = append(rights, on(g.key, "xtrim", "minid", "0"), on(g.key, "xlen"), right{"time", g.key, []any{"time"}})
+	}
+	if !g.NoAck || needs.Trims {
+		rights = append(rights, on(g.key, "xinfo|groups"))
+	}
+	if !g.NoAck {
+		rights = append(rights, on(g.key, "xack", g.name, "0-0"))
+	}
+	if needs.DeadLetters != "" {
+		rights = append(rights, on(g.key, "xrange", "-", "+"), on(needs.DeadLetters, "xadd", "*", "", ""))
+	}
+	return check(ctx, g.shared, g.key, rights)
+}
+
+// CheckRights returns an error if the user may not read the stream. It needs no script: most users of a fan-out
+// may run none.
+func (f *Fanout) CheckRights(ctx context.Context) error {
+	behindAll := strconv.FormatUint(1<<64-1, 10)
+	err := f.shared.XRead(ctx, &redis.XReadArgs{Streams: []string{f.key, behindAll + "-" + behindAll}, Count: 1, Block: -1}).Err()
+	if noneWaiting(err) {
+		return nil
+	}
+	return err
+}
+
+// check asks, in one round trip, for all rights.
+func check(ctx context.Context, client redis.Scripter, key string, rights []right) error {
+	var args []any
+	for _, r := range rights {
+		args = append(append(args, len(r.words)), r.words...)
+	}
+	denied, err := rightsScript.Run(ctx, client, []string{key}, args...).Int64Slice()
+	if err != nil || len(denied) == 0 {
+		return err
+	}
+	missing := make([]string, len(denied))
+	for i, place := range denied {
+		missing[i] = fmt.Sprintf("+%s on %q", rights[place].name, rights[place].key)
+	}
+	return ownError("NOPERM the user lacks " + strings.Join(missing, ", "))
+}

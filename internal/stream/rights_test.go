@@ -1,0 +1,73 @@
+package stream_test
+
+import (
+	"context"
+	"net"
+	"testing"
+
+	"github.com/millrace/redisstream/internal/redistest"
+	"github.com/millrace/redisstream/internal/stream"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// roundTrips is a hook that counts them.
+type roundTrips struct{ n int }
+
+func (r *roundTrips) DialHook(next redis.DialHook) redis.DialHook {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) { return next(ctx, network, addr) }
+}
+
+func (r *roundTrips) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, command redis.Cmder) error {
+		r.n++
+		return next(ctx, command)
+	}
+}
+
+func (r *roundTrips) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+// Rights are asked for in one round trip, and nothing is done with them.
+func TestCheckRights(t *testing.T) {
+	t.Parallel()
+	for name, server := range map[string]*redistest.Server{"one server": redistest.Shared(), "cluster": redistest.StartCluster(t)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var client redis.UniversalClient = server.Client(t)
+			if name == "cluster" {
+				client = redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{server.Addr}})
+				t.Cleanup(func() { _ = client.Close() })
+			}
+			key := ownKey(t)
+			group := stream.NewGroup(client, key, groupName, "a")
+			fanout := stream.NewFanout(client, key, "$")
+			needs := stream.Needs{DeadLetters: "in another slot", Removed: true}
+			require.NoError(t, group.CheckRights(t.Context(), needs)) // the server gets to know the script
+
+			var trips roundTrips
+			client.AddHook(&trips)
+			require.NoError(t, group.CheckRights(t.Context(), needs))
+			assert.Equal(t, 1, trips.n)
+			require.NoError(t, fanout.CheckRights(t.Context()))
+			assert.Equal(t, 2, trips.n)
+			assert.Zero(t, client.Exists(t.Context(), key).Val())
+			assert.Zero(t, client.Exists(t.Context(), needs.DeadLetters).Val())
+		})
+	}
+}
+
+func TestDiscreet(t *testing.T) {
+	t.Parallel()
+	client := redistest.Shared().Client(t)
+	err := client.Do(t.Context(), "xadd2", "orders", "*", "payload", "secret").Err()
+	require.ErrorContains(t, err, "secret", "servers do that")
+	err = stream.Discreet(err)
+	require.ErrorContains(t, err, "unknown command 'xadd2'")
+	assert.NotContains(t, err.Error(), "secret")
+	assert.True(t, stream.IsNotApplied(err), "it is still an error of the server")
+	require.NoError(t, stream.Discreet(nil))
+	assert.Equal(t, context.Canceled, stream.Discreet(context.Canceled))
+}

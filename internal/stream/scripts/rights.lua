@@ -1,0 +1,15 @@
+-- Tells which commands the user may not run on which keys, without running any.
+-- KEYS[1] the stream, for its slot; ARGV: commands, each as the number of its words and the words.
+-- Returns the places of those commands in the list, from 0. Servers before 7.0 and small embedded ones
+-- can't tell: then nothing is denied.
+local denied = {}
+local first, place = 1, 0
+while redis.acl_check_cmd and first <= #ARGV do
+  local last = first + ARGV[first]
+  local known, allowed = pcall(redis.acl_check_cmd, unpack(ARGV, first + 1, last))
+  if not (known and allowed) then
+    denied[#denied + 1] = place
+  end
+  first, place = last + 1, place + 1
+end
+return denied
