@@ -151,13 +151,14 @@ func TestSubscriberConfig_defaults(t *testing.T) {
 	full := SubscriberConfig{
 		Client: client, Unmarshaler: MsgpackMarshaler{}, StartID: "$", MaxInFlight: 1,
 		ClaimMinIdle: DefaultClaimMinIdle, ClaimInterval: DefaultClaimInterval,
-		BlockTime: DefaultBlockTime, CloseTimeout: DefaultCloseTimeout,
+		BlockTime: DefaultBlockTime, CloseTimeout: DefaultCloseTimeout, ConsumerTimeout: DefaultConsumerTimeout,
 	}
 	inGroup := full
 	inGroup.ConsumerGroup, inGroup.StartID = "group", "0"
 	own := SubscriberConfig{
 		Client: client, Unmarshaler: JSONMarshaler{}, ConsumerGroup: "group", Consumer: "me", StartID: "5-0", AutoAck: true,
 		MaxInFlight: 2, ClaimMinIdle: time.Second, ClaimInterval: -1, BlockTime: time.Second, CloseTimeout: -1,
+		ConsumerTimeout: -1, TrimInterval: time.Second, TrimMinAge: time.Hour, TrimMinLen: 5,
 	}
 	for name, test := range map[string]struct{ given, want SubscriberConfig }{
 		"fan-out":           {SubscriberConfig{Client: client}, full},

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/millrace/redisstream"
+	"github.com/millrace/redisstream/internal/redistest"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -233,4 +234,33 @@ func TestPublish_MaxAgeDropsWhatIsOld(t *testing.T) {
 	require.NoError(t, publisher.Publish(b.topic, numbered("new", 2)...))
 	assert.GreaterOrEqual(t, b.length(), int64(52), "what is younger stays")
 	assert.LessOrEqual(t, b.length(), int64(152), "and a part of a node of the stream")
+}
+
+// What is trimmed before the group read it is counted, once.
+func TestTrim_unreadEntriesAreCounted(t *testing.T) {
+	t.Parallel()
+	b := newBenchOn(t, redistest.Start(t))
+	for _, test := range []struct{ added, left int }{{100, 20}, {50, 30}, {500, 0}} {
+		var log redistest.Log
+		config := fastClaims()
+		config.Client = b.client
+		subscriber, err := redisstream.NewSubscriber(config, log.Logger())
+		require.NoError(t, err)
+		messages, err := subscriber.Subscribe(t.Context(), b.topic)
+		require.NoError(t, err)
+		b.turns(2)
+		b.publish(1)
+		held := receive(t, messages) // a new subscription reads nothing ahead
+		b.publish(test.added)
+		require.NoError(t, b.client.XTrimMaxLen(t.Context(), b.topic, int64(test.left)).Err())
+		const line = "before the group read them"
+		b.eventually("counted", func() bool { return log.Count(line) == 1 })
+		assert.Equal(t, 1, log.Count(fmt.Sprintf(" count=%d ", test.added-test.left)))
+		b.turns(2)
+		held.Ack()
+		assert.Equal(t, upTo(test.added)[test.added-test.left:], receiveAll(t, messages, test.left))
+		b.turns(2)
+		require.NoError(t, subscriber.Close())
+		assert.Equal(t, 1, log.Count(line))
+	}
 }

@@ -184,7 +184,7 @@ func (s *Subscriber) connect(ctx context.Context, topic, consumer string) (subsc
 		}
 		return group.Recreate(ctx, mark)
 	}
-	config.Release = func(ctx context.Context, leases []stream.Lease) error {
+	config.Release = func(ctx context.Context, leases []stream.Lease) ([]string, error) {
 		return group.Release(ctx, leases, needs.Removed)
 	}
 	config.Chores = c.chores(group)

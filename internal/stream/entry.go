@@ -53,8 +53,8 @@ func Before(id string) string {
 	return strconv.FormatUint(t, 10) + "-" + strconv.FormatUint(n, 10)
 }
 
-// precedes reports whether the ID a comes before b.
-func precedes(a, b string) bool {
+// Precedes reports whether the ID a comes before b.
+func Precedes(a, b string) bool {
 	at, an := parseID(a)
 	bt, bn := parseID(b)
 	return at < bt || at == bt && an < bn

@@ -51,7 +51,7 @@ func (g *Group) Recreate(ctx context.Context, mark Mark) error {
 		return g.Create(ctx, "0")
 	case err != nil:
 		return err
-	case precedes(info.LastGeneratedID, mark.ID) || info.EntriesAdded < mark.Read:
+	case Precedes(info.LastGeneratedID, mark.ID) || info.EntriesAdded < mark.Read:
 		return g.Create(ctx, "0")
 	default:
 		return g.Create(ctx, mark.ID)
@@ -83,7 +83,8 @@ func atLeastAMillisecond(d time.Duration) time.Duration { return max(d, time.Mil
 type Status struct {
 	Pending       int64  // entries handed out to any consumer and not acknowledged
 	LastDelivered string // the newest entry handed out
-	Read          int64  // entries handed out, of all that were ever added to the stream
+	Read          int64  // entries handed out, of all that were ever added to the stream; 0: none, or unknown
+	Lag           int64  // entries still to be handed out; below 0: unknown
 }
 
 // Status asks for the group's state (XINFO GROUPS).
@@ -98,7 +99,7 @@ func (g *Group) Status(ctx context.Context) (Status, error) {
 	}
 	for _, group := range groups {
 		if group.Name == g.name {
-			return Status{Pending: group.Pending, LastDelivered: group.LastDeliveredID, Read: group.EntriesRead}, nil
+			return Status{Pending: group.Pending, LastDelivered: group.LastDeliveredID, Read: group.EntriesRead, Lag: group.Lag}, nil
 		}
 	}
 	return Status{}, fmt.Errorf("stream %q: %w", g.key, errNoGroup)

@@ -122,7 +122,10 @@ func TestIsGroupGone(t *testing.T) {
 			_, _, err := g.Hold(context.Background(), []stream.Lease{{ID: "1-0", Deliveries: 1}})
 			return err
 		},
-		"Release": func(g *stream.Group) error { return g.Release(context.Background(), nil, true) },
+		"Release": func(g *stream.Group) error {
+			_, err := g.Release(context.Background(), nil, true)
+			return err
+		},
 	}
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {

@@ -162,18 +162,26 @@ func (g *Group) DeadLetter(ctx context.Context, id, target string, further []any
 const releasePage = 1000
 
 // Release frees all that is pending for this consumer, so that any other may claim it at once,
-// with the delivery counts of leases. Entries that leases doesn't name were handed out and never seen.
-// If remove is set, the consumer is removed once it owns nothing.
-func (g *Group) Release(ctx context.Context, leases []Lease, remove bool) error {
+// with the delivery counts of leases. Entries that leases doesn't name were handed out and never seen. Those that were
+// trimmed from the stream are returned by ID. If remove is set, the consumer is removed once it owns nothing.
+func (g *Group) Release(ctx context.Context, leases []Lease, remove bool) (trimmed []string, err error) {
 	flag := "0"
 	if remove {
 		flag = "1"
 	}
 	for from := "-"; ; {
 		args := leaseArgs([]any{g.name, g.consumer, from, releasePage, flag}, leases)
-		last, err := releaseScript.Run(ctx, g.shared, []string{g.key}, args...).Text()
-		if err != nil || last == "" {
-			return err
+		reply, err := releaseScript.Run(ctx, g.shared, []string{g.key}, args...).Slice()
+		if err != nil {
+			return trimmed, err
+		}
+		if len(reply) != 2 {
+			return trimmed, fmt.Errorf("release script: %d elements in its reply", len(reply))
+		}
+		trimmed = append(trimmed, stringsOf(reply[1])...)
+		last, _ := reply[0].(string)
+		if last == "" {
+			return trimmed, nil
 		}
 		from = After(last)
 	}

@@ -196,7 +196,7 @@ func TestRelease_freesForAnybodyAtOnce(t *testing.T) {
 	require.NoError(t, client.Do(t.Context(), "xclaim", key, groupName, "a", 0, added[2], "retrycount", 5, "justid").Err())
 
 	// Of the entries that no lease names, the delivery is taken back.
-	require.NoError(t, a.Release(t.Context(), []stream.Lease{{ID: added[0], Deliveries: 1}, {ID: added[1], Deliveries: 3}}, true))
+	require.NoError(t, release(t, a, []stream.Lease{{ID: added[0], Deliveries: 1}, {ID: added[1], Deliveries: 3}}, true))
 	assert.Equal(t, map[string]row{
 		added[0]: {"a", 1}, added[1]: {"a", 3}, added[2]: {"a", 4}, added[3]: {"a", 0}, others[0]: {"b", 1},
 	}, pending(t, client, key))
@@ -218,7 +218,7 @@ func TestRelease_ignoresLeasesThatAreLost(t *testing.T) {
 	a, key, added := handedOut(t, client, 2)
 	pretendIdle(t, client, key, "b", added[0])
 	require.NoError(t, a.Ack(t.Context(), added[1:]))
-	require.NoError(t, a.Release(t.Context(), []stream.Lease{{ID: added[0], Deliveries: 9}, {ID: added[1], Deliveries: 9}}, false))
+	require.NoError(t, release(t, a, []stream.Lease{{ID: added[0], Deliveries: 9}, {ID: added[1], Deliveries: 9}}, false))
 	assert.Equal(t, map[string]row{added[0]: {"b", 1}}, pending(t, client, key))
 	assert.Less(t, pendingRows(t, client, key)[0].Idle, 2*time.Hour, "it is not released")
 }
@@ -246,7 +246,7 @@ func TestRelease_removesAConsumerOnlyWhenItOwnsNothing(t *testing.T) {
 			if test.trim {
 				require.NoError(t, client.XTrimMaxLen(t.Context(), key, 0).Err())
 			}
-			require.NoError(t, a.Release(t.Context(), nil, test.remove))
+			require.NoError(t, release(t, a, nil, test.remove))
 			assert.Equal(t, test.stays, len(consumers(t, client, key)) == 1)
 			if !test.ack && !test.trim {
 				assert.Len(t, pending(t, client, key), 3, "nothing pending is ever dropped")
@@ -273,7 +273,7 @@ func TestRelease_manyPages(t *testing.T) {
 					want[id] = row{"a", int64(i)}
 				}
 			}
-			require.NoError(t, a.Release(t.Context(), leases, true))
+			require.NoError(t, release(t, a, leases, true))
 			assert.Equal(t, want, pending(t, client, key))
 			for _, row := range pendingRows(t, client, key) {
 				assert.Greater(t, row.Idle, 365*24*time.Hour)
@@ -281,8 +281,25 @@ func TestRelease_manyPages(t *testing.T) {
 			assert.Equal(t, []string{"a"}, consumers(t, client, key))
 
 			require.NoError(t, a.Ack(t.Context(), added))
-			require.NoError(t, a.Release(t.Context(), leases, true))
+			require.NoError(t, release(t, a, leases, true))
 			assert.Empty(t, consumers(t, client, key))
 		})
 	}
+}
+
+// release returns the error of a Release.
+func release(t *testing.T, g *stream.Group, leases []stream.Lease, remove bool) error {
+	t.Helper()
+	_, err := g.Release(t.Context(), leases, remove)
+	return err
+}
+
+func TestRelease_tellsWhatWasTrimmed(t *testing.T) {
+	t.Parallel()
+	client := redistest.Shared().Client(t)
+	group, key, added := handedOut(t, client, 3)
+	require.NoError(t, client.XDel(t.Context(), key, added[1]).Err())
+	trimmed, err := group.Release(t.Context(), nil, true)
+	require.NoError(t, err)
+	assert.Equal(t, added[1:2], trimmed)
 }

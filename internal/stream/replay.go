@@ -16,15 +16,19 @@ var (
 const replayPage = 100
 
 // Replay moves the oldest entries of a stream to the end of another, without the fields whose names begin with the
-// prefix, each in one step. It returns how many it moved.
+// prefix, each in one step, and none that comes meanwhile. It returns how many it moved.
 func Replay(ctx context.Context, client redis.UniversalClient, from, to, prefix string, limit int) (moved int, err error) {
 	// Refused only then, the last step of a move would leave the entry in both streams, once more with each call.
-	rights := append(toRunScripts(from), on(from, "xrange", "-", "+"), on(to, "xadd", "*", "", ""), on(from, "xdel", "0-0"))
+	rights := append(toRunScripts(from), on(from, "xrange", "-", "+"), on(from, "xrevrange", "+", "-"), on(to, "xadd", "*", "", ""), on(from, "xdel", "0-0"))
 	if err := check(ctx, client, from, rights); err != nil {
 		return 0, err
 	}
+	newest, err := client.XRevRangeN(ctx, from, "+", "-", 1).Result()
+	if err != nil || len(newest) == 0 {
+		return 0, err
+	}
 	for start := "-"; moved < limit; {
-		entries, err := client.XRangeN(ctx, from, start, "+", int64(min(limit-moved, replayPage))).Result()
+		entries, err := client.XRangeN(ctx, from, start, newest[0].ID, int64(min(limit-moved, replayPage))).Result()
 		if err != nil || len(entries) == 0 {
 			return moved, err
 		}

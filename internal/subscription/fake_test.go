@@ -106,6 +106,8 @@ func (g *fakeGroup) Interrupt() {
 	g.arrived.Broadcast()
 }
 
+func (g *fakeGroup) Extent(context.Context) (stream.Extent, error) { return stream.Extent{}, nil }
+
 func (g *fakeGroup) Status(context.Context) (stream.Status, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -173,14 +175,14 @@ func (g *fakeGroup) Ack(_ context.Context, ids []string) error {
 	return nil
 }
 
-func (g *fakeGroup) release(_ context.Context, leases []stream.Lease) error {
+func (g *fakeGroup) release(_ context.Context, leases []stream.Lease) ([]string, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.releases++
 	for _, l := range leases {
 		g.released[l.ID] = l.Deliveries
 	}
-	return nil
+	return nil, nil
 }
 
 func (g *fakeGroup) acked() (n int) {

@@ -45,8 +45,11 @@ func (s *Subscription) renew(ctx context.Context, leases []stream.Lease) error {
 		s.Logger.Error("entries lost while they were held", errLost, watermill.LogFields{"entries": taken})
 	}
 	if len(trimmed) > 0 {
-		s.Logger.Error("entries were trimmed from the stream while they were held", errTrimmed,
-			watermill.LogFields{"entries": trimmed})
+		s.Logger.Error("entries were trimmed from the stream while they were held", errTrimmed, trimmedFields(trimmed))
 	}
 	return nil
+}
+
+func trimmedFields(ids []string) watermill.LogFields {
+	return watermill.LogFields{"count": len(ids), "entries": ids}
 }

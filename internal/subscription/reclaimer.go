@@ -15,6 +15,9 @@ const (
 	// a turn makes that finds nothing to claim in them.
 	claimPage  = 100
 	claimPages = 10
+	// trimLook is how many turns may pass between two looks for trimmed entries where there seems to be nothing unread:
+	// Redis 8 says so too when all of it was trimmed.
+	trimLook = 10
 )
 
 // reclaimer finds entries that are pending and that nobody works on: those of consumers that fell
@@ -30,6 +33,8 @@ type reclaimer struct {
 	due     time.Time
 	mark    stream.Mark // how far the group had come at the last look
 	look    time.Time   // when to look again, at the latest
+	trims   trimWatch
+	looked  time.Time // when trims was asked last
 }
 
 func newReclaimer(config *Config, inbox *inbox) *reclaimer {
@@ -138,7 +143,25 @@ func (r *reclaimer) note(ctx context.Context) (stream.Status, error) {
 		}
 	}
 	r.mark = mark
+	if status.Lag != 0 || time.Since(r.looked) > trimLook*r.ClaimInterval {
+		if err := r.watchTrims(ctx, status); err != nil {
+			return status, err
+		}
+	}
 	return status, nil
+}
+
+// watchTrims says what was trimmed before anybody in the group had it.
+func (r *reclaimer) watchTrims(ctx context.Context, status stream.Status) error {
+	extent, err := r.Group.Extent(ctx)
+	if err != nil {
+		return err
+	}
+	r.looked = time.Now()
+	if n := r.trims.look(status, extent); n > 0 {
+		r.Logger.Error("entries were trimmed from the stream before the group read them", errTrimmed, watermill.LogFields{"count": n})
+	}
+	return nil
 }
 
 func (r *reclaimer) finishTurn() {
@@ -180,8 +203,7 @@ func (r *reclaimer) claim(ctx context.Context, claim stream.Claim) ([]stream.Ent
 	}
 	entries, trimmed, err := r.Group.Claim(ctx, claim)
 	if len(trimmed) > 0 {
-		r.Logger.Error("entries were trimmed from the stream before they were handled", errTrimmed,
-			watermill.LogFields{"entries": trimmed})
+		r.Logger.Error("entries were trimmed from the stream before they were handled", errTrimmed, trimmedFields(trimmed))
 	}
 	return entries, err
 }

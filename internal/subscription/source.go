@@ -19,6 +19,7 @@ type Source interface {
 // Group is the pending list behind a source: stream.Group.
 type Group interface {
 	Status(ctx context.Context) (stream.Status, error)
+	Extent(ctx context.Context) (stream.Extent, error)
 	Pending(ctx context.Context, page stream.Page) ([]redis.XPendingExt, error)
 	Claim(ctx context.Context, claim stream.Claim) (entries []stream.Entry, trimmed []string, err error)
 	Hold(ctx context.Context, leases []stream.Lease) (lost, trimmed []string, err error)

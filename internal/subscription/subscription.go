@@ -21,9 +21,9 @@ import (
 // Config is what a subscription needs; the package redisstream documents and checks the values.
 type Config struct {
 	Source   Source
-	Group    Group                                                  // nil: nothing is acknowledged to the server
-	Recreate func(ctx context.Context, mark stream.Mark) error      // creates the group again after it vanished; nil: fan-out
-	Release  func(ctx context.Context, leases []stream.Lease) error // at the end; nil: fan-out
+	Group    Group                                                                          // nil: nothing is acknowledged to the server
+	Recreate func(ctx context.Context, mark stream.Mark) error                              // creates the group again after it vanished; nil: fan-out
+	Release  func(ctx context.Context, leases []stream.Lease) (trimmed []string, err error) // at the end; nil: fan-out
 
 	Decode  func(stream.Entry) (*message.Message, error)
 	Context func(parent context.Context, id string, deliveries int64) context.Context
@@ -168,7 +168,11 @@ func (s *Subscription) release(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
 	defer cancel()
-	if err := s.Release(ctx, s.inbox.leases()); err != nil && !stream.IsGroupGone(err) {
+	trimmed, err := s.Release(ctx, s.inbox.leases())
+	if len(trimmed) > 0 {
+		s.Logger.Error("entries were trimmed from the stream before they were acknowledged", errTrimmed, trimmedFields(trimmed))
+	}
+	if err != nil && !stream.IsGroupGone(err) {
 		s.Logger.Error("entries could not be released; others claim them after ClaimMinIdle", err, nil)
 	}
 }

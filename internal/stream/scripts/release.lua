@@ -4,22 +4,27 @@
 -- KEYS[1] stream; ARGV: group, consumer, first ID of the page, its size, '1' to remove the
 -- consumer, then pairs of ID and delivery count for the entries that the caller knows. The others were
 -- handed out and never seen: that delivery is taken back.
--- Returns the last ID of the page, or an empty string when there is none behind it.
+-- Returns {last, trimmed}: the last ID of the page, or an empty string when there is none behind it, and the IDs
+-- whose entry is no longer in the stream (XCLAIM takes those off the pending list).
 local stream, group, consumer = KEYS[1], ARGV[1], ARGV[2]
 local size = tonumber(ARGV[4])
 local deliveries = {}
 for i = 6, #ARGV, 2 do
   deliveries[ARGV[i]] = ARGV[i + 1]
 end
+local trimmed = {}
 local rows = redis.call('XPENDING', stream, group, ARGV[3], '+', size, consumer)
 for _, row in ipairs(rows) do
   local count = deliveries[row[1]] or math.max(row[4] - 1, 0)
-  redis.call('XCLAIM', stream, group, consumer, 0, row[1], 'TIME', 0, 'RETRYCOUNT', count, 'JUSTID')
+  local claimed = redis.call('XCLAIM', stream, group, consumer, 0, row[1], 'TIME', 0, 'RETRYCOUNT', count, 'JUSTID')
+  if #claimed == 0 then
+    trimmed[#trimmed + 1] = row[1]
+  end
 end
 if #rows == size then
-  return rows[#rows][1]
+  return {rows[#rows][1], trimmed}
 end
 if ARGV[5] == '1' and #redis.call('XPENDING', stream, group, '-', '+', 1, consumer) == 0 then
   redis.call('XGROUP', 'DELCONSUMER', stream, group, consumer)
 end
-return ''
+return {'', trimmed}

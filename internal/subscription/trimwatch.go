@@ -1,0 +1,33 @@
+package subscription
+
+import "github.com/millrace/redisstream/internal/stream"
+
+// trimWatch counts the entries that were trimmed from the stream before the group read them. There is a moment at which
+// they can be counted: when nothing of what the group has read is left in the stream.
+type trimWatch struct {
+	behind int64 // what the server's count of entries read lacks: Redis 7.0 leaves out what was trimmed unread
+	missed int64 // at the last look
+}
+
+// look returns how many more entries were trimmed unread since the last look.
+func (w *trimWatch) look(group stream.Status, all stream.Extent) int64 {
+	if group.Read == 0 || all.Added == 0 {
+		return 0 // nothing read yet, or unknown
+	}
+	read := group.Read + w.behind
+	switch {
+	case !stream.Precedes(group.LastDelivered, all.Last): // all is read
+		w.behind, w.missed = all.Added-group.Read, 0
+	case all.Length > 0 && !stream.Precedes(group.LastDelivered, all.First):
+		if w.missed > 0 && all.Added-read > all.Length { // more to read than there is: the server did not count them
+			w.behind += w.missed
+		}
+		w.missed = 0
+	default:
+		missed := all.Added - all.Length - read
+		more := missed - w.missed
+		w.missed = max(missed, w.missed)
+		return max(more, 0)
+	}
+	return 0
+}
