@@ -33,10 +33,16 @@ func FieldList(fields map[string]any) []any {
 }
 
 // Adder adds entries to streams.
-type Adder struct{ client redis.UniversalClient }
+type Adder struct {
+	client  redis.UniversalClient
+	confirm Confirmation
+	reload  *reloader // nil: the client is none of a cluster
+}
 
-// NewAdder returns an Adder on the client's pool.
-func NewAdder(client redis.UniversalClient) *Adder { return &Adder{client: client} }
+// NewAdder returns an Adder on the client's pool, which must be Supported if replicas are to confirm.
+func NewAdder(client redis.UniversalClient, confirm Confirmation) *Adder {
+	return &Adder{client: client, confirm: confirm, reload: newReloader(client)}
+}
 
 // once is a command that go-redis does not send again behind our back when its reply was lost: the entry may
 // be there, and the caller is told so. In a cluster it still follows redirections.
@@ -47,6 +53,17 @@ func (once) NoRetry() bool { return true }
 
 // Add adds entries to the stream in order, in one round trip, and sets the outcome of each.
 func (a *Adder) Add(ctx context.Context, key string, additions []*Addition) {
+	if a.reload != nil {
+		defer a.reload.unlessAdded(ctx, additions)()
+	}
+	if a.confirm.Replicas > 0 {
+		a.addConfirmed(ctx, key, additions)
+	} else {
+		a.add(ctx, key, additions)
+	}
+}
+
+func (a *Adder) add(ctx context.Context, key string, additions []*Addition) {
 	if len(additions) == 1 {
 		additions[0].Err = a.client.Process(ctx, additions[0].command(ctx, key))
 		return
@@ -58,8 +75,14 @@ func (a *Adder) Add(ctx context.Context, key string, additions []*Addition) {
 		_ = pipe.Process(ctx, commands[i]) // only queues it
 	}
 	_, err := pipe.Exec(ctx)
+	settle(additions, commands, err)
+}
+
+// settle sets the outcome of each addition from its command and the error of the pipeline.
+func settle(additions []*Addition, commands []once, err error) {
 	for i, addition := range additions {
 		// When the connection breaks, go-redis sets the error of commands that have their reply too.
+		addition.Err = nil
 		if commands[i].Val() == "" {
 			addition.Err = cmp.Or(commands[i].Err(), err, errNoReply)
 		}
@@ -84,11 +107,14 @@ func NotApplied(err error) bool {
 	var refused redis.Error
 	var network *net.OpError
 	switch {
+	case errors.Is(err, ErrNotReplicated):
+		return false
 	case errors.As(err, &refused):
 		return true
 	case errors.As(err, &network) && network.Op == "dial":
 		return true
 	default:
-		return errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrPoolExhausted) || errors.Is(err, redis.ErrClosed)
+		return errors.Is(err, errNotSent) ||
+			errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrPoolExhausted) || errors.Is(err, redis.ErrClosed)
 	}
 }

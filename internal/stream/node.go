@@ -1,0 +1,120 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// ErrUnsupportedClient is returned for a client whose single servers can't be reached.
+var ErrUnsupportedClient = errors.New("client is neither a *redis.Client, a *redis.ClusterClient, " +
+	"a *redis.Ring nor a type that embeds one")
+
+// Supported reports whether single servers can be reached through this client.
+func Supported(client redis.UniversalClient) error {
+	switch client.(type) {
+	case nodeClient, clusterClient, ringClient:
+		return nil
+	default:
+		return fmt.Errorf("%T: %w", client, ErrUnsupportedClient)
+	}
+}
+
+// nodeClient is the client of one server, or of whichever Sentinel names: a *redis.Client.
+type nodeClient interface {
+	Options() *redis.Options
+	WithTimeout(timeout time.Duration) *redis.Client
+}
+
+type clusterClient interface {
+	MasterForKey(ctx context.Context, key string) (*redis.Client, error)
+	ForEachMaster(ctx context.Context, visit func(context.Context, *redis.Client) error) error
+	ReloadState(ctx context.Context)
+}
+
+type ringClient interface {
+	GetShardClientForKey(key string) (*redis.Client, error)
+}
+
+// node returns the client of the server that holds key.
+func node(ctx context.Context, shared redis.UniversalClient, key string) (nodeClient, error) {
+	switch c := shared.(type) {
+	case nodeClient:
+		return c, nil
+	case clusterClient:
+		return orNone(c.MasterForKey(ctx, key))
+	case ringClient:
+		return orNone(c.GetShardClientForKey(key))
+	default:
+		return nil, Supported(shared)
+	}
+}
+
+func orNone(client *redis.Client, err error) (nodeClient, error) {
+	if err != nil {
+		return nil, err
+	}
+	return client, nil
+}
+
+// nodeAt returns the client of the master at an address; nil: the cluster client knows none.
+func nodeAt(ctx context.Context, cluster clusterClient, addr string) nodeClient {
+	var found atomic.Pointer[redis.Client]
+	_ = cluster.ForEachMaster(ctx, func(_ context.Context, client *redis.Client) error {
+		if client.Options().Addr == addr {
+			found.Store(client)
+		}
+		return nil
+	})
+	if client := found.Load(); client != nil {
+		return client
+	}
+	return nil
+}
+
+// reloadPause is how long at least lies between two looks at a cluster that does not take entries.
+const reloadPause = time.Second
+
+// reloader has a cluster client look at the cluster's state when entries are not taken: by itself it would
+// go on dialling a dead master until it looks the next time, which is a minute by default.
+type reloader struct {
+	cluster clusterClient
+	mu      sync.Mutex
+	last    time.Time
+}
+
+func newReloader(client redis.UniversalClient) *reloader {
+	if cluster, ok := client.(clusterClient); ok {
+		return &reloader{cluster: cluster}
+	}
+	return nil
+}
+
+// unlessAdded begins to watch additions. It returns what is to be called when their outcome is known.
+func (r *reloader) unlessAdded(ctx context.Context, additions []*Addition) (known func()) {
+	silence := time.AfterFunc(reloadPause, func() { r.reload(ctx) })
+	return func() {
+		silence.Stop()
+		for _, addition := range additions {
+			if addition.Err != nil {
+				r.reload(ctx)
+				return
+			}
+		}
+	}
+}
+
+func (r *reloader) reload(ctx context.Context) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if time.Since(r.last) < reloadPause {
+		return
+	}
+	r.last = time.Now()
+	r.cluster.ReloadState(ctx)
+}
