@@ -77,25 +77,32 @@ func StartSentinelSet(tb testing.TB) *SentinelSet {
 		"sentinel failover-timeout " + MasterName + " 3000",
 	}
 	for range 2 {
-		replica := Start(tb, "--replicaof", spaced(master.Addr), "--repl-diskless-sync-delay", "0")
+		replica := StartReplica(tb, master)
 		set.Servers = append(set.Servers, replica)
 		lines = append(lines, "sentinel known-replica "+MasterName+" "+spaced(replica.Addr))
 	}
 	set.introduceSentinels(tb, lines)
-	for _, replica := range set.Servers[1:] {
-		admin := replica.admin(tb)
-		await(tb, "replication to "+replica.Addr, func() error {
-			if info := admin.Info(context.Background(), "replication").Val(); !strings.Contains(info, "master_link_status:up") {
-				return errors.New(info) //nolint:err113 // for people
-			}
-			return nil
-		})
-	}
 	for _, sentinel := range set.Sentinels {
 		client := sentinel.sentinelClient(tb)
 		await(tb, "the quorum of "+sentinel.Addr, func() error { return client.CkQuorum(context.Background(), MasterName).Err() })
 	}
 	return set
+}
+
+// StartReplica starts a replica that is in step with its master when it returns; it is stopped when the test ends. The
+// master should not wait for others to ask for its data: "--repl-diskless-sync-delay", "0".
+func StartReplica(tb testing.TB, master *Server) *Server {
+	tb.Helper()
+	replica := Start(tb, "--replicaof", spaced(master.Addr), "--repl-diskless-sync-delay", "0")
+	admin := master.admin(tb)
+	_, port, _ := net.SplitHostPort(replica.Addr)
+	await(tb, "replication to "+replica.Addr, func() error {
+		if info := admin.Info(context.Background(), "replication").Val(); !strings.Contains(info, "port="+port+",state=online") {
+			return errors.New(info) //nolint:err113 // for people
+		}
+		return nil
+	})
+	return replica
 }
 
 // introduceSentinels starts three Sentinels that know each other: else they would find each other within seconds.

@@ -53,17 +53,33 @@ func (once) NoRetry() bool { return true }
 
 // Add adds entries to the stream in order, in one round trip, and sets the outcome of each.
 func (a *Adder) Add(ctx context.Context, key string, additions []*Addition) {
-	if a.reload != nil {
-		defer a.reload.unlessAdded(ctx, additions)()
-	}
-	if a.confirm.Replicas > 0 {
-		a.addConfirmed(ctx, key, additions)
-	} else {
+	if a.reload == nil {
 		a.add(ctx, key, additions)
+		return
+	}
+	stop := a.reload.watch(ctx)
+	a.add(ctx, key, additions)
+	stop()
+	if slices.ContainsFunc(additions, func(addition *Addition) bool { return elsewhere(addition.Err) }) {
+		a.reload.await(ctx)
 	}
 }
 
+// elsewhere reports whether an error may be that of a server that is no longer the master.
+func elsewhere(err error) bool {
+	var refused redis.Error
+	if !errors.As(err, &refused) {
+		return err != nil
+	}
+	_, _, moved := redirection(err)
+	return moved || redis.IsReadOnlyError(err) || redis.IsClusterDownError(err) || redis.IsMasterDownError(err) || redis.IsLoadingError(err)
+}
+
 func (a *Adder) add(ctx context.Context, key string, additions []*Addition) {
+	if a.confirm.Replicas > 0 {
+		a.addConfirmed(ctx, key, additions)
+		return
+	}
 	if len(additions) == 1 {
 		additions[0].Err = a.client.Process(ctx, additions[0].command(ctx, key))
 		return

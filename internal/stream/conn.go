@@ -24,6 +24,7 @@ const hangUpGrace = 100 * time.Millisecond
 type Conn struct {
 	shared redis.UniversalClient
 	key    string
+	reload *reloader // nil: the client is none of a cluster
 
 	mu          sync.Mutex
 	client      *redis.Client
@@ -34,7 +35,7 @@ type Conn struct {
 
 // NewConn returns a Conn to the server that holds key.
 func NewConn(shared redis.UniversalClient, key string) *Conn {
-	return &Conn{shared: shared, key: key}
+	return &Conn{shared: shared, key: key, reload: newReloader(shared)}
 }
 
 // open returns the private client, made anew after a Reset. It dials by itself: go-redis would
@@ -132,8 +133,9 @@ func (c *Conn) do(ctx context.Context, block time.Duration, run func(context.Con
 // node that then holds the stream.
 func (c *Conn) Reset(ctx context.Context) {
 	c.drop()
-	if cluster, ok := c.shared.(clusterClient); ok {
-		cluster.ReloadState(ctx)
+	if c.reload != nil {
+		c.reload.cluster.ReloadState(ctx)
+		c.reload.await(ctx)
 	}
 }
 

@@ -77,15 +77,20 @@ func nodeAt(ctx context.Context, cluster clusterClient, addr string) nodeClient 
 	return nil
 }
 
-// reloadPause is how long at least lies between two looks at a cluster that does not take entries.
-const reloadPause = time.Second
+const (
+	// lookPause is how long at least lies between two looks at a cluster that does not take entries.
+	lookPause = time.Second
+	// lookPatience is how long a look is waited for: it may ask a server that hangs.
+	lookPatience = 500 * time.Millisecond
+)
 
-// reloader has a cluster client look at the cluster's state when entries are not taken: by itself it would
+// reloader has a cluster client look at the state of the cluster when entries are not taken: by itself it would
 // go on dialling a dead master until it looks the next time, which is a minute by default.
 type reloader struct {
 	cluster clusterClient
 	mu      sync.Mutex
-	last    time.Time
+	began   time.Time
+	done    chan struct{} // closed when the last look is over
 }
 
 func newReloader(client redis.UniversalClient) *reloader {
@@ -95,26 +100,46 @@ func newReloader(client redis.UniversalClient) *reloader {
 	return nil
 }
 
-// unlessAdded begins to watch additions. It returns what is to be called when their outcome is known.
-func (r *reloader) unlessAdded(ctx context.Context, additions []*Addition) (known func()) {
-	silence := time.AfterFunc(reloadPause, func() { r.reload(ctx) })
-	return func() {
-		silence.Stop()
-		for _, addition := range additions {
-			if addition.Err != nil {
-				r.reload(ctx)
-				return
-			}
+// watch looks each second until stop is called: nobody answers.
+func (r *reloader) watch(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var again func()
+	again = func() {
+		if ctx.Err() == nil {
+			r.look(ctx)
+			time.AfterFunc(lookPause, again)
 		}
+	}
+	timer := time.AfterFunc(lookPause, again)
+	return func() {
+		timer.Stop()
+		cancel()
 	}
 }
 
-func (r *reloader) reload(ctx context.Context) {
+// await looks and waits for what comes of it, so that who tries again does so at the right server.
+func (r *reloader) await(ctx context.Context) {
+	patience := time.NewTimer(lookPatience)
+	defer patience.Stop()
+	select {
+	case <-r.look(ctx):
+	case <-patience.C:
+	case <-ctx.Done():
+	}
+}
+
+// look returns a channel that is closed at the end of a look that began within lookPause. It does not use ReloadState,
+// which does nothing while an earlier look is stuck.
+func (r *reloader) look(ctx context.Context) (done <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if time.Since(r.last) < reloadPause {
-		return
+	if time.Since(r.began) >= lookPause {
+		over := make(chan struct{})
+		r.began, r.done = time.Now(), over
+		go func() {
+			defer close(over)
+			_ = r.cluster.ForEachMaster(context.WithoutCancel(ctx), func(context.Context, *redis.Client) error { return nil })
+		}()
 	}
-	r.last = time.Now()
-	r.cluster.ReloadState(ctx)
+	return r.done
 }

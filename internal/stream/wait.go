@@ -22,6 +22,8 @@ type Confirmation struct {
 }
 
 const (
+	// lateReply is how long after its time-out WAIT may come back: servers look at their clocks now and then.
+	lateReply = time.Second
 	// maxRedirects bounds how often entries follow a slot that moves.
 	maxRedirects = 8
 	// redirectPause lets a cluster client learn of a node that it does not know.
@@ -55,7 +57,7 @@ func (a *Adder) addConfirmed(ctx context.Context, key string, additions []*Addit
 func (a *Adder) addToNode(ctx context.Context, master nodeClient, ask bool, key string, additions []*Addition) {
 	timeout := master.Options().ReadTimeout
 	if timeout > 0 {
-		timeout += a.confirm.Timeout
+		timeout = max(timeout, lateReply) + a.confirm.Timeout
 	}
 	pipe := master.WithTimeout(timeout).Pipeline()
 	commands := make([]once, len(additions))
@@ -107,14 +109,13 @@ func redirection(err error) (addr string, ask, ok bool) {
 	return addr, ok, ok
 }
 
-// follow returns the client of the node that a refusal names, or the one that holds the key now.
+// follow returns the client of the node that a refusal names, or the one that holds the key now, after a look at the cluster.
 func (a *Adder) follow(ctx context.Context, key string, refusal error) (master nodeClient, ask bool, err error) {
 	addr, ask, _ := redirection(refusal)
 	cluster, ok := a.client.(clusterClient)
 	if !ok {
 		return nil, false, refusal
 	}
-	cluster.ReloadState(ctx)
 	if master := nodeAt(ctx, cluster, addr); master != nil {
 		return master, ask, nil
 	}
