@@ -60,6 +60,8 @@ func TestWait_tooFewReplicas(t *testing.T) {
 	topic := ownTopic(t)
 	config := redisstream.PublisherConfig{Client: client, WaitReplicas: 2, WaitTimeout: 400 * time.Millisecond}
 	publisher := openPublisher(t, config)
+	allConfirm := func() bool { return publisher.Publish(ownTopic(t), numbered("probe", 1)...) == nil }
+	require.Eventually(t, allConfirm, soon, time.Millisecond)
 	replicas[0].Pause()
 	messages := numbered("message", 3)
 	began := time.Now()
@@ -75,7 +77,7 @@ func TestWait_tooFewReplicas(t *testing.T) {
 	require.NoError(t, openPublisher(t, config).Publish(topic, numbered("one is enough", 1)...))
 
 	replicas[0].Resume()
-	require.Eventually(t, func() bool { return publisher.Publish(topic, numbered("again", 1)...) == nil }, soon, time.Millisecond)
+	require.Eventually(t, allConfirm, soon, time.Millisecond)
 }
 
 // What the server refuses is not added, whatever the replicas say.
