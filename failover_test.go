@@ -1,8 +1,11 @@
 package redisstream_test
 
 import (
+	"context"
+	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -215,14 +218,13 @@ func TestFailover(t *testing.T) {
 			t.Run(name+", master "+fault, func(t *testing.T) {
 				t.Parallel()
 				servers := start(t)
-				f := startFlow(t, servers.client(t), servers.client(t), redisstream.PublisherConfig{WaitReplicas: servers.replicas})
+				client := servers.client(t)
+				f := startFlow(t, client, servers.client(t), redisstream.PublisherConfig{WaitReplicas: servers.replicas})
 				f.awaitProgress(200)
 				old := servers.master(f.topic)
-				spare := servers.client(t)
-				require.NoError(t, spare.XLen(t.Context(), f.topic).Err()) // it knows the servers
 				began := time.Now()
 				strike(old)
-				f.change(spare) // no new master has as many replicas
+				f.change(client) // no new master has as many replicas
 				servers.failover(f.topic, old)
 				elected := time.Now()
 				published, received := f.resumed(elected)
@@ -259,6 +261,58 @@ func TestFailover_slotMoves(t *testing.T) {
 			for _, err := range f.failures {
 				assert.NoError(t, err)
 			}
+		})
+	}
+}
+
+// The replica that takes over is behind: what it has and nobody acknowledged there is delivered, in order, though its group
+// knows less than ours did, or does not exist.
+func TestFailover_replicaIsBehind(t *testing.T) {
+	t.Parallel()
+	for name, withGroup := range map[string]bool{"with the group": true, "without the group": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			master, replicas := replicated(t, 1)
+			var current atomic.Pointer[redistest.Server]
+			current.Store(master)
+			client := master.Client(t, func(o *redis.Options) {
+				o.Dialer = func(ctx context.Context, network, _ string) (net.Conn, error) {
+					return new(net.Dialer).DialContext(ctx, network, current.Load().Addr)
+				}
+			})
+			b := &bench{T: t, server: master, client: client, topic: ownTopic(t)}
+			replica := &bench{T: t, server: replicas[0], client: replicas[0].Client(t), topic: b.topic}
+			cutOff := func() { require.NoError(t, replica.client.Do(t.Context(), "replicaof", "no", "one").Err()) }
+			b.publish(10)
+			replica.eventually("replicated", func() bool { return replica.client.XLen(t.Context(), b.topic).Val() == 10 })
+			if !withGroup {
+				cutOff()
+			}
+			_, messages := b.subscribe(fastClaims())
+			receiveAll(t, messages, 3)
+			if withGroup {
+				replica.eventually("the group is replicated", func() bool {
+					groups := replica.client.XInfoGroups(t.Context(), b.topic).Val()
+					return len(groups) == 1 && groups[0].LastDeliveredID != "0-0"
+				})
+				cutOff()
+			}
+			receiveAll(t, messages, 3)
+			b.turns(2)
+			b.publish(5) // these are lost with the master
+			current.Store(replica.server)
+			master.Kill()
+			replica.publish(11)
+			seen := map[string]bool{}
+			for !seen["10"] {
+				msg := receive(t, messages)
+				seen[string(msg.Payload)] = true
+				msg.Ack()
+			}
+			for _, payload := range upTo(11) {
+				assert.True(t, seen[payload], payload)
+			}
+			replica.eventually("acknowledged", func() bool { return replica.pending() == 0 })
 		})
 	}
 }

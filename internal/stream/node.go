@@ -80,8 +80,10 @@ func nodeAt(ctx context.Context, cluster clusterClient, addr string) nodeClient 
 const (
 	// lookPause is how long at least lies between two looks at a cluster that does not take entries.
 	lookPause = time.Second
-	// lookPatience is how long a look is waited for: it may ask a server that hangs.
+	// lookPatience is how long a look may take: it asks a server at random, which may be the one that hangs. Then
+	// there is another look, at most looks in all.
 	lookPatience = 500 * time.Millisecond
+	looks        = 3
 )
 
 // reloader has a cluster client look at the state of the cluster when entries are not taken: by itself it would
@@ -90,7 +92,7 @@ type reloader struct {
 	cluster clusterClient
 	mu      sync.Mutex
 	began   time.Time
-	done    chan struct{} // closed when the last look is over
+	over    chan struct{} // closed when the last look is over; nil: there was none
 }
 
 func newReloader(client redis.UniversalClient) *reloader {
@@ -119,27 +121,38 @@ func (r *reloader) watch(ctx context.Context) (stop func()) {
 
 // await looks and waits for what comes of it, so that who tries again does so at the right server.
 func (r *reloader) await(ctx context.Context) {
-	patience := time.NewTimer(lookPatience)
-	defer patience.Stop()
-	select {
-	case <-r.look(ctx):
-	case <-patience.C:
-	case <-ctx.Done():
+	for range looks {
+		patience := time.NewTimer(lookPatience)
+		select {
+		case <-r.look(ctx):
+			patience.Stop()
+			return
+		case <-ctx.Done():
+			patience.Stop()
+			return
+		case <-patience.C:
+		}
 	}
 }
 
-// look returns a channel that is closed at the end of a look that began within lookPause. It does not use ReloadState,
-// which does nothing while an earlier look is stuck.
-func (r *reloader) look(ctx context.Context) (done <-chan struct{}) {
+// look returns a channel that is closed at the end of a look that began lately. It does not use ReloadState, which
+// does nothing while an earlier look is stuck.
+func (r *reloader) look(ctx context.Context) (over <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if time.Since(r.began) >= lookPause {
+	pause := lookPause
+	select {
+	case <-r.over:
+	default:
+		pause = lookPatience
+	}
+	if time.Since(r.began) >= pause {
 		over := make(chan struct{})
-		r.began, r.done = time.Now(), over
+		r.began, r.over = time.Now(), over
 		go func() {
 			defer close(over)
 			_ = r.cluster.ForEachMaster(context.WithoutCancel(ctx), func(context.Context, *redis.Client) error { return nil })
 		}()
 	}
-	return r.done
+	return r.over
 }
