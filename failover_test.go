@@ -156,14 +156,12 @@ func (f *flow) complete() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	assert.IsIncreasing(f, f.order)
-
 }
 
 // topology is servers with a failover: who is the master of a topic, and who becomes it.
 type topology struct {
-	url      string
 	replicas int // of each master
-	client   func(tb testing.TB) redis.UniversalClient
+	client   func() redis.UniversalClient
 	master   func(topic string) *redistest.Server
 	failover func(topic string, old *redistest.Server) *redistest.Server
 }
@@ -173,7 +171,7 @@ func sentinels(t *testing.T) topology {
 	set := redistest.StartSentinelSet(t)
 	return topology{
 		replicas: 2,
-		client:   func(testing.TB) redis.UniversalClient { return connectTo(t, set.URL()) },
+		client:   func() redis.UniversalClient { return connectTo(t, set.URL()) },
 		master:   func(string) *redistest.Server { return set.Master(t) },
 		failover: func(_ string, old *redistest.Server) *redistest.Server { return set.AwaitFailover(t, old) },
 	}
@@ -182,9 +180,9 @@ func sentinels(t *testing.T) topology {
 func cluster(t *testing.T, connect bool) topology {
 	t.Helper()
 	cluster := redistest.StartFullCluster(t)
-	client := func(tb testing.TB) redis.UniversalClient { return cluster.Client(tb) }
+	client := func() redis.UniversalClient { return cluster.Client(t) }
 	if connect {
-		client = func(testing.TB) redis.UniversalClient { return connectTo(t, cluster.URL()) }
+		client = func() redis.UniversalClient { return connectTo(t, cluster.URL()) }
 	}
 	return topology{
 		replicas: 1,
@@ -218,8 +216,8 @@ func TestFailover(t *testing.T) {
 			t.Run(name+", master "+fault, func(t *testing.T) {
 				t.Parallel()
 				servers := start(t)
-				client := servers.client(t)
-				f := startFlow(t, client, servers.client(t), redisstream.PublisherConfig{WaitReplicas: servers.replicas})
+				client := servers.client()
+				f := startFlow(t, client, servers.client(), redisstream.PublisherConfig{WaitReplicas: servers.replicas})
 				f.awaitProgress(200)
 				old := servers.master(f.topic)
 				began := time.Now()

@@ -67,8 +67,7 @@ func (a *Adder) Add(ctx context.Context, key string, additions []*Addition) {
 
 // elsewhere reports whether an error may be that of a server that is no longer the master.
 func elsewhere(err error) bool {
-	var refused redis.Error
-	if !errors.As(err, &refused) {
+	if _, refused := errors.AsType[redis.Error](err); !refused {
 		return err != nil
 	}
 	_, _, moved := redirection(err)

@@ -82,8 +82,7 @@ func (c *Conn) open(ctx context.Context) (*redis.Client, error) {
 	own.ConnMaxIdleTime = -1
 	own.ReadTimeout, own.WriteTimeout = c.timeout, c.timeout
 	own.ContextTimeoutEnabled = true
-	own.Limiter = nil
-	own.ClientSideCacheConfig, own.ClientSideCache = nil, nil
+	own.Limiter, own.ClientSideCacheConfig, own.ClientSideCache = nil, nil, nil
 	own.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	client = redis.NewClient(&own)
 
