@@ -21,6 +21,9 @@ const (
 	DefaultConsumerTimeout = 10 * time.Minute
 )
 
+// DefaultWaitTimeout is how long replicas may take to confirm, unless PublisherConfig.WaitTimeout says otherwise.
+const DefaultWaitTimeout = time.Second
+
 // PublisherConfig configures a Publisher. Only Client is required.
 type PublisherConfig struct {
 	// Client is what the messages are published through. Required. It stays open when the Publisher is
@@ -38,11 +41,24 @@ type PublisherConfig struct {
 	// one is added. An entry's age is what its ID says: the server's clock made it, and is compared to ours.
 	// Default 0: no limit; in whole milliseconds. Not together with MaxLen: XADD takes one of them.
 	MaxAge time.Duration
+
+	// WaitReplicas is how many replicas must have the messages before Publish returns nil (WAIT), so that a failover to
+	// one of them does not lose them. Fewer: the error wraps ErrNotReplicated. Each publish then takes as long as the
+	// replicas do, and holds a connection of the client's pool meanwhile. The client must be a *redis.Client, a
+	// *redis.ClusterClient, a *redis.Ring or a type that embeds one. Default 0: the master's word is enough.
+	WaitReplicas int
+
+	// WaitTimeout is how long the replicas may take to confirm; the client's ReadTimeout comes on top of it. Default:
+	// DefaultWaitTimeout; at least 1 ms. It needs WaitReplicas.
+	WaitTimeout time.Duration
 }
 
 func (c PublisherConfig) withDefaults() PublisherConfig {
 	if c.Marshaler == nil {
 		c.Marshaler = MsgpackMarshaler{}
+	}
+	if c.WaitReplicas > 0 {
+		c.WaitTimeout = cmp.Or(c.WaitTimeout, DefaultWaitTimeout)
 	}
 	return c
 }
@@ -59,6 +75,14 @@ func (c PublisherConfig) validate() error {
 		return invalid("PublisherConfig.MaxAge", fmt.Errorf("%s is less than 1ms", c.MaxAge))
 	case c.MaxAge > 0 && c.MaxLen > 0:
 		return invalid("PublisherConfig.MaxAge", errors.New("can't be combined with MaxLen: XADD takes one of them"))
+	case c.WaitReplicas < 0:
+		return invalid("PublisherConfig.WaitReplicas", fmt.Errorf("%d is negative", c.WaitReplicas))
+	case c.WaitReplicas == 0 && c.WaitTimeout != 0:
+		return invalid("PublisherConfig.WaitTimeout", errors.New("needs WaitReplicas"))
+	case c.WaitReplicas > 0 && c.WaitTimeout < time.Millisecond:
+		return invalid("PublisherConfig.WaitTimeout", fmt.Errorf("%s is less than 1ms", c.WaitTimeout))
+	case c.WaitReplicas > 0 && stream.Supported(c.Client) != nil:
+		return invalid("PublisherConfig.Client", stream.Supported(c.Client))
 	}
 	return nil
 }

@@ -26,11 +26,16 @@ func TestNewPublisher_refusesAndNamesTheField(t *testing.T) {
 		config PublisherConfig
 		field  string
 	}{
-		"no client":       {PublisherConfig{}, "PublisherConfig.Client"},
-		"negative MaxLen": {PublisherConfig{Client: client, MaxLen: -1}, "PublisherConfig.MaxLen"},
-		"negative MaxAge": {PublisherConfig{Client: client, MaxAge: -1}, "PublisherConfig.MaxAge"},
-		"short MaxAge":    {PublisherConfig{Client: client, MaxAge: time.Millisecond - 1}, "PublisherConfig.MaxAge"},
-		"both limits":     {PublisherConfig{Client: client, MaxAge: time.Hour, MaxLen: 1}, "PublisherConfig.MaxAge"},
+		"negative MaxAge":         {PublisherConfig{Client: client, MaxAge: -1}, "PublisherConfig.MaxAge"},
+		"short MaxAge":            {PublisherConfig{Client: client, MaxAge: time.Millisecond - 1}, "PublisherConfig.MaxAge"},
+		"both limits":             {PublisherConfig{Client: client, MaxAge: time.Hour, MaxLen: 1}, "PublisherConfig.MaxAge"},
+		"no client":               {PublisherConfig{}, "PublisherConfig.Client"},
+		"negative MaxLen":         {PublisherConfig{Client: client, MaxLen: -1}, "PublisherConfig.MaxLen"},
+		"negative WaitReplicas":   {PublisherConfig{Client: client, WaitReplicas: -1}, "PublisherConfig.WaitReplicas"},
+		"negative WaitTimeout":    {PublisherConfig{Client: client, WaitReplicas: 1, WaitTimeout: -1}, "PublisherConfig.WaitTimeout"},
+		"WaitTimeout below 1 ms":  {PublisherConfig{Client: client, WaitReplicas: 1, WaitTimeout: 1}, "PublisherConfig.WaitTimeout"},
+		"WaitTimeout for nothing": {PublisherConfig{Client: client, WaitTimeout: time.Second}, "PublisherConfig.WaitTimeout"},
+		"WAIT on a foreign type":  {PublisherConfig{Client: wrapped{client}, WaitReplicas: 1}, "PublisherConfig.Client"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/millrace/redisstream/internal/stream"
 )
 
 var (
@@ -21,6 +22,11 @@ var (
 	// ErrInvalidEntry is wrapped by the errors of the Unmarshalers of this package: the entry
 	// is not in their format.
 	ErrInvalidEntry = errors.New("entry is not in the expected format")
+
+	// ErrNotReplicated is wrapped by the error of a Publish that put messages into the master's stream, and of which
+	// fewer than PublisherConfig.WaitReplicas replicas said within WaitTimeout that they have them. They are in
+	// PublishError.Uncertain: a failover may lose them or keep them.
+	ErrNotReplicated = stream.ErrNotReplicated
 )
 
 // PublishError is returned, wrapped or not, by a Publish that did not put all of its messages into
@@ -32,8 +38,8 @@ type PublishError struct {
 	Published []*message.Message
 	// Failed are certainly not in the stream: publishing them again duplicates nothing.
 	Failed []*message.Message
-	// Uncertain were sent, but no reply came: they may be in the stream. Publishing them
-	// again delivers them at least once.
+	// Uncertain were sent, but no reply came, or too few replicas have them (ErrNotReplicated): they may be in the
+	// stream. Publishing them again delivers them at least once.
 	Uncertain []*message.Message
 	// Err is why the first of the messages that are not in Published is not.
 	Err error

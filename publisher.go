@@ -28,18 +28,20 @@ var _ message.Publisher = (*Publisher)(nil)
 // NewPublisher returns a Publisher. A nil logger logs nothing. Errors wrap ErrInvalidConfig and
 // name the field; the server is not asked anything yet.
 func NewPublisher(config PublisherConfig, logger watermill.LoggerAdapter) (*Publisher, error) {
+	config = config.withDefaults()
 	if err := config.validate(); err != nil {
 		return nil, err
 	}
+	confirm := stream.Confirmation{Replicas: config.WaitReplicas, Timeout: config.WaitTimeout}
 	return &Publisher{
-		config: config.withDefaults(),
+		config: config,
 		logger: discreet(logger),
-		queues: publishQueues{adder: stream.NewAdder(config.Client)},
+		queues: publishQueues{adder: stream.NewAdder(config.Client, confirm)},
 	}, nil
 }
 
 // Publish adds the messages to the stream named topic, in their order and in one pipeline of XADD
-// commands, and returns when the server has them all.
+// commands, and returns when the server has them all, and with WaitReplicas so many of its replicas, too.
 //
 // All messages are marshaled first, so a bad one sends nothing. When a message's context is cancelled,
 // Publish returns at once. If one has a deadline, Publish waits so long for a server that can't be reached or takes nothing

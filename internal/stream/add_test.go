@@ -27,7 +27,7 @@ func TestFieldList_isSortedByName(t *testing.T) {
 func TestAdd_setsTheOutcomeOfEach(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)
-	adder := stream.NewAdder(client)
+	adder := stream.NewAdder(client, stream.Confirmation{})
 	good := func() *stream.Addition { return &stream.Addition{Fields: []any{"a", "b"}} }
 	bad := func() *stream.Addition { return &stream.Addition{} }
 	for name, additions := range map[string][]*stream.Addition{
@@ -71,7 +71,7 @@ func TestErrorClasses(t *testing.T) {
 	t.Cleanup(func() { require.NoError(t, only.Close()) })
 	fails := func(client *redis.Client) error {
 		additions := []*stream.Addition{{Fields: []any{"a", "b"}}}
-		stream.NewAdder(client).Add(context.Background(), key, additions)
+		stream.NewAdder(client, stream.Confirmation{}).Add(context.Background(), key, additions)
 		require.Error(t, additions[0].Err)
 		return additions[0].Err
 	}

@@ -3,7 +3,6 @@ package stream
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"sync"
 	"time"
@@ -11,10 +10,6 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
-
-// ErrUnsupportedClient is returned for a client of which no connection of our own can be made.
-var ErrUnsupportedClient = errors.New("client is neither a *redis.Client, a *redis.ClusterClient, " +
-	"a *redis.Ring nor a type that embeds one")
 
 // errInterrupted ends a read that Interrupt stopped.
 var errInterrupted = errors.New("connection was interrupted")
@@ -29,6 +24,7 @@ const hangUpGrace = 100 * time.Millisecond
 type Conn struct {
 	shared redis.UniversalClient
 	key    string
+	reload *reloader // nil: the client is none of a cluster
 
 	mu          sync.Mutex
 	client      *redis.Client
@@ -39,48 +35,7 @@ type Conn struct {
 
 // NewConn returns a Conn to the server that holds key.
 func NewConn(shared redis.UniversalClient, key string) *Conn {
-	return &Conn{shared: shared, key: key}
-}
-
-// Supported reports whether connections of our own can be made from this client.
-func Supported(client redis.UniversalClient) error {
-	switch client.(type) {
-	case interface{ Options() *redis.Options }, clusterClient, ringClient:
-		return nil
-	default:
-		return fmt.Errorf("%T: %w", client, ErrUnsupportedClient)
-	}
-}
-
-type clusterClient interface {
-	MasterForKey(ctx context.Context, key string) (*redis.Client, error)
-	ReloadState(ctx context.Context)
-}
-
-type ringClient interface {
-	GetShardClientForKey(key string) (*redis.Client, error)
-}
-
-// node returns the client whose options lead to the server that holds key.
-func node(ctx context.Context, shared redis.UniversalClient, key string) (*redis.Options, error) {
-	switch c := shared.(type) {
-	case interface{ Options() *redis.Options }:
-		return c.Options(), nil
-	case clusterClient:
-		master, err := c.MasterForKey(ctx, key)
-		if err != nil {
-			return nil, err
-		}
-		return master.Options(), nil
-	case ringClient:
-		shard, err := c.GetShardClientForKey(key)
-		if err != nil {
-			return nil, err
-		}
-		return shard.Options(), nil
-	default:
-		return nil, Supported(shared)
-	}
+	return &Conn{shared: shared, key: key, reload: newReloader(shared)}
 }
 
 // open returns the private client, made anew after a Reset. It dials by itself: go-redis would
@@ -95,10 +50,11 @@ func (c *Conn) open(ctx context.Context) (*redis.Client, error) {
 	if client != nil {
 		return client, nil
 	}
-	shared, err := node(ctx, c.shared, c.key)
+	master, err := node(ctx, c.shared, c.key)
 	if err != nil {
 		return nil, err
 	}
+	shared := master.Options()
 	socket, err := c.dial(ctx, shared)
 	if err != nil {
 		return nil, err
@@ -126,8 +82,7 @@ func (c *Conn) open(ctx context.Context) (*redis.Client, error) {
 	own.ConnMaxIdleTime = -1
 	own.ReadTimeout, own.WriteTimeout = c.timeout, c.timeout
 	own.ContextTimeoutEnabled = true
-	own.Limiter = nil
-	own.ClientSideCacheConfig, own.ClientSideCache = nil, nil
+	own.Limiter, own.ClientSideCacheConfig, own.ClientSideCache = nil, nil, nil
 	own.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	client = redis.NewClient(&own)
 
@@ -177,8 +132,9 @@ func (c *Conn) do(ctx context.Context, block time.Duration, run func(context.Con
 // node that then holds the stream.
 func (c *Conn) Reset(ctx context.Context) {
 	c.drop()
-	if cluster, ok := c.shared.(clusterClient); ok {
-		cluster.ReloadState(ctx)
+	if c.reload != nil {
+		c.reload.cluster.ReloadState(ctx)
+		c.reload.await(ctx)
 	}
 }
 

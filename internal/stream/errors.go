@@ -23,14 +23,17 @@ func noneWaiting(err error) bool { return errors.Is(err, redis.Nil) }
 // IsNotApplied reports whether an error proves that its command did nothing: the server refused
 // it, or it never went out.
 func IsNotApplied(err error) bool {
-	var refused redis.Error
-	return errors.As(err, &refused) || isNotSent(err) || errors.Is(err, redis.ErrClosed)
+	if errors.Is(err, ErrNotReplicated) { // whatever WAIT was told
+		return false
+	}
+	_, refused := errors.AsType[redis.Error](err)
+	return refused || isNotSent(err) || errors.Is(err, redis.ErrClosed)
 }
 
 // isNotSent reports whether a command never went out, because there was no connection to be had.
 func isNotSent(err error) bool {
-	var network *net.OpError
-	return errors.As(err, &network) && network.Op == "dial" ||
+	network, failed := errors.AsType[*net.OpError](err)
+	return failed && network.Op == "dial" || errors.Is(err, errNotSent) ||
 		errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrPoolExhausted)
 }
 
@@ -41,8 +44,11 @@ var passing = []string{
 	"max number of clients reached",
 }
 
-// WillPass reports whether a command that was not applied may be tried again with some hope.
+// WillPass reports whether a command was not applied and may be tried again with some hope.
 func WillPass(err error) bool {
+	if !IsNotApplied(err) {
+		return false
+	}
 	for _, prefix := range passing {
 		if redis.HasErrorPrefix(err, prefix) {
 			return true

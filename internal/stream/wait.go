@@ -1,0 +1,125 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// ErrNotReplicated says that entries are in the master's stream, and that too few replicas are known to have them.
+var ErrNotReplicated = errors.New("not confirmed by enough replicas")
+
+// errNotSent is why entries are certainly not in the stream.
+var errNotSent = errors.New("no server to send to")
+
+// Confirmation asks replicas to confirm what was added (WAIT).
+type Confirmation struct {
+	Replicas int // how many; 0: none is asked
+	Timeout  time.Duration
+}
+
+const (
+	// lateReply is how long after its time-out WAIT may come back: servers look at their clocks now and then.
+	lateReply = time.Second
+	// maxRedirects bounds how often entries follow a slot that moves.
+	maxRedirects = 8
+	// redirectPause lets a cluster client learn of a node that it does not know.
+	redirectPause = 50 * time.Millisecond
+)
+
+// addConfirmed adds entries and waits for the replicas on the same connection, which is what WAIT looks at. So it talks to one
+// node, and follows a slot that moves by itself.
+func (a *Adder) addConfirmed(ctx context.Context, key string, additions []*Addition) {
+	master, err := node(ctx, a.client, key)
+	if err != nil {
+		for _, addition := range additions {
+			addition.Err = fmt.Errorf("%w: %w", errNotSent, err)
+		}
+		return
+	}
+	ask := false
+	for redirects := 0; ; redirects++ {
+		a.addToNode(ctx, master, ask, key, additions)
+		additions = redirected(additions)
+		if len(additions) == 0 || redirects == maxRedirects {
+			return
+		}
+		if master, ask, err = a.follow(ctx, key, additions[0].Err); err != nil {
+			return // they keep the refusal
+		}
+	}
+}
+
+// addToNode is one pipeline, with as much time for its replies as the replicas may take beyond the usual.
+func (a *Adder) addToNode(ctx context.Context, master nodeClient, ask bool, key string, additions []*Addition) {
+	timeout := master.Options().ReadTimeout
+	if timeout > 0 {
+		timeout = max(timeout, lateReply) + a.confirm.Timeout
+	}
+	pipe := master.WithTimeout(timeout).Pipeline()
+	commands := make([]once, len(additions))
+	for i, addition := range additions {
+		if ask {
+			_ = pipe.Process(ctx, redis.NewCmd(ctx, "asking"))
+		}
+		commands[i] = addition.command(ctx, key)
+		_ = pipe.Process(ctx, commands[i]) // only queues it
+	}
+	confirmed := redis.NewIntCmd(ctx, "wait", a.confirm.Replicas, a.confirm.Timeout.Milliseconds())
+	_ = pipe.Process(ctx, confirmed)
+	_, err := pipe.Exec(ctx)
+	settle(additions, commands, err)
+
+	if int(confirmed.Val()) >= a.confirm.Replicas {
+		return
+	}
+	for _, addition := range additions {
+		if addition.Err == nil {
+			addition.Err = a.notConfirmed(confirmed)
+		}
+	}
+}
+
+func (a *Adder) notConfirmed(reply *redis.IntCmd) error {
+	if err := reply.Err(); err != nil {
+		return fmt.Errorf("%w: %w", ErrNotReplicated, err)
+	}
+	return fmt.Errorf("%w: %d of %d in %s", ErrNotReplicated, reply.Val(), a.confirm.Replicas, a.confirm.Timeout)
+}
+
+// redirected returns those that the node refused because it does not hold the slot.
+func redirected(additions []*Addition) (list []*Addition) {
+	for _, addition := range additions {
+		if _, _, ok := redirection(addition.Err); ok {
+			list = append(list, addition)
+		}
+	}
+	return list
+}
+
+// redirection returns where a node sends us, and whether for this request only.
+func redirection(err error) (addr string, ask, ok bool) {
+	if addr, ok = redis.IsMovedError(err); ok {
+		return addr, false, true
+	}
+	addr, ok = redis.IsAskError(err)
+	return addr, ok, ok
+}
+
+// follow returns the client of the node that a refusal names, or the one that holds the key now, after a look at the cluster.
+func (a *Adder) follow(ctx context.Context, key string, refusal error) (master nodeClient, ask bool, err error) {
+	addr, ask, _ := redirection(refusal)
+	cluster, ok := a.client.(clusterClient)
+	if !ok {
+		return nil, false, refusal
+	}
+	if master := nodeAt(ctx, cluster, addr); master != nil {
+		return master, ask, nil
+	}
+	time.Sleep(redirectPause)
+	master, err = node(ctx, a.client, key)
+	return master, false, err
+}
