@@ -35,7 +35,7 @@ func main() {
 
 // chaos makes a run and reports whether all was well.
 func chaos() (ok bool, err error) {
-	var o options
+	o := options{workers: 4, groups: allGroups}
 	flag.Uint64Var(&o.seed, "seed", 0, "of the schedule; 0: at random")
 	flag.DurationVar(&o.duration, "duration", 2*time.Minute, "how long to publish and to let things go wrong")
 	flag.IntVar(&o.rate, "rate", 500, "messages to publish a second")
@@ -52,13 +52,16 @@ func chaos() (ok bool, err error) {
 	}
 	redis.SetLogger(silence{}) // it would log each dial that fails
 	fmt.Printf("seed %d, %s, %d messages/s\n", o.seed, o.duration, o.rate)
-	r, err := open(ctx, o, os.Stdout)
+	r, err := open(o, os.Stdout)
 	if err != nil {
 		return false, err
 	}
 	defer func() { r.cleanUp(!ok) }()
 	defer r.close()
-	h, err := r.execute(ctx)
+	if err := r.execute(ctx); err != nil {
+		return false, err
+	}
+	h, err := r.finish(ctx)
 	if err != nil {
 		return false, err
 	}

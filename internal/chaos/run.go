@@ -19,20 +19,21 @@ type options struct {
 	seed         uint64
 	duration     time.Duration
 	rate         int // messages a second
+	workers      int
+	groups       []group
 	claimMinIdle time.Duration
 	dir          string
 	verbose      bool
 }
 
 const (
-	workers      = 4
 	publishers   = 4
 	closeTimeout = 500 * time.Millisecond
 	drainTimeout = 90 * time.Second
 )
 
-// groups of a run: in strict order, in order for each key, in none.
-var groups = []group{
+// allGroups are in strict order, in order for each key, and in none.
+var allGroups = []group{
 	{Name: "strict", MaxInFlight: 1},
 	{Name: "keyed", MaxInFlight: 8, Keyed: true},
 	{Name: "loose", MaxInFlight: 4},
@@ -42,7 +43,6 @@ var groups = []group{
 type run struct {
 	options
 	topic      string
-	groups     []group
 	out        io.Writer
 	server     *redistest.Server
 	client     *redis.Client // straight to the server
@@ -51,6 +51,8 @@ type run struct {
 	workers    []*worker
 	sources    []*source
 	done       map[faultKind]int
+	stopWatch  context.CancelFunc
+	watch      sync.WaitGroup
 
 	mu        sync.Mutex
 	failures  []string
@@ -78,11 +80,13 @@ func (r *run) verbose(what any) {
 }
 
 // open starts the server, the proxies and the workers.
-func open(ctx context.Context, o options, out io.Writer) (r *run, err error) {
+func open(o options, out io.Writer) (r *run, err error) {
 	r = &run{
-		options: o, out: out, topic: "chaos", groups: groups, began: time.Now(),
+		options: o, out: out, topic: "chaos", began: time.Now(),
 		done: map[faultKind]int{}, destroyed: map[string][]span{},
 	}
+	watching, stop := context.WithCancel(context.Background())
+	r.stopWatch = stop
 	defer func() {
 		if err != nil {
 			r.close()
@@ -92,10 +96,11 @@ func open(ctx context.Context, o options, out io.Writer) (r *run, err error) {
 		return nil, err
 	}
 	r.client = redis.NewClient(&redis.Options{Addr: r.server.Addr, ReadTimeout: time.Second, MaxRetries: -1})
+	r.watch.Go(func() { r.watchServer(watching) })
 	if r.publishing, err = redistest.LaunchProxy(r.server.Addr, 0); err != nil {
 		return nil, err
 	}
-	for i := range workers {
+	for i := range o.workers {
 		proxy, err := redistest.LaunchProxy(r.server.Addr, 0)
 		if err != nil {
 			return nil, err
@@ -117,6 +122,8 @@ func open(ctx context.Context, o options, out io.Writer) (r *run, err error) {
 
 // close ends all that runs.
 func (r *run) close() {
+	r.stopWatch()
+	r.watch.Wait()
 	for _, w := range r.workers {
 		w.kill()
 	}
@@ -134,34 +141,44 @@ func (r *run) close() {
 	}
 }
 
-// execute publishes and lets things go wrong for the duration, then lets the groups drain, and returns what happened.
-func (r *run) execute(ctx context.Context) (*history, error) {
-	watching, stopWatching := context.WithCancel(ctx)
-	var watchers sync.WaitGroup
-	watchers.Go(func() { r.watchServer(watching) })
-	defer watchers.Wait()
-	defer stopWatching()
-
+// execute publishes and lets things go wrong for the duration, and heals all.
+func (r *run) execute(ctx context.Context) error {
 	publishing, stopPublishing := context.WithTimeout(ctx, r.duration)
 	defer stopPublishing()
 	var all sync.WaitGroup
-	for i := range publishers {
-		client := redis.NewClient(&redis.Options{Addr: r.publishing.Addr, ReadTimeout: time.Second, DialTimeout: time.Second})
-		defer client.Close()
-		publisher, err := redisstream.NewPublisher(redisstream.PublisherConfig{Client: client}, nil)
-		if err != nil {
-			return nil, err
+	defer all.Wait()
+	for range publishers {
+		if err := r.publish(publishing, ctx, &all); err != nil {
+			return err
 		}
-		s := newSource(r.seed, i, r.topic, publishers*time.Second/time.Duration(r.rate), publisher)
-		r.sources = append(r.sources, s)
-		all.Go(func() { s.run(publishing, ctx) })
 	}
-	r.play(ctx, plan(r.seed, r.duration, r.claimMinIdle, workers, len(r.groups)))
+	r.play(ctx, plan(r.seed, r.duration, r.claimMinIdle, r.options.workers, len(r.groups)))
 	all.Wait()
 	for _, w := range r.workers {
 		r.start(w)
 	}
 	r.verbose("all is healed")
+	return nil
+}
+
+// publish starts one more publisher. It ends when quiet is done and what it began is published, or with ctx.
+func (r *run) publish(quiet, ctx context.Context, all *sync.WaitGroup) error {
+	client := redis.NewClient(&redis.Options{Addr: r.publishing.Addr, ReadTimeout: time.Second, DialTimeout: time.Second})
+	publisher, err := redisstream.NewPublisher(redisstream.PublisherConfig{Client: client}, nil)
+	if err != nil {
+		return err
+	}
+	s := newSource(r.seed, len(r.sources), r.topic, publishers*time.Second/time.Duration(r.rate), publisher)
+	r.sources = append(r.sources, s)
+	all.Go(func() {
+		defer client.Close()
+		s.run(quiet, ctx)
+	})
+	return nil
+}
+
+// finish lets the groups drain and closes the workers, and returns all that happened.
+func (r *run) finish(ctx context.Context) (*history, error) {
 	if err := r.drain(ctx); err != nil {
 		return nil, err
 	}

@@ -155,6 +155,9 @@ func (s *subscriber) handle(msg *message.Message) {
 		select {} // the signal is on its way
 	}
 	nack := entry.Deliveries <= todo.nacks
+	if todo.once && entry.Deliveries > 1 {
+		todo.takes = 0
+	}
 	if todo.takes > 0 && s.interrupted(msg.Context(), entry.ID, todo) {
 		nack = true
 	}
