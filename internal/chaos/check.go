@@ -168,7 +168,7 @@ func (h *history) explain(before, again *delivery, knownThrough int64) reason {
 		return wasDestroyed
 	case stillPending && first.process.killed != 0 && first.process.killed <= again.at:
 		return wasKilled
-	case stillPending && first.closing != 0 && first.closing <= again.at && before.end != acked:
+	case stillPending && first.closing != (span{}) && first.closing.from <= again.at && before.end != acked:
 		return wasClosed
 	case overlaps(loser.still, held, again.at):
 		return wasStill

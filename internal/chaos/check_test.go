@@ -174,6 +174,7 @@ func TestCheck_order(t *testing.T) {
 		"newer first, reply lost":          {journal: newerFirst + "F 12 0, W 13 0, " + olderLast},
 		"newer first, reply lost later":    {journal: newerFirst + olderLast + "F 22 0, W 23 0", wrong: 1},
 		"newer first, given back unseen":   {journal: newerFirst + olderLast, story: story{journals: map[string]string{"b": "C 5 -1"}}},
+		"newer first, closed long ago":     {journal: newerFirst + olderLast, story: story{journals: map[string]string{"b": "C -5 -1, E -4 -1"}}, wrong: 1},
 		"two at a time":                    {journal: "D 10 0 1-0 1 0-1, D 11 0 2-0 1 0-2, A 12 0 1-0, A 13 0 2-0", wrong: 1},
 		"nacked, then itself":              {journal: "D 10 0 1-0 1 0-1, N 11 0 1-0, D 12 0 1-0 2 0-1, A 13 0 1-0, " + second},
 		"nacked, then its successor":       {journal: "D 10 0 1-0 1 0-1, N 11 0 1-0, D 12 0 2-0 1 0-2, A 13 0 2-0, D 20 0 1-0 2 0-1, A 21 0 1-0", wrong: 1},

@@ -36,7 +36,7 @@ type subscription struct {
 	events  []event // its own, in their order
 	outages []span  // when its reads failed
 	still   []span  // when its process did not run
-	closing int64   // when its process began to close it; 0: it did not
+	closing span    // when its process closed it; the zero span: it did not
 }
 
 // delivery is one time that a handler got an entry.
@@ -64,7 +64,7 @@ func (h *history) subscriptions() []*subscription {
 	for _, p := range h.processes {
 		own := map[int]*subscription{}
 		var still []span
-		closes := int64(0)
+		var closes span
 		for _, e := range p.events {
 			switch e.kind {
 			case subscribed:
@@ -72,7 +72,9 @@ func (h *history) subscriptions() []*subscription {
 			case stoodStill:
 				still = append(still, span{e.from, e.at})
 			case closing:
-				closes = e.at
+				closes = span{e.at, forever}
+			case closed:
+				closes.to = e.at
 			}
 		}
 		for _, e := range p.events {

@@ -69,7 +69,7 @@ func (h *history) mayBeLate(s *subscription, e, newest event, members []*subscri
 		return true
 	}
 	for _, other := range members {
-		if other != s && other.closing != 0 && other.closing >= h.triedAt(e.uuid) && other.closing <= e.at {
+		if other != s && other.closing != (span{}) && overlaps([]span{other.closing}, h.triedAt(e.uuid), e.at) {
 			return true
 		}
 	}

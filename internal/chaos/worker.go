@@ -202,7 +202,9 @@ func (h ackHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-func (h ackHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook { return next }
+func (h ackHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
 
 // journalLogger passes on what the library logs. Three of its lines are evidence: nothing else tells of a read that
 // failed, nor of an entry that was lost while no handler had it.
