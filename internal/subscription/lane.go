@@ -36,7 +36,7 @@ func (s *Subscription) deliver(e *entry) {
 		s.countRetry(e.ID, delivery) // cancels ctx if the entry is lost
 	}
 	msg.SetContext(s.Context(ctx, e.ID, delivery))
-	if !ours {
+	if !ours || ctx.Err() != nil { // the select below would toss a coin
 		s.unsent(e)
 		return
 	}
