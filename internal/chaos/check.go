@@ -55,7 +55,7 @@ func check(h *history) *verdict {
 		}
 		h.checkGroup(v, g, members)
 		for _, s := range members {
-			h.checkOrder(v, s, members)
+			v.disorder = append(v.disorder, h.checkOrder(s, members)...)
 		}
 	}
 	return v
@@ -104,7 +104,8 @@ func (h *history) checkGroup(v *verdict, g group, members []*subscription) {
 	}
 	for _, e := range h.entries {
 		if !handled[e.uuid] {
-			v.lost = append(v.lost, fmt.Sprintf("message %s: entry %s was never acked in group %s (delivered %d times)", e.uuid, e.id, g.Name, len(byID[e.id])))
+			v.lost = append(v.lost, fmt.Sprintf("message %s: entry %s was never acked in group %s (delivered %d times)",
+				e.uuid, e.id, g.Name, len(byID[e.id])))
 		}
 		list := byID[e.id]
 		slices.SortFunc(list, func(a, b *delivery) int { return int(a.at - b.at) })
@@ -125,11 +126,12 @@ func sinceWhen(known map[string]int64, id string) int64 {
 
 // judge looks for the reason of a delivery that was not the first.
 func (h *history) judge(v *verdict, before, again *delivery, isAcked bool, knownThrough int64) {
-	if before.sub == again.sub && before.end == nacked && before.ended <= again.at && !isAcked {
+	if before.sub == again.sub && before.end == nacked && before.ended <= again.at {
 		return // as it should be
 	}
 	why := h.explain(before, again, knownThrough)
-	text := fmt.Sprintf("entry %s (%s) in group %s: %s, again %s, ack through: %v", again.id, again.uuid, again.sub.group.Name, before, again, knownThrough <= again.at)
+	text := fmt.Sprintf("entry %s (%s) in group %s: %s, again %s, ack through: %v",
+		again.id, again.uuid, again.sub.group.Name, before, again, knownThrough <= again.at)
 	if why == noReason {
 		v.unexplained = append(v.unexplained, text)
 		return

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -118,6 +119,7 @@ func TestCheck_duplicates(t *testing.T) {
 		"the group was destroyed":            {a: throughByA, b: againByB, story: story{destroyed: []span{{14, 15}}}, why: wasDestroyed},
 		"the group was destroyed, but later": {a: throughByA, b: againByB, story: story{destroyed: []span{{24, 25}}}},
 		"twice in one subscription":          {a: throughByA + ", D 20 0 1-0 1 0-1, A 21 0 1-0", b: ""},
+		"nacked, acked, and nacked again":    {a: heldByA + ", N 11 0 1-0, D 12 0 1-0 2 0-1, A 13 0 1-0, D 20 0 1-0 3 0-1, N 21 0 1-0, D 22 0 1-0 4 0-1, A 23 0 1-0"},
 		"nacked, acked, and again":           {a: heldByA + ", N 11 0 1-0, D 12 0 1-0 2 0-1, A 13 0 1-0, D 20 0 1-0 3 0-1, A 21 0 1-0", b: ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -191,9 +193,7 @@ func TestCheck_order(t *testing.T) {
 				c.entries = 2
 			}
 			journals := map[string]string{"a": c.journal}
-			for name, text := range c.journals {
-				journals[name] = text
-			}
+			maps.Copy(journals, c.journals)
 			c.journals = journals
 			v := c.verdict(t)
 			assert.Len(t, v.disorder, c.wrong, "%v", v.disorder)

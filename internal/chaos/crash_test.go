@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -85,9 +86,7 @@ func (s *site) verdict() (*history, *verdict) {
 	s.Helper()
 	h, err := s.finish(s.Context())
 	require.NoError(s, err)
-	for uuid, p := range s.told {
-		h.published[uuid] = p
-	}
+	maps.Copy(h.published, s.told)
 	v := check(h)
 	s.report(h, v)
 	return h, v

@@ -27,49 +27,54 @@ func (r *run) play(ctx context.Context, faults []fault) {
 
 // inflict makes one fault and heals it.
 func (r *run) inflict(ctx context.Context, f fault) {
+	heal := r.begin(ctx, f)
+	wait(ctx, f.lasts)
+	heal()
+}
+
+// begin makes a fault and returns what heals it.
+func (r *run) begin(ctx context.Context, f fault) (heal func()) {
 	switch f.kind {
 	case killWorker:
 		r.workers[f.target].kill()
-		wait(ctx, f.lasts)
-		r.start(r.workers[f.target])
+		return func() { r.start(r.workers[f.target]) }
 	case closeWorker:
 		_ = r.workers[f.target].terminate() // noted with its life
-		wait(ctx, f.lasts)
-		r.start(r.workers[f.target])
+		return func() { r.start(r.workers[f.target]) }
 	case stopWorker:
 		r.workers[f.target].stop()
-		wait(ctx, f.lasts)
-		r.workers[f.target].resume()
+		return r.workers[f.target].resume
 	case cutWorker, cutPublishers:
 		r.proxy(f.target).Cut()
 	case tearRequest:
 		r.proxy(f.target).OnSend(tear(1))
-		wait(ctx, f.lasts)
-		r.proxy(f.target).OnSend(nil)
+		return func() { r.proxy(f.target).OnSend(nil) }
 	case tearReply:
 		r.proxy(f.target).OnReply(tear(1))
-		wait(ctx, f.lasts)
-		r.proxy(f.target).OnReply(nil)
+		return func() { r.proxy(f.target).OnReply(nil) }
 	case cutStorm:
 		r.proxy(f.target).OnSend(tear(stormy))
 		r.proxy(f.target).OnReply(tear(stormy))
-		wait(ctx, f.lasts)
-		r.proxy(f.target).OnSend(nil)
-		r.proxy(f.target).OnReply(nil)
+		return func() {
+			r.proxy(f.target).OnSend(nil)
+			r.proxy(f.target).OnReply(nil)
+		}
 	case crashServer:
 		r.server.Kill()
-		wait(ctx, f.lasts)
-		r.relaunch()
+		return r.relaunch
 	case hiccupServer, pauseServer:
 		r.server.Pause()
-		wait(ctx, f.lasts)
-		r.server.Resume()
+		return r.server.Resume
 	case destroyGroup:
-		name := r.groups[f.target].Name
-		began := time.Now()
-		_ = r.client.XGroupDestroy(ctx, r.topic, name).Err() // whether it did it or not, it may have
-		r.note(func() { r.destroyed[name] = append(r.destroyed[name], span{began.UnixNano(), time.Now().UnixNano()}) })
+		r.destroy(ctx, r.groups[f.target].Name)
 	}
+	return func() {}
+}
+
+func (r *run) destroy(ctx context.Context, name string) {
+	began := time.Now()
+	_ = r.client.XGroupDestroy(ctx, r.topic, name).Err() // whether it did it or not, it may have
+	r.note(func() { r.destroyed[name] = append(r.destroyed[name], span{began.UnixNano(), time.Now().UnixNano()}) })
 }
 
 // stormy is how many chunks pass before one is torn, 1 a single one that is torn.

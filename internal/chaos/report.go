@@ -26,7 +26,8 @@ func (r *run) report(h *history, v *verdict) {
 		errors += s.errors
 	}
 	fmt.Fprintf(r.out, "published %d messages, %d of them uncertain for a while; %d calls of Publish failed\n", sure, uncertain, errors)
-	fmt.Fprintf(r.out, "%d entries in the stream, %d deliveries in %d groups, by %d processes\n", len(h.entries), v.deliveries, len(h.groups), len(h.processes))
+	fmt.Fprintf(r.out, "%d entries in the stream, %d deliveries in %d groups, by %d processes\n",
+		len(h.entries), v.deliveries, len(h.groups), len(h.processes))
 	fmt.Fprintln(r.out, "faults:")
 	for _, kind := range slices.Sorted(maps.Keys(r.done)) {
 		fmt.Fprintf(r.out, "  %5d %s\n", r.done[kind], kind)

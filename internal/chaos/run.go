@@ -6,6 +6,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -217,20 +219,18 @@ func (r *run) undrained(ctx context.Context) (left string, err error) {
 	if err != nil {
 		return "", err
 	}
+	var lines []string
 	for _, wanted := range r.groups {
-		status := fmt.Sprintf("group %s is not there. ", wanted.Name)
-		for _, g := range all {
-			if g.Name != wanted.Name {
-				continue
-			}
-			status = ""
-			if g.Pending > 0 || g.LastDeliveredID != info.LastGeneratedID {
-				status = fmt.Sprintf("group %s: %d pending, read up to %s of %s. ", g.Name, g.Pending, g.LastDeliveredID, info.LastGeneratedID)
-			}
+		i := slices.IndexFunc(all, func(g redis.XInfoGroup) bool { return g.Name == wanted.Name })
+		switch {
+		case i < 0:
+			lines = append(lines, "group "+wanted.Name+" is not there")
+		case all[i].Pending > 0 || all[i].LastDeliveredID != info.LastGeneratedID:
+			lines = append(lines, fmt.Sprintf("group %s: %d pending, read up to %s of %s",
+				wanted.Name, all[i].Pending, all[i].LastDeliveredID, info.LastGeneratedID))
 		}
-		left += status
 	}
-	return left, nil
+	return strings.Join(lines, "; "), nil
 }
 
 // watchServer notes when the server, or this process, with its proxies, did not answer.
