@@ -130,8 +130,8 @@ func (h *history) judge(v *verdict, before, again *delivery, isAcked bool, known
 		return // as it should be
 	}
 	why := h.explain(before, again, knownThrough)
-	text := fmt.Sprintf("entry %s (%s) in group %s: %s, again %s, ack through: %v",
-		again.id, again.uuid, again.sub.group.Name, before, again, knownThrough <= again.at)
+	text := fmt.Sprintf("entry %s (%s) in group %s: %s, again %s, an ack was through %s",
+		again.id, again.uuid, again.sub.group.Name, before, again, sinceText(knownThrough))
 	if why == noReason {
 		v.unexplained = append(v.unexplained, text)
 		return
@@ -150,6 +150,13 @@ func (d *delivery) String() string {
 		end = fmt.Sprintf("%c at %s", d.end, clock(d.ended))
 	}
 	return fmt.Sprintf("%s at %s as delivery %d, %s", d.sub.process.name, clock(d.at), d.deliveries, end)
+}
+
+func sinceText(at int64) string {
+	if at == forever {
+		return "never"
+	}
+	return "at " + clock(at)
 }
 
 func clock(at int64) string { return time.Unix(0, at).UTC().Format("15:04:05.000000") }

@@ -40,7 +40,7 @@ func chaos() (ok bool, err error) {
 	flag.DurationVar(&o.duration, "duration", 2*time.Minute, "how long to publish and to let things go wrong")
 	flag.IntVar(&o.rate, "rate", 500, "messages to publish a second")
 	flag.DurationVar(&o.claimMinIdle, "claim-min-idle", time.Second, "SubscriberConfig.ClaimMinIdle")
-	flag.BoolVar(&o.verbose, "v", false, "print each fault, and every message that came twice")
+	flag.BoolVar(&o.verbose, "v", false, "print each fault and every message that came twice, and keep the journals")
 	flag.Parse()
 	for o.seed == 0 {
 		o.seed = randomSeed()

@@ -300,7 +300,7 @@ func randomSeed() uint64 { return rand.Uint64() }
 
 // cleanUp removes the journals and logs of a run unless they are needed to understand it.
 func (r *run) cleanUp(failed bool) {
-	if failed {
+	if failed || r.options.verbose {
 		fmt.Fprintf(r.out, "journals and logs: %s\n", r.dir)
 		return
 	}

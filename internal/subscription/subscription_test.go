@@ -285,7 +285,7 @@ func TestOutage_oneLineWhenItBeginsAndOneWhenItEnds(t *testing.T) {
 		g.mu.Unlock()
 		time.Sleep(10 * time.Minute)
 		g.mu.Lock()
-		assert.InDelta(t, 600/1.5, g.fails, 100, "capped backoff")
+		assert.InDelta(t, 600/0.75, g.fails, 100, "capped backoff")
 		g.fail = nil
 		g.mu.Unlock()
 		g.add(1)
