@@ -85,7 +85,7 @@ func (h *history) checkPublished(v *verdict) {
 func (h *history) checkGroup(v *verdict, g group, members []*subscription) {
 	byID := make(map[string][]*delivery, len(h.entries))
 	handled := make(map[string]bool, len(h.entries))
-	known := make(map[string]int64) // since when the ack of an entry that came twice is known to be through
+	known := make(map[string][]int64) // when acks of an entry that came twice were known to be through
 	for _, s := range members {
 		for _, d := range s.deliveries() {
 			v.deliveries++
@@ -97,8 +97,8 @@ func (h *history) checkGroup(v *verdict, g group, members []*subscription) {
 	}
 	for _, s := range members {
 		for _, e := range s.events {
-			if at, found := known[e.id]; e.kind == through && len(byID[e.id]) > 1 && (!found || e.at < at) {
-				known[e.id] = e.at
+			if e.kind == through && len(byID[e.id]) > 1 {
+				known[e.id] = append(known[e.id], e.at)
 			}
 		}
 	}
@@ -112,16 +112,27 @@ func (h *history) checkGroup(v *verdict, g group, members []*subscription) {
 		isAcked := false
 		for i := range len(list) - 1 {
 			isAcked = isAcked || list[i].end == acked && list[i].ended < list[i+1].at
-			h.judge(v, list[i], list[i+1], isAcked, sinceWhen(known, e.id))
+			h.judge(v, list[i], list[i+1], isAcked, h.knownThrough(g, known[e.id], list[i+1].at))
 		}
 	}
 }
 
-func sinceWhen(known map[string]int64, id string) int64 {
-	if at, found := known[id]; found {
-		return at
+// knownThrough is since when the ack of an entry is known to be through, at a time; forever: it is not. What was
+// acknowledged before its group was destroyed says nothing of the time after.
+func (h *history) knownThrough(g group, acks []int64, at int64) int64 {
+	since := never
+	for _, d := range h.destroyed[g.Name] {
+		if d.from <= at {
+			since = max(since, d.from)
+		}
 	}
-	return forever
+	first := forever
+	for _, ack := range acks {
+		if ack >= since {
+			first = min(first, ack)
+		}
+	}
+	return first
 }
 
 // judge looks for the reason of a delivery that was not the first.

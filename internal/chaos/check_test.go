@@ -118,9 +118,13 @@ func TestCheck_duplicates(t *testing.T) {
 		"the server was away, but later":     {a: ackedByA, b: againByB, story: story{troubles: []span{{24, 28}}}},
 		"the group was destroyed":            {a: throughByA, b: againByB, story: story{destroyed: []span{{14, 15}}}, why: wasDestroyed},
 		"the group was destroyed, but later": {a: throughByA, b: againByB, story: story{destroyed: []span{{24, 25}}}},
-		"twice in one subscription":          {a: throughByA + ", D 20 0 1-0 1 0-1, A 21 0 1-0", b: ""},
-		"nacked, acked, and nacked again":    {a: heldByA + ", N 11 0 1-0, D 12 0 1-0 2 0-1, A 13 0 1-0, D 20 0 1-0 3 0-1, N 21 0 1-0, D 22 0 1-0 4 0-1, A 23 0 1-0"},
-		"nacked, acked, and again":           {a: heldByA + ", N 11 0 1-0, D 12 0 1-0 2 0-1, A 13 0 1-0, D 20 0 1-0 3 0-1, A 21 0 1-0", b: ""},
+		"destroyed long ago, then killed": {
+			a: throughByA + ", D 9000000020 0 1-0 1 0-1", b: "D 9000000030 0 1-0 2 0-1, A 9000000031 0 1-0",
+			story: story{destroyed: []span{{14, 15}}, killed: map[string]int64{"a": 9000000025}}, why: wasKilled,
+		},
+		"twice in one subscription":       {a: throughByA + ", D 20 0 1-0 1 0-1, A 21 0 1-0", b: ""},
+		"nacked, acked, and nacked again": {a: heldByA + ", N 11 0 1-0, D 12 0 1-0 2 0-1, A 13 0 1-0, D 20 0 1-0 3 0-1, N 21 0 1-0, D 22 0 1-0 4 0-1, A 23 0 1-0"},
+		"nacked, acked, and again":        {a: heldByA + ", N 11 0 1-0, D 12 0 1-0 2 0-1, A 13 0 1-0, D 20 0 1-0 3 0-1, A 21 0 1-0", b: ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
