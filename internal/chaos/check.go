@@ -33,6 +33,7 @@ const (
 	wasKilled    reason = "its process was killed before the ack was known to be through"
 	wasClosed    reason = "its subscriber was closed before the handler was done"
 	wasStill     reason = "its process stood still, and the lease expired"
+	wasStorm     reason = "its connections were cut again and again, and the lease expired or the ack was not through"
 	wasTrouble   reason = "the server was down, paused or slow, and the lease expired or the ack was not through"
 	wasUncertain reason = "publish was uncertain, and tried again"
 )
@@ -192,6 +193,8 @@ func (h *history) explain(before, again *delivery, knownThrough int64) reason {
 		return wasClosed
 	case overlaps(loser.still, held, again.at):
 		return wasStill
+	case overlaps(loser.process.storms, before.at-int64(h.claimMinIdle), again.at):
+		return wasStorm
 	case overlaps(h.troubles, held, again.at):
 		return wasTrouble
 	default:

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,6 +47,10 @@ func (s story) verdict(t *testing.T) *verdict {
 		s.change(h)
 	}
 	return check(h)
+}
+
+func (h *history) process(name string) *processHistory {
+	return h.processes[slices.IndexFunc(h.processes, func(p *processHistory) bool { return p.name == name })]
 }
 
 func one(journal string) map[string]string { return map[string]string{"a": journal} }
@@ -98,22 +103,30 @@ func TestCheck_duplicates(t *testing.T) {
 		a, b string
 		why  reason
 	}{
-		"nothing happened, acked":            {a: ackedByA, b: againByB},
-		"nothing happened, through":          {a: throughByA, b: againByB},
-		"nothing happened, held":             {a: heldByA, b: againByB},
-		"nothing happened, nacked":           {a: heldByA + ", N 11 0 1-0", b: againByB},
-		"killed":                             {a: ackedByA, b: againByB, story: story{killed: map[string]int64{"a": 12}}, why: wasKilled},
-		"killed while it was held":           {a: heldByA, b: againByB, story: story{killed: map[string]int64{"a": 12}}, why: wasKilled},
-		"killed, but the ack was through":    {a: throughByA, b: againByB, story: story{killed: map[string]int64{"a": 13}}},
-		"killed, but later":                  {a: ackedByA, b: againByB, story: story{killed: map[string]int64{"a": 25}}},
-		"the other one was killed":           {a: ackedByA, b: againByB, story: story{killed: map[string]int64{"b": 30}}},
-		"closed":                             {a: heldByA + aClosesAt13, b: againByB, why: wasClosed},
-		"closed, nacked":                     {a: heldByA + ", N 11 0 1-0" + aClosesAt13, b: againByB, why: wasClosed},
-		"closed, but the ack was given":      {a: ackedByA + aClosesAt13, b: againByB},
-		"stood still":                        {a: heldByA + ", P 18 -1 12", b: againByB, why: wasStill},
-		"the other one stood still":          {a: heldByA, b: againByB + ", P 18 -1 12"},
-		"late, after it stood still":         {a: throughByA, b: "P 18 -1 12, " + lateByB, why: wasStill},
-		"late, without having stood still":   {a: throughByA, b: lateByB},
+		"nothing happened, acked":          {a: ackedByA, b: againByB},
+		"nothing happened, through":        {a: throughByA, b: againByB},
+		"nothing happened, held":           {a: heldByA, b: againByB},
+		"nothing happened, nacked":         {a: heldByA + ", N 11 0 1-0", b: againByB},
+		"killed":                           {a: ackedByA, b: againByB, story: story{killed: map[string]int64{"a": 12}}, why: wasKilled},
+		"killed while it was held":         {a: heldByA, b: againByB, story: story{killed: map[string]int64{"a": 12}}, why: wasKilled},
+		"killed, but the ack was through":  {a: throughByA, b: againByB, story: story{killed: map[string]int64{"a": 13}}},
+		"killed, but later":                {a: ackedByA, b: againByB, story: story{killed: map[string]int64{"a": 25}}},
+		"the other one was killed":         {a: ackedByA, b: againByB, story: story{killed: map[string]int64{"b": 30}}},
+		"closed":                           {a: heldByA + aClosesAt13, b: againByB, why: wasClosed},
+		"closed, nacked":                   {a: heldByA + ", N 11 0 1-0" + aClosesAt13, b: againByB, why: wasClosed},
+		"closed, but the ack was given":    {a: ackedByA + aClosesAt13, b: againByB},
+		"stood still":                      {a: heldByA + ", P 18 -1 12", b: againByB, why: wasStill},
+		"the other one stood still":        {a: heldByA, b: againByB + ", P 18 -1 12"},
+		"late, after it stood still":       {a: throughByA, b: "P 18 -1 12, " + lateByB, why: wasStill},
+		"late, without having stood still": {a: throughByA, b: lateByB},
+		"cut again and again": {
+			a: ackedByA, b: againByB, why: wasStorm,
+			story: story{change: func(h *history) { h.process("a").storms = []span{{14, 18}} }},
+		},
+		"the other one was cut again and again": {
+			a: ackedByA, b: againByB,
+			story: story{change: func(h *history) { h.process("b").storms = []span{{14, 18}} }},
+		},
 		"the server was away":                {a: ackedByA, b: againByB, story: story{troubles: []span{{14, 18}}}, why: wasTrouble},
 		"the server was away, but later":     {a: ackedByA, b: againByB, story: story{troubles: []span{{24, 28}}}},
 		"the group was destroyed":            {a: throughByA, b: againByB, story: story{destroyed: []span{{14, 15}}}, why: wasDestroyed},

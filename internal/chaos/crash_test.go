@@ -235,7 +235,7 @@ func TestServerKilled(t *testing.T) {
 	publishing.Wait()
 	h, v := s.verdict()
 	require.True(t, v.ok(), "%+v", v)
-	assert.Greater(t, len(h.published), 1000)
+	assert.Greater(t, len(h.published), 100)
 }
 
 // since is how long after a time a worker's first event of a kind came; 0: none yet.

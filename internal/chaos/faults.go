@@ -55,9 +55,12 @@ func (r *run) begin(ctx context.Context, f fault) (heal func()) {
 	case cutStorm:
 		r.proxy(f.target).OnSend(tear(stormy))
 		r.proxy(f.target).OnReply(tear(stormy))
+		began := time.Now()
 		return func() {
 			r.proxy(f.target).OnSend(nil)
 			r.proxy(f.target).OnReply(nil)
+			over := time.Now().Add(calm)
+			r.note(func() { r.storms[f.target] = append(r.storms[f.target], span{began.UnixNano(), over.UnixNano()}) })
 		}
 	case crashServer:
 		r.server.Kill()
@@ -76,6 +79,9 @@ func (r *run) destroy(ctx context.Context, name string) {
 	_ = r.client.XGroupDestroy(ctx, r.topic, name).Err() // whether it did it or not, it may have
 	r.note(func() { r.destroyed[name] = append(r.destroyed[name], span{began.UnixNano(), time.Now().UnixNano()}) })
 }
+
+// calm is how long after a storm of cuts all tries again may take: their pauses have grown.
+const calm = time.Second
 
 // stormy is how many chunks pass before one is torn, 1 a single one that is torn.
 const stormy = 10

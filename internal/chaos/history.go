@@ -24,7 +24,8 @@ type entry struct{ id, uuid string }
 // processHistory is what one process wrote, and when it was killed.
 type processHistory struct {
 	name   string
-	killed int64 // 0: it was not
+	killed int64  // 0: it was not
+	storms []span // when its connections were cut again and again
 	events []event
 }
 

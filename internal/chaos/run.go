@@ -60,6 +60,7 @@ type run struct {
 	failures  []string
 	troubles  []span // of the server
 	destroyed map[string][]span
+	storms    map[int][]span // by worker
 	began     time.Time
 }
 
@@ -85,7 +86,7 @@ func (r *run) verbose(what any) {
 func open(o options, out io.Writer) (r *run, err error) {
 	r = &run{
 		options: o, out: out, topic: "chaos", began: time.Now(),
-		done: map[faultKind]int{}, destroyed: map[string][]span{},
+		done: map[faultKind]int{}, destroyed: map[string][]span{}, storms: map[int][]span{},
 	}
 	watching, stop := context.WithCancel(context.Background())
 	r.stopWatch = stop
@@ -253,10 +254,8 @@ func (r *run) watchServer(ctx context.Context) {
 
 // history collects all that is known after the end.
 func (r *run) history(ctx context.Context) (*history, error) {
-	h := &history{
-		groups: r.groups, troubles: r.troubles, destroyed: r.destroyed, claimMinIdle: r.claimMinIdle,
-		published: map[string]*publication{},
-	}
+	h := &history{groups: r.groups, claimMinIdle: r.claimMinIdle, published: map[string]*publication{}}
+	r.note(func() { h.troubles, h.destroyed = slices.Clone(r.troubles), r.destroyed })
 	for _, s := range r.sources {
 		for _, p := range s.published {
 			h.published[p.uuid] = p
@@ -280,13 +279,13 @@ func (r *run) history(ctx context.Context) (*history, error) {
 		start = "(" + page[len(page)-1].ID
 	}
 	var reader journalReader
-	for _, w := range r.workers {
+	for i, w := range r.workers {
 		for _, l := range w.lives {
 			events, err := reader.readFile(l.journal)
 			if err != nil {
 				return nil, err
 			}
-			h.processes = append(h.processes, &processHistory{name: l.name, killed: l.killed, events: events})
+			h.processes = append(h.processes, &processHistory{name: l.name, killed: l.killed, storms: r.storms[i], events: events})
 			if l.failure != "" {
 				r.fail(l.failure)
 			}
