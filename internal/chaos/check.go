@@ -191,6 +191,8 @@ func (h *history) explain(before, again *delivery, knownThrough int64) reason {
 		return wasKilled
 	case stillPending && first.closing != (span{}) && first.closing.from <= again.at && before.end != acked:
 		return wasClosed
+	case knownThrough < again.at-int64(longPause(h.claimMinIdle)) && !h.unheard(again):
+		return noReason
 	case overlaps(loser.still, held, again.at):
 		return wasStill
 	case overlaps(loser.process.storms, before.at-int64(h.claimMinIdle), again.at):
@@ -200,6 +202,13 @@ func (h *history) explain(before, again *delivery, knownThrough int64) reason {
 	default:
 		return noReason
 	}
+}
+
+// unheard reports whether the subscription may not have heard from the server when it handed out an entry. Before it does so
+// with one that was claimed, or whose lease is over, it asks whether it still has it.
+func (h *history) unheard(d *delivery) bool {
+	since := d.at - int64(h.claimMinIdle)
+	return overlaps(d.sub.still, since, d.at) || overlaps(d.sub.process.storms, since, d.at) || overlaps(h.troubles, since, d.at)
 }
 
 // triedAt is when a message was published first.

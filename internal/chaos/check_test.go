@@ -127,6 +127,15 @@ func TestCheck_duplicates(t *testing.T) {
 			a: ackedByA, b: againByB,
 			story: story{change: func(h *history) { h.process("b").storms = []span{{14, 18}} }},
 		},
+		"stood still, but the ack was known long ago": {
+			a: throughByA + ", P 18 -1 10", b: "D 3000000020 0 1-0 2 0-1, A 3000000021 0 1-0",
+		},
+		"late, but the ack was known long ago": {
+			a: throughByA, b: "P 18 -1 10, D 3000000020 0 1-0 1 0-1, A 3000000021 0 1-0",
+		},
+		"late, just awake, the ack was known long ago": {
+			a: throughByA, b: "P 3000000018 -1 10, D 3000000020 0 1-0 1 0-1, A 3000000021 0 1-0", why: wasStill,
+		},
 		"the server was away":                {a: ackedByA, b: againByB, story: story{troubles: []span{{14, 18}}}, why: wasTrouble},
 		"the server was away, but later":     {a: ackedByA, b: againByB, story: story{troubles: []span{{24, 28}}}},
 		"the group was destroyed":            {a: throughByA, b: againByB, story: story{destroyed: []span{{14, 15}}}, why: wasDestroyed},
