@@ -189,7 +189,7 @@ func (h *history) explain(before, again *delivery, knownThrough int64) reason {
 		return wasDestroyed
 	case stillPending && first.process.killed != 0 && first.process.killed <= again.at:
 		return wasKilled
-	case stillPending && first.closing != (span{}) && first.closing.from <= again.at && before.end != acked:
+	case stillPending && first.closing != (span{}) && first.closing.from <= again.at && !before.ackedInTime():
 		return wasClosed
 	case knownThrough < again.at-int64(longPause(h.claimMinIdle)) && !h.unheard(again):
 		return noReason
@@ -202,6 +202,11 @@ func (h *history) explain(before, again *delivery, knownThrough int64) reason {
 	default:
 		return noReason
 	}
+}
+
+// ackedInTime reports whether a message was acked before a Close of its subscriber gave up waiting for that.
+func (d *delivery) ackedInTime() bool {
+	return d.end == acked && d.ended < d.sub.closing.from+int64(closeTimeout)
 }
 
 // unheard reports whether the subscription may not have heard from the server when it handed out an entry. Before it does so

@@ -100,7 +100,7 @@ func (s *site) first(uuid string) (id string, has *worker, others []*worker) {
 		for _, w := range s.workers {
 			found := false
 			for _, e := range s.events(w) {
-				if e.kind == delivered && e.uuid == uuid {
+				if e.kind == delivered && e.text == uuid {
 					id, has, found = e.id, w, true
 				}
 			}

@@ -55,7 +55,7 @@ const (
 	forever = int64(1<<63 - 1)
 )
 
-// subscriptions sorts what the processes wrote by subscription.
+// subscriptions sorts what the processes wrote by subscription, and leaves it there only.
 func (h *history) subscriptions() []*subscription {
 	byName := map[string]group{}
 	for _, g := range h.groups {
@@ -69,13 +69,14 @@ func (h *history) subscriptions() []*subscription {
 		for _, e := range p.events {
 			switch e.kind {
 			case subscribed:
-				own[e.sub] = &subscription{process: p, number: e.sub, group: byName[e.group]}
+				own[e.sub] = &subscription{process: p, number: e.sub, group: byName[e.text]}
 			case stoodStill:
 				still = append(still, span{e.from, e.at})
 			case closing:
 				closes = span{e.at, forever}
 			case closed:
 				closes.to = e.at
+			default: // of a subscription
 			}
 		}
 		for _, e := range p.events {
@@ -83,6 +84,7 @@ func (h *history) subscriptions() []*subscription {
 				s.events = append(s.events, e)
 			}
 		}
+		p.events = nil
 		for _, s := range own {
 			s.still, s.closing, s.outages = still, closes, outages(s.events)
 			all = append(all, s)
@@ -113,7 +115,7 @@ func (s *subscription) deliveries() []*delivery {
 	for _, e := range s.events {
 		switch e.kind {
 		case delivered:
-			d := &delivery{sub: s, id: e.id, uuid: e.uuid, at: e.at, deliveries: e.deliveries}
+			d := &delivery{sub: s, id: e.id, uuid: e.text, at: e.at, deliveries: e.deliveries}
 			list, last[e.id] = append(list, d), d
 		case acked, nacked:
 			if d := last[e.id]; d != nil {

@@ -37,8 +37,7 @@ type event struct {
 	sub        int   // which subscription of the process
 	id         string
 	deliveries int64
-	uuid       string // D
-	group      string // S
+	text       string // D: the UUID; S: the group
 	from       int64  // P
 }
 
@@ -132,12 +131,12 @@ func (r *journalReader) parse(line string) ([]event, error) {
 		if len(rest) != 1 {
 			return nil, io.ErrUnexpectedEOF
 		}
-		e.group = r.keep(rest[0])
+		e.text = r.keep(rest[0])
 	case delivered:
 		if len(rest) != 3 {
 			return nil, io.ErrUnexpectedEOF
 		}
-		e.id, e.uuid = r.keep(rest[0]), r.keep(rest[2])
+		e.id, e.text = r.keep(rest[0]), r.keep(rest[2])
 		e.deliveries, err = strconv.ParseInt(rest[1], 10, 64)
 	case stoodStill:
 		if len(rest) != 1 {

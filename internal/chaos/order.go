@@ -49,11 +49,11 @@ func (h *history) checkOrder(s *subscription, members []*subscription) []string 
 
 func (c *orderCheck) complainf(e event, format string, args ...any) {
 	c.found = append(c.found, fmt.Sprintf("%s, group %s, at %s: entry %s (%s), delivery %d, ",
-		c.sub.process.name, c.sub.group.Name, clock(e.at), e.id, e.uuid, e.deliveries)+fmt.Sprintf(format, args...))
+		c.sub.process.name, c.sub.group.Name, clock(e.at), e.id, e.text, e.deliveries)+fmt.Sprintf(format, args...))
 }
 
 func (c *orderCheck) delivered(e event) {
-	name, ordered := c.sub.group.line(e.uuid)
+	name, ordered := c.sub.group.line(e.text)
 	if !ordered {
 		return
 	}
@@ -88,12 +88,12 @@ func (c *orderCheck) fresh(l *line, e event) {
 // mayBeLate reports whether something allows an entry that looks fresh to come after a newer one: the group began anew; the
 // reply in which it was handed out was lost; or another subscription had read it ahead, and gave it back at its Close.
 func (c *orderCheck) mayBeLate(e, newest event) bool {
-	since := c.triedAt(newest.uuid)
+	since := c.triedAt(newest.text)
 	if overlaps(c.destroyed[c.sub.group.Name], since, e.at) || overlaps(c.sub.outages, since, e.at) {
 		return true
 	}
 	for _, other := range c.members {
-		if other != c.sub && other.closing != (span{}) && overlaps([]span{other.closing}, c.triedAt(e.uuid), e.at) {
+		if other != c.sub && other.closing != (span{}) && overlaps([]span{other.closing}, c.triedAt(e.text), e.at) {
 			return true
 		}
 	}
