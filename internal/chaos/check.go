@@ -187,9 +187,9 @@ func (h *history) explain(before, again *delivery, knownThrough int64) reason {
 	switch {
 	case overlaps(h.destroyed[again.sub.group.Name], held, again.at):
 		return wasDestroyed
-	case stillPending && first.process.killed != 0 && first.process.killed <= again.at:
+	case stillPending && first.process.killedBy(again.at):
 		return wasKilled
-	case stillPending && first.closing != (span{}) && first.closing.from <= again.at && !before.ackedInTime():
+	case stillPending && first.closedBy(again.at) && !before.ackedInTime():
 		return wasClosed
 	case knownThrough < again.at-int64(longPause(h.claimMinIdle)) && !h.unheard(again):
 		return noReason

@@ -29,6 +29,8 @@ type processHistory struct {
 	events []event
 }
 
+func (p *processHistory) killedBy(at int64) bool { return p.killed != 0 && p.killed <= at }
+
 // subscription is one subscription of a process, as its journal tells it.
 type subscription struct {
 	process *processHistory
@@ -39,6 +41,8 @@ type subscription struct {
 	still   []span  // when its process did not run
 	closing span    // when its process closed it; the zero span: it did not
 }
+
+func (s *subscription) closedBy(at int64) bool { return s.closing != (span{}) && s.closing.from <= at }
 
 // delivery is one time that a handler got an entry.
 type delivery struct {
