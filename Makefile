@@ -1,11 +1,13 @@
 FUZZTIME ?= 20s
 TESTFLAGS ?=
+DURATION ?= 2m
+SEED ?= 0
 
 LINT_VERSION := v2.15.0
 LINT_DIR := $(CURDIR)/bin/golangci-lint-$(LINT_VERSION)
 LINT := $(LINT_DIR)/golangci-lint
 
-.PHONY: test lint bench fuzz redis
+.PHONY: test lint bench fuzz chaos redis
 
 ## test: all tests, with the race detector; installs redis-server if there is none
 test: redis
@@ -32,6 +34,10 @@ fuzz: redis
 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
 		done; \
 	done
+
+## chaos: everything goes wrong at random for DURATION; with the printed SEED, by the same schedule again
+chaos: redis
+	go run ./internal/chaos -duration $(DURATION) -seed $(SEED)
 
 redis:
 	@scripts/install-redis

@@ -124,6 +124,42 @@ func TestLease_lost(t *testing.T) {
 	}
 }
 
+// What was claimed ahead of the handler and acknowledged meanwhile by whom it was claimed from is not handled again.
+func TestClaim_acknowledgedBeforeItIsHandled(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.publish(200)
+	require.NoError(t, b.client.XGroupCreate(t.Context(), b.topic, "g", "0").Err())
+	streams, err := b.client.XReadGroup(t.Context(), &redis.XReadGroupArgs{
+		Group: "g", Consumer: "asleep", Streams: []string{b.topic, ">"}, Count: 200,
+	}).Result()
+	require.NoError(t, err)
+	config := fastClaims()
+	_, messages := b.subscribe(config)
+	receiveAll(t, messages, 50)
+	last := receive(t, messages)
+	b.eventually("claimed ahead", func() bool {
+		pending, err := b.client.XPendingExt(t.Context(), &redis.XPendingExtArgs{
+			Stream: b.topic, Group: "g", Start: "-", End: "+", Count: 200,
+		}).Result()
+		require.NoError(t, err)
+		ahead := 0
+		for _, row := range pending {
+			if row.Consumer != "asleep" {
+				ahead++
+			}
+		}
+		return ahead > 20
+	})
+	for _, entry := range streams[0].Messages {
+		if entry.ID != entryOf(t, last).ID {
+			require.NoError(t, b.client.XAck(t.Context(), b.topic, "g", entry.ID).Err())
+		}
+	}
+	last.Ack()
+	nothingComes(t, messages, config.ClaimMinIdle)
+}
+
 // Entries that were trimmed while pending are logged, and hold up nothing.
 func TestLease_trimmed(t *testing.T) {
 	t.Parallel()

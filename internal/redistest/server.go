@@ -149,10 +149,13 @@ func (s *Server) Kill() {
 // Restart starts the server again with its data, on the same port.
 func (s *Server) Restart(tb testing.TB) {
 	tb.Helper()
-	if err := s.start(); err != nil {
+	if err := s.Relaunch(); err != nil {
 		tb.Fatal(err)
 	}
 }
+
+// Relaunch is Restart outside of a test.
+func (s *Server) Relaunch() error { return s.start() }
 
 // Pause stops the server's process: it accepts connections and answers nothing, until Resume.
 func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }

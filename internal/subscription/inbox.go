@@ -147,13 +147,13 @@ func (b *inbox) take() *entry {
 }
 
 // handing notes that the entry is about to go to the handler, with the function that ends its
-// message's context. It returns which delivery this is, and whether the entry is still ours.
-func (b *inbox) handing(e *entry, cancel context.CancelFunc) (delivery int64, ours bool) {
+// message's context. It returns which delivery this is, since when the lease runs, and whether the entry is still ours.
+func (b *inbox) handing(e *entry, cancel context.CancelFunc) (delivery int64, touched time.Time, ours bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e.cancel = cancel
 	e.handed++
-	return e.delivered(), !e.lost
+	return e.delivered(), e.touched, !e.lost
 }
 
 // sent tells that the lane no longer sends.

@@ -31,12 +31,12 @@ func (s *Subscription) deliver(e *entry) {
 	}
 	ctx, cancel := context.WithCancel(s.messages)
 	defer cancel()
-	delivery, ours := s.inbox.handing(e, cancel)
-	if ours && delivery > e.Counted {
+	delivery, touched, ours := s.inbox.handing(e, cancel)
+	if over := began.Sub(touched) > s.ClaimMinIdle; ours && (over || delivery > e.Counted) {
 		s.countRetry(e.ID, delivery) // cancels ctx if the entry is lost
 	}
 	msg.SetContext(s.Context(ctx, e.ID, delivery))
-	if !ours {
+	if !ours || ctx.Err() != nil { // the select below would toss a coin
 		s.unsent(e)
 		return
 	}
@@ -102,8 +102,8 @@ func (s *Subscription) message(e *entry) (*message.Message, error) {
 	return s.Decode(e.Entry)
 }
 
-// countRetry tells the server of a delivery that it did not make itself, so that the count
-// outlives us, and learns whether the entry is still ours. Failing that, the lease tries again.
+// countRetry tells the server of a delivery, one that it did not make itself, so that the count
+// outlives us, or one after the lease was over, and learns whether the entry is still ours. Failing that, the lease tries again.
 func (s *Subscription) countRetry(id string, delivery int64) {
 	if s.Group != nil {
 		_ = s.renew(context.WithoutCancel(s.messages), []stream.Lease{{ID: id, Deliveries: delivery}})

@@ -9,7 +9,7 @@ import (
 
 const (
 	firstPause   = 20 * time.Millisecond
-	longestPause = time.Second
+	longestPause = time.Second // a server that is back is read from within two seconds
 )
 
 // outage counts the failures of one kind of work in a row: a line in the log when they begin and

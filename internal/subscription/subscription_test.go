@@ -145,6 +145,33 @@ func TestLease_lostEntryIsTakenFromTheHandlerAndTheQueue(t *testing.T) {
 	})
 }
 
+// The process stood still, or the server was away, for longer than the lease: others may have what was read ahead.
+func TestLease_overIsRenewedBeforeTheHandlerGetsTheEntry(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newFakeGroup(3000)
+		s, _ := g.start(t, nil)
+		work(s.Output(), 2000, time.Millisecond)
+		msg := <-s.Output()
+		synctest.Wait()
+		g.locked(func() { g.fail = errDown })
+		time.Sleep(s.ClaimMinIdle + time.Second)
+		g.locked(func() {
+			g.fail = nil
+			for id := range g.pending {
+				g.lost[id] = true
+			}
+			assert.Greater(t, len(g.lost), 2)
+		})
+		msg.Ack()
+		next := <-s.Output()
+		g.locked(func() { assert.False(t, g.lost[next.UUID], next.UUID) })
+		next.Ack()
+		synctest.Wait()
+		s.Close()
+	})
+}
+
 func TestNack_waitsInPlaceAndKeepsOrder(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -1,0 +1,225 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// verdict is what the checker found.
+type verdict struct {
+	lost        []string
+	unexplained []string // came again, and nothing that happened allows it
+	disorder    []string
+	failures    []string // other things that should not have happened
+
+	deliveries int
+	duplicates map[reason]int // delivered again after an ack
+	takenOver  map[reason]int // delivered by another before it was acked
+	explained  []string       // each of them
+}
+
+func (v *verdict) ok() bool {
+	return len(v.lost)+len(v.unexplained)+len(v.disorder)+len(v.failures) == 0
+}
+
+// reason is why a message may come again.
+type reason string
+
+const (
+	noReason     reason = ""
+	wasDestroyed reason = "the group was destroyed, and began anew at its mark"
+	wasKilled    reason = "its process was killed before the ack was known to be through"
+	wasClosed    reason = "its subscriber was closed before the handler was done"
+	wasStill     reason = "its process stood still, and the lease expired"
+	wasStorm     reason = "its connections were cut again and again, and the lease expired or the ack was not through"
+	wasTrouble   reason = "the server was down, paused or slow, and the lease expired or the ack was not through"
+	wasUncertain reason = "publish was uncertain, and tried again"
+)
+
+// heldAtMost bounds how long an entry may be held by a subscription before its handler gets it: read ahead, behind slow
+// and nacked ones.
+const heldAtMost = 5 * time.Second
+
+// check judges a run.
+func check(h *history) *verdict {
+	v := &verdict{duplicates: map[reason]int{}, takenOver: map[reason]int{}}
+	h.checkPublished(v)
+	all := h.subscriptions()
+	for _, g := range h.groups {
+		var members []*subscription
+		for _, s := range all {
+			if s.group.Name == g.Name {
+				members = append(members, s)
+			}
+		}
+		h.checkGroup(v, g, members)
+		for _, s := range members {
+			v.disorder = append(v.disorder, h.checkOrder(s, members)...)
+		}
+	}
+	return v
+}
+
+// checkPublished checks that what was published is in the stream, and twice only if it was uncertain.
+func (h *history) checkPublished(v *verdict) {
+	times := make(map[string]int, len(h.entries))
+	for _, e := range h.entries {
+		times[e.uuid]++
+	}
+	for _, uuid := range slices.Sorted(maps.Keys(h.published)) {
+		p, n := h.published[uuid], times[uuid]
+		switch {
+		case p.done && n == 0:
+			v.lost = append(v.lost, fmt.Sprintf("message %s: published, and not in the stream", uuid))
+		case n > 1+p.uncertain:
+			v.unexplained = append(v.unexplained, fmt.Sprintf("message %s is %d times in the stream, and was %d times uncertain", uuid, n, p.uncertain))
+		case n > 1:
+			v.duplicates[wasUncertain] += n - 1
+			v.explained = append(v.explained, fmt.Sprintf("message %s is %d times in the stream: %s", uuid, n, wasUncertain))
+		}
+	}
+}
+
+// checkGroup checks that a group handled every entry, and each more than once only with a reason.
+func (h *history) checkGroup(v *verdict, g group, members []*subscription) {
+	byID := make(map[string][]*delivery, len(h.entries))
+	handled := make(map[string]bool, len(h.entries))
+	known := make(map[string][]int64) // when acks of an entry that came twice were known to be through
+	for _, s := range members {
+		for _, d := range s.deliveries() {
+			v.deliveries++
+			byID[d.id] = append(byID[d.id], d)
+			if d.end == acked {
+				handled[d.uuid] = true
+			}
+		}
+	}
+	for _, s := range members {
+		for _, e := range s.events {
+			if e.kind == through && len(byID[e.id]) > 1 {
+				known[e.id] = append(known[e.id], e.at)
+			}
+		}
+	}
+	for _, e := range h.entries {
+		if !handled[e.uuid] {
+			v.lost = append(v.lost, fmt.Sprintf("message %s: entry %s was never acked in group %s (delivered %d times)",
+				e.uuid, e.id, g.Name, len(byID[e.id])))
+		}
+		list := byID[e.id]
+		slices.SortFunc(list, func(a, b *delivery) int { return int(a.at - b.at) })
+		isAcked := false
+		for i := range len(list) - 1 {
+			isAcked = isAcked || list[i].end == acked && list[i].ended < list[i+1].at
+			h.judge(v, list[i], list[i+1], isAcked, h.knownThrough(g, known[e.id], list[i+1].at))
+		}
+	}
+}
+
+// knownThrough is since when the ack of an entry is known to be through, at a time; forever: it is not. What was
+// acknowledged before its group was destroyed says nothing of the time after.
+func (h *history) knownThrough(g group, acks []int64, at int64) int64 {
+	since := never
+	for _, d := range h.destroyed[g.Name] {
+		if d.from <= at {
+			since = max(since, d.from)
+		}
+	}
+	first := forever
+	for _, ack := range acks {
+		if ack >= since {
+			first = min(first, ack)
+		}
+	}
+	return first
+}
+
+// judge looks for the reason of a delivery that was not the first.
+func (h *history) judge(v *verdict, before, again *delivery, isAcked bool, knownThrough int64) {
+	if before.sub == again.sub && before.end == nacked && before.ended <= again.at {
+		return // as it should be
+	}
+	why := h.explain(before, again, knownThrough)
+	text := fmt.Sprintf("entry %s (%s) in group %s: %s, again %s, an ack was through %s",
+		again.id, again.uuid, again.sub.group.Name, before, again, sinceText(knownThrough))
+	if why == noReason {
+		v.unexplained = append(v.unexplained, text)
+		return
+	}
+	v.explained = append(v.explained, text+": "+string(why))
+	if isAcked {
+		v.duplicates[why]++
+	} else {
+		v.takenOver[why]++
+	}
+}
+
+func (d *delivery) String() string {
+	end := "open"
+	if d.end != 0 {
+		end = fmt.Sprintf("%c at %s", d.end, clock(d.ended))
+	}
+	return fmt.Sprintf("%s at %s as delivery %d, %s", d.sub.process.name, clock(d.at), d.deliveries, end)
+}
+
+func sinceText(at int64) string {
+	if at == forever {
+		return "never"
+	}
+	return "at " + clock(at)
+}
+
+func clock(at int64) string { return time.Unix(0, at).UTC().Format("15:04:05.000000") }
+
+// explain returns what allowed a delivery after another one of the same entry.
+func (h *history) explain(before, again *delivery, knownThrough int64) reason {
+	held := max(before.at-int64(heldAtMost), h.triedAt(again.uuid))
+	stillPending := knownThrough > again.at
+	first := before.sub
+	// Who had it first may be late: it got the entry, lost it while it stood still, and delivers it nevertheless.
+	late := again.deliveries <= before.deliveries
+	loser := first
+	if late {
+		loser = again.sub
+	}
+	switch {
+	case overlaps(h.destroyed[again.sub.group.Name], held, again.at):
+		return wasDestroyed
+	case stillPending && first.process.killedBy(again.at):
+		return wasKilled
+	case stillPending && first.closedBy(again.at) && !before.ackedInTime():
+		return wasClosed
+	case knownThrough < again.at-int64(longPause(h.claimMinIdle)) && !h.unheard(again):
+		return noReason
+	case overlaps(loser.still, held, again.at):
+		return wasStill
+	case overlaps(loser.process.storms, before.at-int64(h.claimMinIdle), again.at):
+		return wasStorm
+	case overlaps(h.troubles, held, again.at):
+		return wasTrouble
+	default:
+		return noReason
+	}
+}
+
+// ackedInTime reports whether a message was acked before a Close of its subscriber gave up waiting for that.
+func (d *delivery) ackedInTime() bool {
+	return d.end == acked && d.ended < d.sub.closing.from+int64(closeTimeout)
+}
+
+// unheard reports whether the subscription may not have heard from the server when it handed out an entry. Before it does so
+// with one that was claimed, or whose lease is over, it asks whether it still has it.
+func (h *history) unheard(d *delivery) bool {
+	since := d.at - int64(h.claimMinIdle)
+	return overlaps(d.sub.still, since, d.at) || overlaps(d.sub.process.storms, since, d.at) || overlaps(h.troubles, since, d.at)
+}
+
+// triedAt is when a message was published first.
+func (h *history) triedAt(uuid string) int64 {
+	if p := h.published[uuid]; p != nil {
+		return p.tried
+	}
+	return never
+}

@@ -1,0 +1,251 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// story is a run in few words. Times are ns; entry n-0 has message 0-n, published at 0.
+type story struct {
+	journals  map[string]string // of process "a", "b" and so on: the line "S 0 0 strict" comes first
+	killed    map[string]int64
+	troubles  []span
+	destroyed []span // of the group
+	group     group  // default: strict
+	entries   int    // in the stream and published; default 1
+	change    func(h *history)
+}
+
+func (s story) verdict(t *testing.T) *verdict {
+	t.Helper()
+	if s.group.Name == "" {
+		s.group = group{Name: "strict", MaxInFlight: 1}
+	}
+	h := &history{
+		groups: []group{s.group}, troubles: s.troubles, destroyed: map[string][]span{s.group.Name: s.destroyed},
+		published: map[string]*publication{}, claimMinIdle: time.Second,
+	}
+	for n := 1; n <= max(s.entries, 1); n++ {
+		uuid := fmt.Sprintf("0-%d", n)
+		h.published[uuid] = &publication{uuid: uuid, done: true}
+		h.entries = append(h.entries, entry{id: fmt.Sprintf("%d-0", n), uuid: uuid})
+	}
+	for name, text := range s.journals {
+		var reader journalReader
+		events, err := reader.read(strings.NewReader("S 0 0 " + s.group.Name + "\n" + strings.ReplaceAll(text, ", ", "\n")))
+		require.NoError(t, err)
+		h.processes = append(h.processes, &processHistory{name: name, killed: s.killed[name], events: events})
+	}
+	if s.change != nil {
+		s.change(h)
+	}
+	return check(h)
+}
+
+func (h *history) process(name string) *processHistory {
+	return h.processes[slices.IndexFunc(h.processes, func(p *processHistory) bool { return p.name == name })]
+}
+
+func one(journal string) map[string]string { return map[string]string{"a": journal} }
+
+func TestCheck_allWell(t *testing.T) {
+	t.Parallel()
+	v := story{entries: 2, journals: one("D 10 0 1-0 1 0-1, N 11 0 1-0, D 12 0 1-0 2 0-1, A 13 0 1-0, D 14 0 2-0 1 0-2, A 15 0 2-0, T 16 0 1-0 2-0")}.verdict(t)
+	assert.True(t, v.ok(), "%+v", v)
+	assert.Equal(t, 3, v.deliveries)
+	assert.Empty(t, v.duplicates)
+	assert.Empty(t, v.takenOver)
+}
+
+func TestCheck_findsLost(t *testing.T) {
+	t.Parallel()
+	notInStream := func(h *history) { h.entries = nil }
+	for name, s := range map[string]story{
+		"never delivered":    {journals: one("")},
+		"never acked":        {journals: one("D 10 0 1-0 1 0-1")},
+		"nacked only":        {journals: one("D 10 0 1-0 1 0-1, N 11 0 1-0")},
+		"not in the stream":  {journals: one(""), change: notInStream},
+		"lost in one group":  {journals: one("D 10 0 1-0 1 0-1, A 11 0 1-0"), change: func(h *history) { h.groups = append(h.groups, group{Name: "other"}) }},
+		"one of two":         {entries: 2, journals: one("D 10 0 1-0 1 0-1, A 11 0 1-0")},
+		"killed and no more": {journals: one("D 10 0 1-0 1 0-1"), killed: map[string]int64{"a": 12}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v := s.verdict(t)
+			assert.Len(t, v.lost, 1)
+			assert.False(t, v.ok())
+		})
+	}
+	v := story{journals: one(""), change: func(h *history) { h.entries, h.published["0-1"].done = nil, false }}.verdict(t)
+	assert.True(t, v.ok(), "it was never said to be published")
+}
+
+const (
+	ackedByA    = "D 10 0 1-0 1 0-1, A 11 0 1-0"
+	throughByA  = ackedByA + ", T 12 0 1-0"
+	againByB    = "D 20 0 1-0 2 0-1, A 21 0 1-0, T 22 0 1-0"
+	heldByA     = "D 10 0 1-0 1 0-1"
+	lateByB     = "D 20 0 1-0 1 0-1, A 21 0 1-0, T 22 0 1-0" // B had it first
+	aClosesAt13 = ", C 13 -1"
+)
+
+func TestCheck_duplicates(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		story
+		a, b string
+		why  reason
+	}{
+		"nothing happened, acked":         {a: ackedByA, b: againByB},
+		"nothing happened, through":       {a: throughByA, b: againByB},
+		"nothing happened, held":          {a: heldByA, b: againByB},
+		"nothing happened, nacked":        {a: heldByA + ", N 11 0 1-0", b: againByB},
+		"killed":                          {a: ackedByA, b: againByB, story: story{killed: map[string]int64{"a": 12}}, why: wasKilled},
+		"killed while it was held":        {a: heldByA, b: againByB, story: story{killed: map[string]int64{"a": 12}}, why: wasKilled},
+		"killed, but the ack was through": {a: throughByA, b: againByB, story: story{killed: map[string]int64{"a": 13}}},
+		"killed, but later":               {a: ackedByA, b: againByB, story: story{killed: map[string]int64{"a": 25}}},
+		"the other one was killed":        {a: ackedByA, b: againByB, story: story{killed: map[string]int64{"b": 30}}},
+		"closed":                          {a: heldByA + aClosesAt13, b: againByB, why: wasClosed},
+		"closed, nacked":                  {a: heldByA + ", N 11 0 1-0" + aClosesAt13, b: againByB, why: wasClosed},
+		"closed, but the ack was given":   {a: ackedByA + aClosesAt13, b: againByB},
+		"closed, and acked when Close had given up": {
+			a: "D 10 0 1-0 1 0-1, C 13 -1, A 600000000 0 1-0", b: "D 700000000 0 1-0 2 0-1, A 700000001 0 1-0", why: wasClosed,
+		},
+		"stood still":                      {a: heldByA + ", P 18 -1 12", b: againByB, why: wasStill},
+		"the other one stood still":        {a: heldByA, b: againByB + ", P 18 -1 12"},
+		"late, after it stood still":       {a: throughByA, b: "P 18 -1 12, " + lateByB, why: wasStill},
+		"late, without having stood still": {a: throughByA, b: lateByB},
+		"cut again and again": {
+			a: ackedByA, b: againByB, why: wasStorm,
+			story: story{change: func(h *history) { h.process("a").storms = []span{{14, 18}} }},
+		},
+		"the other one was cut again and again": {
+			a: ackedByA, b: againByB,
+			story: story{change: func(h *history) { h.process("b").storms = []span{{14, 18}} }},
+		},
+		"stood still, but the ack was known long ago": {
+			a: throughByA + ", P 18 -1 10", b: "D 3000000020 0 1-0 2 0-1, A 3000000021 0 1-0",
+		},
+		"late, but the ack was known long ago": {
+			a: throughByA, b: "P 18 -1 10, D 3000000020 0 1-0 1 0-1, A 3000000021 0 1-0",
+		},
+		"late, just awake, the ack was known long ago": {
+			a: throughByA, b: "P 3000000018 -1 10, D 3000000020 0 1-0 1 0-1, A 3000000021 0 1-0", why: wasStill,
+		},
+		"the server was away":                {a: ackedByA, b: againByB, story: story{troubles: []span{{14, 18}}}, why: wasTrouble},
+		"the server was away, but later":     {a: ackedByA, b: againByB, story: story{troubles: []span{{24, 28}}}},
+		"the group was destroyed":            {a: throughByA, b: againByB, story: story{destroyed: []span{{14, 15}}}, why: wasDestroyed},
+		"the group was destroyed, but later": {a: throughByA, b: againByB, story: story{destroyed: []span{{24, 25}}}},
+		"destroyed long ago, then killed": {
+			a: throughByA + ", D 9000000020 0 1-0 1 0-1", b: "D 9000000030 0 1-0 2 0-1, A 9000000031 0 1-0",
+			story: story{destroyed: []span{{14, 15}}, killed: map[string]int64{"a": 9000000025}}, why: wasKilled,
+		},
+		"twice in one subscription":       {a: throughByA + ", D 20 0 1-0 1 0-1, A 21 0 1-0", b: ""},
+		"nacked, acked, and nacked again": {a: heldByA + ", N 11 0 1-0, D 12 0 1-0 2 0-1, A 13 0 1-0, D 20 0 1-0 3 0-1, N 21 0 1-0, D 22 0 1-0 4 0-1, A 23 0 1-0"},
+		"nacked, acked, and again":        {a: heldByA + ", N 11 0 1-0, D 12 0 1-0 2 0-1, A 13 0 1-0, D 20 0 1-0 3 0-1, A 21 0 1-0", b: ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c.journals = map[string]string{"a": c.a, "b": c.b}
+			v := c.verdict(t)
+			assert.Empty(t, v.lost)
+			assert.Empty(t, v.disorder)
+			if c.why == noReason {
+				assert.Len(t, v.unexplained, 1)
+				assert.False(t, v.ok())
+				return
+			}
+			assert.True(t, v.ok(), "%+v", v)
+			assert.Equal(t, 1, v.duplicates[c.why]+v.takenOver[c.why], "%+v", v)
+		})
+	}
+}
+
+func TestCheck_publishedTwice(t *testing.T) {
+	t.Parallel()
+	twice := func(uncertain int) story {
+		return story{
+			journals: one("D 10 0 1-0 1 0-1, A 11 0 1-0, D 12 0 2-0 1 0-1, A 13 0 2-0"),
+			change: func(h *history) {
+				h.entries = append(h.entries, entry{id: "2-0", uuid: "0-1"})
+				h.published["0-1"].uncertain = uncertain
+			},
+		}
+	}
+	assert.Len(t, twice(0).verdict(t).unexplained, 1)
+	v := twice(1).verdict(t)
+	assert.True(t, v.ok())
+	assert.Equal(t, 1, v.duplicates[wasUncertain])
+}
+
+func TestCheck_order(t *testing.T) {
+	t.Parallel()
+	keyed := group{Name: "keyed", MaxInFlight: 4, Keyed: true}
+	const (
+		first, second = "D 10 0 1-0 1 0-1, A 11 0 1-0, ", "D 20 0 2-0 1 0-2, A 21 0 2-0, "
+		newerFirst    = "D 10 0 2-0 1 0-2, A 11 0 2-0, "
+		olderLast     = "D 20 0 1-0 1 0-1, A 21 0 1-0, "
+	)
+	for name, c := range map[string]struct {
+		story
+		journal string
+		wrong   int
+	}{
+		"as in the stream":                 {journal: first + second},
+		"newer first":                      {journal: newerFirst + olderLast, wrong: 1},
+		"newer first, older one claimed":   {journal: newerFirst + "D 20 0 1-0 2 0-1, A 21 0 1-0"},
+		"newer first, group began anew":    {journal: newerFirst + olderLast, story: story{destroyed: []span{{12, 13}}}},
+		"newer first, reply lost":          {journal: newerFirst + "F 12 0, W 13 0, " + olderLast},
+		"newer first, reply lost later":    {journal: newerFirst + olderLast + "F 22 0, W 23 0", wrong: 1},
+		"newer first, given back unseen":   {journal: newerFirst + olderLast, story: story{journals: map[string]string{"b": "C 5 -1"}}},
+		"newer first, closed long ago":     {journal: newerFirst + olderLast, story: story{journals: map[string]string{"b": "C -5 -1, E -4 -1"}}, wrong: 1},
+		"two at a time":                    {journal: "D 10 0 1-0 1 0-1, D 11 0 2-0 1 0-2, A 12 0 1-0, A 13 0 2-0", wrong: 1},
+		"nacked, then itself":              {journal: "D 10 0 1-0 1 0-1, N 11 0 1-0, D 12 0 1-0 2 0-1, A 13 0 1-0, " + second},
+		"nacked, then its successor":       {journal: "D 10 0 1-0 1 0-1, N 11 0 1-0, D 12 0 2-0 1 0-2, A 13 0 2-0, D 20 0 1-0 2 0-1, A 21 0 1-0", wrong: 1},
+		"nacked, lost, then its successor": {journal: "D 10 0 1-0 1 0-1, N 11 0 1-0, L 12 0 1-0, " + second, story: story{journals: map[string]string{"b": "D 15 0 1-0 2 0-1, A 16 0 1-0"}, troubles: []span{{11, 12}}}},
+		"keyed: two keys at a time":        {story: story{group: keyed}, journal: "D 10 0 2-0 1 0-2, D 11 0 1-0 1 0-1, A 12 0 1-0, A 13 0 2-0"},
+		"keyed: two of a key at a time": {story: story{group: keyed, entries: 11}, journal: "D 10 0 1-0 1 0-1, D 11 0 11-0 1 0-11, A 12 0 1-0, A 13 0 11-0, " +
+			"D 14 0 2-0 1 0-2, A 15 0 2-0", wrong: 1},
+		"keyed: newer of a key first": {story: story{group: keyed, entries: 11}, journal: "D 10 0 11-0 1 0-11, A 11 0 11-0, " + olderLast, wrong: 1},
+		"unordered":                   {story: story{group: group{Name: "loose", MaxInFlight: 4}}, journal: newerFirst + olderLast},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if c.entries == 0 {
+				c.entries = 2
+			}
+			journals := map[string]string{"a": c.journal}
+			maps.Copy(journals, c.journals)
+			c.journals = journals
+			v := c.verdict(t)
+			assert.Len(t, v.disorder, c.wrong, "%v", v.disorder)
+			assert.Empty(t, v.unexplained)
+		})
+	}
+}
+
+func TestPlan_replays(t *testing.T) {
+	t.Parallel()
+	faults := plan(7, time.Minute, time.Second, 4, 3)
+	assert.Equal(t, faults, plan(7, time.Minute, time.Second, 4, 3))
+	assert.NotEqual(t, faults, plan(8, time.Minute, time.Second, 4, 3))
+	assert.Greater(t, len(faults), 60)
+	for _, f := range faults {
+		assert.LessOrEqual(t, f.at+f.lasts, time.Minute, "%s", f)
+	}
+}
+
+func TestPrecedes(t *testing.T) {
+	t.Parallel()
+	assert.True(t, precedes("9-1", "10-0"))
+	assert.True(t, precedes("9-9", "9-10"))
+	assert.False(t, precedes("9-9", "9-9"))
+	assert.False(t, precedes("10-0", "9-1"))
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// history is all that is known of a run: what the checker judges.
+type history struct {
+	groups       []group
+	published    map[string]*publication // by UUID
+	entries      []entry                 // of the stream, at the end
+	processes    []*processHistory
+	troubles     []span            // when the server did not answer
+	destroyed    map[string][]span // when each group was destroyed
+	claimMinIdle time.Duration
+}
+
+// entry is one entry of the stream.
+type entry struct{ id, uuid string }
+
+// processHistory is what one process wrote, and when it was killed.
+type processHistory struct {
+	name   string
+	killed int64  // 0: it was not
+	storms []span // when its connections were cut again and again
+	events []event
+}
+
+func (p *processHistory) killedBy(at int64) bool { return p.killed != 0 && p.killed <= at }
+
+// subscription is one subscription of a process, as its journal tells it.
+type subscription struct {
+	process *processHistory
+	number  int
+	group   group
+	events  []event // its own, in their order
+	outages []span  // when its reads failed
+	still   []span  // when its process did not run
+	closing span    // when its process closed it; the zero span: it did not
+}
+
+func (s *subscription) closedBy(at int64) bool { return s.closing != (span{}) && s.closing.from <= at }
+
+// delivery is one time that a handler got an entry.
+type delivery struct {
+	sub        *subscription
+	id, uuid   string
+	at         int64
+	deliveries int64
+	end        kind  // acked, nacked, or 0: neither
+	ended      int64 // when
+}
+
+const (
+	never   = int64(-1 << 63)
+	forever = int64(1<<63 - 1)
+)
+
+// subscriptions sorts what the processes wrote by subscription, and leaves it there only.
+func (h *history) subscriptions() []*subscription {
+	byName := map[string]group{}
+	for _, g := range h.groups {
+		byName[g.Name] = g
+	}
+	var all []*subscription
+	for _, p := range h.processes {
+		own := map[int]*subscription{}
+		var still []span
+		var closes span
+		for _, e := range p.events {
+			switch e.kind {
+			case subscribed:
+				own[e.sub] = &subscription{process: p, number: e.sub, group: byName[e.text]}
+			case stoodStill:
+				still = append(still, span{e.from, e.at})
+			case closing:
+				closes = span{e.at, forever}
+			case closed:
+				closes.to = e.at
+			default: // of a subscription
+			}
+		}
+		for _, e := range p.events {
+			if s := own[e.sub]; s != nil {
+				s.events = append(s.events, e)
+			}
+		}
+		p.events = nil
+		for _, s := range own {
+			s.still, s.closing, s.outages = still, closes, outages(s.events)
+			all = append(all, s)
+		}
+	}
+	slices.SortFunc(all, func(a, b *subscription) int {
+		return cmp.Or(strings.Compare(a.process.name, b.process.name), cmp.Compare(a.number, b.number))
+	})
+	return all
+}
+
+func outages(events []event) (list []span) {
+	for _, e := range events {
+		switch {
+		case e.kind == failing:
+			list = append(list, span{e.at, forever})
+		case e.kind == working && len(list) > 0:
+			list[len(list)-1].to = e.at
+		}
+	}
+	return list
+}
+
+// deliveries returns what the handlers of a subscription got.
+func (s *subscription) deliveries() []*delivery {
+	var list []*delivery
+	last := map[string]*delivery{}
+	for _, e := range s.events {
+		switch e.kind {
+		case delivered:
+			d := &delivery{sub: s, id: e.id, uuid: e.text, at: e.at, deliveries: e.deliveries}
+			list, last[e.id] = append(list, d), d
+		case acked, nacked:
+			if d := last[e.id]; d != nil {
+				d.end, d.ended = e.kind, e.at
+			}
+		}
+	}
+	return list
+}
+
+// overlaps reports whether one of the spans lies at least partly between two times.
+func overlaps(spans []span, from, to int64) bool {
+	return slices.ContainsFunc(spans, func(s span) bool { return s.from <= to && s.to >= from })
+}
+
+// precedes reports whether the entry ID a comes before b.
+func precedes(a, b string) bool {
+	aTime, aNumber, _ := strings.Cut(a, "-")
+	bTime, bNumber, _ := strings.Cut(b, "-")
+	return cmp.Or(compareNumbers(aTime, bTime), compareNumbers(aNumber, bNumber)) < 0
+}
+
+// compareNumbers compares decimal numbers without leading zeros.
+func compareNumbers(a, b string) int {
+	return cmp.Or(cmp.Compare(len(a), len(b)), strings.Compare(a, b))
+}

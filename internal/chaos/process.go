@@ -1,0 +1,148 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// life is one process of a worker, from its start to its end.
+type life struct {
+	name    string
+	journal string
+	killed  int64  // when it was about to be killed; 0: it was not
+	failure string // how it ended by itself; empty: it did not
+}
+
+// worker is a process that is started again after its end.
+type worker struct {
+	name   string
+	dir    string
+	config workerConfig
+
+	mu      sync.Mutex
+	lives   []*life
+	current *process
+}
+
+// process is a worker's process that runs.
+type process struct {
+	life     *life
+	command  *exec.Cmd
+	lifeline io.Closer // while it is open, the process lives
+	ended    chan struct{}
+	expected bool // to end; guarded by worker.mu
+}
+
+// exitTimeout is how long a worker may take to close, whatever goes on with the server.
+const exitTimeout = 15 * time.Second
+
+func (w *worker) start() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.current != nil {
+		return nil
+	}
+	l := &life{name: fmt.Sprintf("%s.%d", w.name, len(w.lives)+1)}
+	l.journal = filepath.Join(w.dir, l.name+".journal")
+	config := w.config
+	config.Journal = l.journal
+	text, err := json.Marshal(config)
+	if err != nil {
+		return err
+	}
+	binary, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	log, err := os.Create(filepath.Join(w.dir, l.name+".log"))
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	command := exec.Command(binary)
+	command.Env = append(os.Environ(), workerVariable+"="+string(text))
+	command.Stdout, command.Stderr = log, log
+	lifeline, err := command.StdinPipe()
+	if err != nil {
+		return err
+	}
+	if err := command.Start(); err != nil {
+		return err
+	}
+	p := &process{life: l, command: command, lifeline: lifeline, ended: make(chan struct{})}
+	w.lives, w.current = append(w.lives, l), p
+	go w.await(p)
+	return nil
+}
+
+// await notes the end of a process.
+func (w *worker) await(p *process) {
+	err := p.command.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !p.expected {
+		p.life.killed = time.Now().UnixNano()
+		p.life.failure = fmt.Sprintf("%s ended by itself: %v", p.life.name, err)
+	}
+	w.current = nil
+	close(p.ended)
+}
+
+// signal sends a signal, which may be about to end the process; it returns the process, nil when there is none.
+func (w *worker) signal(sig syscall.Signal, ends bool) *process {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p := w.current
+	if p == nil {
+		return nil
+	}
+	if sig == syscall.SIGKILL {
+		p.life.killed = time.Now().UnixNano()
+	}
+	p.expected = p.expected || ends
+	_ = p.command.Process.Signal(sig) // it may have ended
+	return p
+}
+
+// kill ends the process as a crash does.
+func (w *worker) kill() {
+	if p := w.signal(syscall.SIGKILL, true); p != nil {
+		<-p.ended
+	}
+}
+
+var errStuck = errors.New("did not end in time after SIGTERM; its log has its goroutines")
+
+// terminate asks the process to close, and waits for its end.
+func (w *worker) terminate() error {
+	p := w.signal(syscall.SIGTERM, true)
+	if p == nil {
+		return nil
+	}
+	select {
+	case <-p.ended:
+		return nil
+	case <-time.After(exitTimeout):
+	}
+	w.mu.Lock()
+	p.life.failure = fmt.Sprintf("%s %v", p.life.name, errStuck)
+	w.mu.Unlock()
+	w.signal(syscall.SIGQUIT, true)
+	select {
+	case <-p.ended:
+	case <-time.After(time.Second):
+		w.kill()
+	}
+	return errStuck
+}
+
+func (w *worker) stop()   { w.signal(syscall.SIGSTOP, false) }
+func (w *worker) resume() { w.signal(syscall.SIGCONT, false) }

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// most is how many findings of a kind are printed without -v.
+const most = 20
+
+// report prints what happened and what was found.
+func (r *run) report(h *history, v *verdict) {
+	sure, uncertain, errors := 0, 0, 0
+	for _, p := range h.published {
+		if p.done {
+			sure++
+		}
+		if p.uncertain > 0 {
+			uncertain++
+		}
+	}
+	for _, s := range r.sources {
+		errors += s.errors
+	}
+	fmt.Fprintf(r.out, "published %d messages, %d of them uncertain for a while; %d calls of Publish failed\n", sure, uncertain, errors)
+	fmt.Fprintf(r.out, "%d entries in the stream, %d deliveries in %d groups, by %d processes\n",
+		len(h.entries), v.deliveries, len(h.groups), len(h.processes))
+	fmt.Fprintln(r.out, "faults:")
+	for _, kind := range slices.Sorted(maps.Keys(r.done)) {
+		fmt.Fprintf(r.out, "  %5d %s\n", r.done[kind], kind)
+	}
+	r.reasons("delivered again after an ack, because", v.duplicates)
+	r.reasons("delivered again without an ack, because", v.takenOver)
+	if r.options.verbose {
+		r.findings("explained", v.explained)
+	}
+	r.findings("LOST", v.lost)
+	r.findings("UNEXPLAINED", v.unexplained)
+	r.findings("OUT OF ORDER", v.disorder)
+	r.findings("FAILED", v.failures)
+	result := "PASS"
+	if !v.ok() {
+		result = fmt.Sprintf("FAIL: %d lost, %d unexplained, %d out of order, %d other failures",
+			len(v.lost), len(v.unexplained), len(v.disorder), len(v.failures))
+	}
+	fmt.Fprintf(r.out, "%s, seed %d, %s\n", result, r.seed, time.Since(r.began).Round(time.Second))
+}
+
+func (r *run) reasons(title string, counts map[reason]int) {
+	if len(counts) == 0 {
+		return
+	}
+	fmt.Fprintln(r.out, title)
+	for _, why := range slices.Sorted(maps.Keys(counts)) {
+		fmt.Fprintf(r.out, "  %5d %s\n", counts[why], why)
+	}
+}
+
+func (r *run) findings(title string, list []string) {
+	if len(list) == 0 {
+		return
+	}
+	shown := list
+	if len(list) > most && !r.options.verbose {
+		shown = list[:most]
+	}
+	fmt.Fprintf(r.out, "%s (%d)\n  %s\n", title, len(list), strings.Join(shown, "\n  "))
+}

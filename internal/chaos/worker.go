@@ -1,0 +1,238 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/millrace/redisstream"
+	"github.com/redis/go-redis/v9"
+)
+
+// workerVariable is set in the environment of a worker: its configuration.
+const workerVariable = "REDISSTREAM_CHAOS_WORKER"
+
+// workerConfig is what a worker process is told.
+type workerConfig struct {
+	Addr         string
+	Topic        string
+	Journal      string
+	Consumer     string // empty: generated
+	Groups       []group
+	ClaimMinIdle time.Duration
+	CloseTimeout time.Duration
+}
+
+// group is a consumer group, and what order it has.
+type group struct {
+	Name          string
+	MaxInFlight   int
+	Keyed         bool
+	MaxDeliveries int
+}
+
+// line returns what a message has to be in order with; false: with none.
+func (g group) line(uuid string) (line string, ordered bool) {
+	switch {
+	case g.MaxInFlight == 1:
+		return "", true
+	case g.Keyed:
+		return keyOf(uuid), true
+	default:
+		return "", false
+	}
+}
+
+// keyOf is the ordering key of a message: its last digit, as UUIDs are numbered here.
+func keyOf(uuid string) string { return uuid[len(uuid)-1:] }
+
+// isWorker reports whether this process was started as a worker.
+func isWorker() bool { return os.Getenv(workerVariable) != "" }
+
+// runWorker is the life of a worker process. It ends with SIGTERM, and when the process that started it is gone.
+func runWorker() error {
+	var config workerConfig
+	if err := json.Unmarshal([]byte(os.Getenv(workerVariable)), &config); err != nil {
+		return err
+	}
+	terminate, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(1)
+	}()
+	j, err := openJournal(config.Journal)
+	if err != nil {
+		return err
+	}
+	go watchPulse(context.Background(), config.ClaimMinIdle, func(from time.Time) { j.write(stoodStill, -1, from.UnixNano()) })
+	var all sync.WaitGroup
+	for number, g := range config.Groups {
+		s := &subscriber{workerConfig: config, group: g, number: number, journal: j}
+		all.Go(func() { s.run(terminate) })
+	}
+	<-terminate.Done()
+	j.write(closing, -1)
+	all.Wait()
+	j.write(closed, -1)
+	return nil
+}
+
+// subscriber is one subscription of a worker.
+type subscriber struct {
+	workerConfig
+	group   group
+	number  int
+	journal *journal
+}
+
+func (s *subscriber) run(ctx context.Context) {
+	client := redis.NewClient(&redis.Options{Addr: s.Addr, ReadTimeout: time.Second, DialTimeout: time.Second})
+	defer client.Close()
+	client.AddHook(ackHook{s})
+	config := redisstream.SubscriberConfig{
+		Client: client, ConsumerGroup: s.group.Name, Consumer: s.Consumer, MaxInFlight: s.group.MaxInFlight,
+		MaxDeliveries: s.group.MaxDeliveries, ClaimMinIdle: s.ClaimMinIdle, ClaimInterval: s.ClaimMinIdle / 5, CloseTimeout: s.CloseTimeout,
+	}
+	if s.group.Keyed {
+		config.OrderingKey = func(msg *message.Message) string { return keyOf(msg.UUID) }
+	}
+	logger := watermill.NewStdLoggerWithOut(os.Stderr, false, false)
+	library, err := redisstream.NewSubscriber(config, journalLogger{logger, s})
+	if err != nil {
+		panic(err)
+	}
+	messages := s.subscribe(ctx, library)
+	var handlers sync.WaitGroup
+	handlers.Go(func() {
+		for msg := range messages {
+			if s.group.MaxInFlight == 1 {
+				s.handle(msg)
+			} else {
+				handlers.Go(func() { s.handle(msg) })
+			}
+		}
+	})
+	<-ctx.Done()
+	if err := library.Close(); err != nil { // handlers that are running end with the process
+		panic(err)
+	}
+}
+
+// subscribe tries until the server is there; nil when ctx ends first.
+func (s *subscriber) subscribe(ctx context.Context, library *redisstream.Subscriber) <-chan *message.Message {
+	for ctx.Err() == nil {
+		messages, err := library.Subscribe(context.WithoutCancel(ctx), s.Topic)
+		if err == nil {
+			s.journal.write(subscribed, s.number, s.group.Name)
+			return messages
+		}
+		fmt.Fprintln(os.Stderr, err)
+		time.Sleep(20 * time.Millisecond)
+	}
+	nothing := make(chan *message.Message)
+	close(nothing)
+	return nothing
+}
+
+func (s *subscriber) handle(msg *message.Message) {
+	entry, ok := redisstream.EntryFromContext(msg.Context())
+	if !ok {
+		panic("a message without its entry")
+	}
+	s.journal.write(delivered, s.number, entry.ID, entry.Deliveries, msg.UUID)
+	todo := workOf(msg)
+	if todo.kills {
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {} // the signal is on its way
+	}
+	nack := entry.Deliveries <= todo.nacks
+	if todo.once && entry.Deliveries > 1 {
+		todo.takes = 0
+	}
+	if todo.takes > 0 && s.interrupted(msg.Context(), entry.ID, todo) {
+		nack = true
+	}
+	if nack {
+		s.journal.write(nacked, s.number, entry.ID)
+		msg.Nack()
+	} else {
+		s.journal.write(acked, s.number, entry.ID)
+		msg.Ack()
+	}
+}
+
+// interrupted works for as long as the message takes, and reports whether it heeded the end of its context.
+func (s *subscriber) interrupted(ctx context.Context, id string, todo work) bool {
+	done := time.NewTimer(todo.takes)
+	defer done.Stop()
+	select {
+	case <-done.C:
+		return false
+	case <-ctx.Done():
+	}
+	s.journal.write(cancelled, s.number, id)
+	if todo.heeds {
+		return true
+	}
+	<-done.C
+	return false
+}
+
+// ackHook sees which acknowledgements the server has.
+type ackHook struct{ *subscriber }
+
+func (h ackHook) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (h ackHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, command redis.Cmder) error {
+		err := next(ctx, command)
+		if err == nil && command.Name() == "xack" {
+			h.journal.write(through, h.number, command.Args()[3:]...)
+		}
+		return err
+	}
+}
+
+func (h ackHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+// journalLogger passes on what the library logs. Three of its lines are evidence: nothing else tells of a read that
+// failed, nor of an entry that was lost while no handler had it.
+type journalLogger struct {
+	watermill.LoggerAdapter
+	s *subscriber
+}
+
+func (l journalLogger) With(fields watermill.LogFields) watermill.LoggerAdapter {
+	return journalLogger{l.LoggerAdapter.With(fields), l.s}
+}
+
+func (l journalLogger) Error(msg string, err error, fields watermill.LogFields) {
+	switch msg {
+	case "reading from the stream failed; retrying":
+		l.s.journal.write(failing, l.s.number)
+	case "entries lost while they were held":
+		ids, _ := fields["entries"].([]string)
+		for _, id := range ids {
+			l.s.journal.write(lost, l.s.number, id)
+		}
+	}
+	l.LoggerAdapter.Error(msg, err, fields)
+}
+
+func (l journalLogger) Info(msg string, fields watermill.LogFields) {
+	if msg == "reading from the stream works again" {
+		l.s.journal.write(working, l.s.number)
+	}
+	l.LoggerAdapter.Info(msg, fields)
+}
