@@ -227,6 +227,14 @@ func (c SubscriberConfig) validate() error {
 		return invalid("SubscriberConfig.ClaimMinIdle", fmt.Errorf("%s is less than %s", c.ClaimMinIdle, minClaimMinIdle))
 	case c.BlockTime < time.Millisecond:
 		return invalid("SubscriberConfig.BlockTime", fmt.Errorf("%s is less than 1ms", c.BlockTime))
+	case c.Consumer != "" && c.ConsumerGroup == "":
+		return invalid("SubscriberConfig.Consumer", errors.New("needs a ConsumerGroup"))
+	}
+	return c.validateHousekeeping()
+}
+
+func (c SubscriberConfig) validateHousekeeping() error {
+	switch {
 	case c.ConsumerTimeout >= 0 && c.ConsumerTimeout < 2*c.BlockTime:
 		return invalid("SubscriberConfig.ConsumerTimeout", fmt.Errorf("%s is less than twice BlockTime, %s", c.ConsumerTimeout, c.BlockTime))
 	case c.TrimInterval < 0:
@@ -239,8 +247,6 @@ func (c SubscriberConfig) validate() error {
 		return invalid("SubscriberConfig.TrimMinLen", fmt.Errorf("%d is negative", c.TrimMinLen))
 	case c.TrimInterval == 0 && (c.TrimMinAge > 0 || c.TrimMinLen > 0):
 		return invalid("SubscriberConfig.TrimMinAge, TrimMinLen", errors.New("need a TrimInterval"))
-	case c.Consumer != "" && c.ConsumerGroup == "":
-		return invalid("SubscriberConfig.Consumer", errors.New("needs a ConsumerGroup"))
 	}
 	return nil
 }

@@ -296,7 +296,7 @@ func TestFailover_replicaIsBehind(t *testing.T) {
 				cutOff()
 			}
 			receiveAll(t, messages, 3)
-			b.turns(2)
+			b.twoTurns()
 			b.publish(5) // these are lost with the master
 			current.Store(replica.server)
 			master.Kill()

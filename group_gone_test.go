@@ -15,7 +15,7 @@ import (
 )
 
 // turns waits until the subscriptions of the test's stream have looked at their group some times more.
-func (b *bench) turns(n int) {
+func (b *bench) twoTurns() {
 	b.Helper()
 	calls := func() int64 {
 		info, err := b.client.Info(b.Context(), "commandstats").Result()
@@ -29,7 +29,7 @@ func (b *bench) turns(n int) {
 		return 0
 	}
 	before := calls()
-	b.eventually("turns", func() bool { return calls() >= before+int64(n) })
+	b.eventually("turns", func() bool { return calls() >= before+2 })
 }
 
 // sequence makes a number of an entry's ID, in the stream's order.
@@ -59,7 +59,7 @@ func TestGroupGone_destroyed(t *testing.T) {
 				receiveAll(t, messages, 9)
 			}
 			b.eventually("acknowledged", func() bool { return b.pending() <= 10 })
-			b.turns(2)
+			b.twoTurns()
 			summary, err := b.client.XPending(t.Context(), b.topic, "g").Result()
 			require.NoError(t, err)
 			oldest := sequence(t, summary.Lower)
@@ -102,7 +102,7 @@ func TestGroupGone_streamDeleted(t *testing.T) {
 					require.NoError(t, b.client.XAdd(t.Context(), &redis.XAddArgs{Stream: b.topic, Values: []any{"data", i}}).Err())
 				}
 				receiveAll(t, messages, 20)
-				b.turns(2)
+				b.twoTurns()
 				require.NoError(t, remove(b))
 				began := time.Now()
 				require.NoError(t, b.client.XAdd(t.Context(), &redis.XAddArgs{Stream: b.topic, ID: id, Values: []any{"data", "new"}}).Err())

@@ -248,7 +248,7 @@ func TestTrim_unreadEntriesAreCounted(t *testing.T) {
 		require.NoError(t, err)
 		messages, err := subscriber.Subscribe(t.Context(), b.topic)
 		require.NoError(t, err)
-		b.turns(2)
+		b.twoTurns()
 		b.publish(1)
 		held := receive(t, messages) // a new subscription reads nothing ahead
 		b.publish(test.added)
@@ -256,10 +256,10 @@ func TestTrim_unreadEntriesAreCounted(t *testing.T) {
 		const line = "before the group read them"
 		b.eventually("counted", func() bool { return log.Count(line) == 1 })
 		assert.Equal(t, 1, log.Count(fmt.Sprintf(" count=%d ", test.added-test.left)))
-		b.turns(2)
+		b.twoTurns()
 		held.Ack()
 		assert.Equal(t, upTo(test.added)[test.added-test.left:], receiveAll(t, messages, test.left))
-		b.turns(2)
+		b.twoTurns()
 		require.NoError(t, subscriber.Close())
 		assert.Equal(t, 1, log.Count(line))
 	}

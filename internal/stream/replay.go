@@ -19,7 +19,8 @@ const replayPage = 100
 // prefix, each in one step, and none that comes meanwhile. It returns how many it moved.
 func Replay(ctx context.Context, client redis.UniversalClient, from, to, prefix string, limit int) (moved int, err error) {
 	// Refused only then, the last step of a move would leave the entry in both streams, once more with each call.
-	rights := append(toRunScripts(from), on(from, "xrange", "-", "+"), on(from, "xrevrange", "+", "-"), on(to, "xadd", "*", "", ""), on(from, "xdel", "0-0"))
+	rights := append(toRunScripts(from),
+		on(from, "xrange", "-", "+"), on(from, "xrevrange", "+", "-"), on(to, "xadd", "*", "", ""), on(from, "xdel", "0-0"))
 	if err := check(ctx, client, from, rights); err != nil {
 		return 0, err
 	}
