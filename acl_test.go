@@ -319,8 +319,15 @@ func TestACL_eachRightOfASubscriberIsUsed(t *testing.T) {
 			b.eventually("acknowledged", func() bool { return b.pending() == 0 })
 			go nackOnce(messages)
 			provoke := map[string]func(){
-				"xgroup|create":      func() { b.client.XGroupDestroy(b.Context(), b.topic, "g") },
-				"xinfo|stream":       func() { b.client.XGroupDestroy(b.Context(), b.topic, "g") },
+				"xgroup|create":         func() { b.client.XGroupDestroy(b.Context(), b.topic, "g") },
+				"xinfo|stream":          func() { b.client.XGroupDestroy(b.Context(), b.topic, "g") },
+				"xgroup|createconsumer": func() { b.client.XGroupDestroy(b.Context(), b.topic, "g") },
+				"xgroup|setid": func() { // a newcomer is faster
+					_, _ = b.client.Pipelined(b.Context(), func(pipe redis.Pipeliner) error {
+						pipe.XGroupDestroy(b.Context(), b.topic, "g")
+						return pipe.XGroupCreate(b.Context(), b.topic, "g", "0").Err()
+					})
+				},
 				"xgroup|delconsumer": func() { require.NoError(b, subscriber.Close()) },
 				"eval":               func() { b.client.ScriptFlush(b.Context()) },
 			}[command]

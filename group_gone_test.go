@@ -1,12 +1,15 @@
 package redisstream_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/millrace/redisstream"
 	"github.com/millrace/redisstream/internal/redistest"
 	"github.com/redis/go-redis/v9"
@@ -14,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// turns waits until the subscriptions of the test's stream have looked at their group some times more.
+// twoTurns waits until the subscriptions of the test's stream have looked at their group twice more.
 func (b *bench) twoTurns() {
 	b.Helper()
 	calls := func() int64 {
@@ -165,5 +168,59 @@ func TestGroupGone_severalConsumers(t *testing.T) {
 		case <-deadline:
 			require.Failf(t, "lost", "%d messages", len(missing))
 		}
+	}
+}
+
+// A newcomer creates the group before those who were in it notice that it vanished: they set it to where it was, so that
+// nothing is lost, and what was acknowledged does not come again.
+func TestGroupGone_newcomerIsFaster(t *testing.T) {
+	t.Parallel()
+	for _, start := range []string{"0", "$"} {
+		t.Run(start, func(t *testing.T) {
+			t.Parallel()
+			b := newBenchOn(t, redistest.Start(t))
+			proxy := redistest.NewProxy(t, b.server.Addr, 0)
+			config := fastClaims()
+			config.Client = b.server.Client(t, func(o *redis.Options) { o.Addr = proxy.Addr })
+			config.ClaimMinIdle, config.MaxInFlight = time.Minute, 2
+			_, messages := b.subscribe(config)
+			b.publish(100)
+			receiveAll(t, messages, 90)
+			held := receive(t, messages)
+			b.eventually("acknowledged", func() bool { return b.pending() <= 10 })
+			b.twoTurns()
+
+			noticed, created := make(chan struct{}), make(chan struct{})
+			var once sync.Once
+			proxy.OnReply(func(chunk []byte) (int, bool) {
+				if bytes.Contains(chunk, []byte("NOGROUP")) {
+					once.Do(func() { close(noticed); <-created })
+				}
+				return len(chunk), false
+			})
+			b.do("XGROUP", "DESTROY", b.topic, "g")
+			waitDone(t, noticed, "the group's end is told")
+			newcomer := inGroupG()
+			newcomer.StartID, newcomer.ClaimInterval = start, time.Hour
+			_, others := b.subscribe(newcomer)
+			close(created)
+			require.NoError(t, openPublisher(t, redisstream.PublisherConfig{Client: b.client}).Publish(b.topic, numbered("new", 1)...))
+			missing := map[string]bool{"new-0": true}
+			for _, payload := range upTo(100)[91:] {
+				missing[payload] = true
+			}
+			for len(missing) > 0 {
+				var msg *message.Message
+				select {
+				case msg = <-messages:
+				case msg = <-others:
+				case <-time.After(soon):
+					require.Failf(t, "lost", "%v", missing)
+				}
+				delete(missing, string(msg.Payload))
+				msg.Ack()
+			}
+			held.Ack()
+		})
 	}
 }

@@ -36,28 +36,6 @@ func (g *Group) Create(ctx context.Context, start string) error {
 	return CreateGroup(ctx, g.shared, g.key, g.name, start)
 }
 
-// Mark is how far a group has come: all entries up to ID were acknowledged.
-type Mark struct {
-	ID   string // empty: unknown
-	Read int64  // how many entries the group had read, of all that were ever added to the stream
-}
-
-// Recreate creates the group again after it vanished: behind the mark, so that what was pending then comes again and
-// what was acknowledged before does not; at the beginning where the stream itself began anew since.
-func (g *Group) Recreate(ctx context.Context, mark Mark) error {
-	info, err := g.shared.XInfoStream(ctx, g.key).Result()
-	switch {
-	case isNoKey(err):
-		return g.Create(ctx, "0")
-	case err != nil:
-		return err
-	case Precedes(info.LastGeneratedID, mark.ID) || info.EntriesAdded < mark.Read:
-		return g.Create(ctx, "0")
-	default:
-		return g.Create(ctx, mark.ID)
-	}
-}
-
 // Read hands out up to count new entries; it waits for the first for at most block, which is
 // rounded up to a millisecond. No entries and no error: none came.
 func (g *Group) Read(ctx context.Context, count int, block time.Duration) ([]Entry, error) {

@@ -52,15 +52,15 @@ func (g *Group) CheckRights(ctx context.Context, needs Needs) error {
 	rights := append(toRunScripts(g.key),
 		right{"xreadgroup", g.key, []any{"xreadgroup", "group", g.name, g.consumer, "streams", g.key, ">"}},
 		on(g.key, "xgroup|create", g.name, "0"),
+		on(g.key, "xgroup|createconsumer", g.name, Recreated),
+		on(g.key, "xgroup|setid", g.name, "0"),
+		on(g.key, "xinfo|consumers", g.name),
 		on(g.key, "xinfo|stream"),
 		on(g.key, "xpending", g.name),
 		on(g.key, "xclaim", g.name, g.consumer, 0, "0-0"),
 	)
 	if needs.Removed || needs.RemovesOthers {
 		rights = append(rights, on(g.key, "xgroup|delconsumer", g.name, g.consumer))
-	}
-	if needs.RemovesOthers {
-		rights = append(rights, on(g.key, "xinfo|consumers", g.name))
 	}
 	if needs.Trims {
 		rights = append(rights, on(g.key, "xtrim", "minid", "0"), on(g.key, "xlen"), right{"time", g.key, []any{"time"}})

@@ -112,7 +112,7 @@ func (s *Subscription) recover(ctx context.Context, err error) {
 // mark is where a group that vanished is to begin again. Without acknowledgements that is behind what was read last.
 func (s *Subscription) mark() stream.Mark {
 	if s.reclaimer != nil {
-		return s.reclaimer.mark
+		return s.reclaimer.known()
 	}
 	return stream.Mark{ID: s.lastRead}
 }

@@ -32,6 +32,7 @@ type reclaimer struct {
 	cursor  string // where the next turn goes on in the pending list
 	due     time.Time
 	mark    stream.Mark // how far the group had come at the last look
+	noted   time.Time   // when that was
 	look    time.Time   // when to look again, at the latest
 	trims   trimWatch
 	looked  time.Time // when trims was asked last
@@ -58,9 +59,10 @@ func (r *reclaimer) untilDue() time.Duration {
 // next returns up to room entries that are ours to work on now, if it is time to look for any. Without room it only
 // notes how far the group has come.
 func (r *reclaimer) next(ctx context.Context, room int) ([]stream.Entry, error) {
-	if room == 0 {
-		_, err := r.note(ctx)
-		return nil, err
+	if room == 0 || r.mark.ID == "" {
+		if _, err := r.note(ctx); err != nil || room == 0 {
+			return nil, err
+		}
 	}
 	if r.own != "" {
 		entries, err := r.findOwn(ctx, room)
@@ -138,11 +140,12 @@ func (r *reclaimer) note(ctx context.Context) (stream.Status, error) {
 		if err != nil {
 			return status, err
 		}
-		if len(rows) > 0 {
-			mark.ID = stream.Before(rows[0].ID)
+		if len(rows) == 0 {
+			return status, nil // acknowledged meanwhile, or it is another group already: the old mark is the safe one
 		}
+		mark.ID = stream.Before(rows[0].ID)
 	}
-	r.mark = mark
+	r.mark, r.noted = mark, time.Now()
 	if status.Lag != 0 || time.Since(r.looked) > trimLook*r.ClaimInterval {
 		if err := r.watchTrims(ctx, status); err != nil {
 			return status, err
@@ -162,6 +165,13 @@ func (r *reclaimer) watchTrims(ctx context.Context, status stream.Status) error 
 		r.Logger.Error("entries were trimmed from the stream before the group read them", errTrimmed, watermill.LogFields{"count": n})
 	}
 	return nil
+}
+
+// known returns the mark, for a group that vanished. Who was silent for longer than a lease lasts does not know best.
+func (r *reclaimer) known() stream.Mark {
+	mark := r.mark
+	mark.Recent = time.Since(r.noted) < r.ClaimMinIdle
+	return mark
 }
 
 func (r *reclaimer) finishTurn() {

@@ -1,0 +1,44 @@
+package stream
+
+import (
+	"context"
+	_ "embed"
+
+	"github.com/redis/go-redis/v9"
+)
+
+var (
+	//go:embed scripts/recreate.lua
+	recreateSource string
+	recreateScript = redis.NewScript(recreateSource)
+)
+
+// Recreated is the name of a consumer that shows that a group was created again where it was. Like a generated one, it
+// is removed after a while.
+const Recreated = "redisstream~RECREATED2"
+
+// Mark is how far a group has come: all entries up to ID were acknowledged.
+type Mark struct {
+	ID     string // empty: unknown
+	Read   int64  // how many entries the group had read, of all that were ever added to the stream
+	Recent bool   // who created the group since may have known less
+}
+
+// Recreate creates the group again after it vanished: behind the mark, so that what was pending then comes again and
+// what was acknowledged before does not; at the beginning where the stream itself began anew since.
+func (g *Group) Recreate(ctx context.Context, mark Mark) error {
+	start, recent := mark.ID, "0"
+	if mark.Recent {
+		recent = "1"
+	}
+	info, err := g.shared.XInfoStream(ctx, g.key).Result()
+	switch {
+	case isNoKey(err):
+		start = "0"
+	case err != nil:
+		return err
+	case Precedes(info.LastGeneratedID, mark.ID) || info.EntriesAdded < mark.Read:
+		start = "0"
+	}
+	return recreateScript.Run(ctx, g.shared, []string{g.key}, g.name, start, Recreated, recent).Err()
+}

@@ -1,0 +1,65 @@
+package stream_test
+
+import (
+	"testing"
+
+	"github.com/millrace/redisstream/internal/redistest"
+	"github.com/millrace/redisstream/internal/stream"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Whoever creates the group first after it vanished: one that knows how far it had come sets it there, once.
+func TestRecreate(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		newcomer string // where somebody who knows nothing created the group; empty: nobody did
+		stale    bool   // what we know
+		want     int    // entries to come
+	}{
+		"nobody was faster":                  {"", false, 6},
+		"nobody was faster, stale":           {"", true, 6},
+		"a newcomer at the end":              {"$", false, 6},
+		"a newcomer at the beginning":        {"0", false, 6},
+		"a newcomer at the end, stale":       {"$", true, 0},
+		"a newcomer at the beginning, stale": {"0", true, 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client, key := redistest.Shared().Client(t), ownKey(t)
+			added := add(t, client, key, 10)
+			group := stream.NewGroup(client, key, groupName, "a")
+			t.Cleanup(group.Close)
+			if test.newcomer != "" {
+				require.NoError(t, group.Create(t.Context(), test.newcomer))
+			}
+			mark := stream.Mark{ID: added[3], Read: 7, Recent: !test.stale}
+			require.NoError(t, group.Recreate(t.Context(), mark))
+			read(t, group, 1)
+			mark.ID = added[1] // another who knows, a little less
+			require.NoError(t, group.Recreate(t.Context(), mark))
+			if test.want > 0 {
+				assert.Len(t, read(t, group, 100), test.want-1, "where the first one set it")
+			}
+			info, err := client.XInfoGroups(t.Context(), key).Result()
+			require.NoError(t, err)
+			assert.Equal(t, added[9], info[0].LastDeliveredID)
+		})
+	}
+}
+
+func TestRecreate_ofAStreamThatBeganAnew(t *testing.T) {
+	t.Parallel()
+	client, key := redistest.Shared().Client(t), ownKey(t)
+	group := stream.NewGroup(client, key, groupName, "a")
+	t.Cleanup(group.Close)
+	for _, mark := range []stream.Mark{{ID: "9999999999999-0"}, {ID: "1-0", Read: 1000, Recent: true}} {
+		require.NoError(t, client.Del(t.Context(), key).Err())
+		require.NoError(t, group.Recreate(t.Context(), mark), "no stream")
+		add(t, client, key, 3)
+		assert.Len(t, read(t, group, 100), 3)
+		require.NoError(t, client.XGroupDestroy(t.Context(), key, groupName).Err())
+		require.NoError(t, group.Recreate(t.Context(), mark), "another stream")
+		assert.Len(t, read(t, group, 100), 3)
+	}
+}
