@@ -45,8 +45,7 @@ func chaos() (ok bool, err error) {
 	for o.seed == 0 {
 		o.seed = randomSeed()
 	}
-	// Also when nobody reads what it prints any more: the server and the workers are to end with it.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if o.dir, err = os.MkdirTemp("", "chaos-"); err != nil {
 		return false, err
