@@ -1,6 +1,7 @@
 package redisstream
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -21,12 +22,15 @@ func (p *Publisher) persist(failure *PublishError, call []*message.Message, watc
 		select {
 		case <-time.After(pause/2 + rand.N(pause/2)):
 		case <-watch.cancelled:
-			failure.Err = fmt.Errorf("%w, while trying again after: %w", watch.err(), failure.Err)
+			failure.Err = gaveUp(watch, failure.Err)
 			return failure
 		}
 		next, passes := p.attempt(failure.Topic, failure.Failed, watch)
 		if next == nil {
 			return nil
+		}
+		if ended := watch.err(); ended != nil && errors.Is(next.Err, ended) {
+			next.Err = gaveUp(watch, failure.Err)
 		}
 		next.Published = inOrderOf(call, slices.Concat(failure.Published, next.Published))
 		failure = next
@@ -34,6 +38,11 @@ func (p *Publisher) persist(failure *PublishError, call []*message.Message, watc
 			return failure
 		}
 	}
+}
+
+// gaveUp says what kept the call waiting until its context ended.
+func gaveUp(watch *contextWatch, refusal error) error {
+	return fmt.Errorf("%w, while trying again after: %w", watch.err(), refusal)
 }
 
 func inOrderOf(call, some []*message.Message) []*message.Message {
