@@ -30,6 +30,7 @@ type flow struct {
 	published []time.Time // when Publish returned nil, by number
 	received  map[int]time.Time
 	order     []int // of the first deliveries
+	again     int   // further deliveries
 	failures  []error
 	stopped   bool
 	ended     chan struct{}
@@ -58,6 +59,8 @@ func (f *flow) receive(messages <-chan *message.Message) {
 		if _, again := f.received[n]; !again {
 			f.received[n] = time.Now()
 			f.order = append(f.order, n)
+		} else {
+			f.again++
 		}
 		f.mu.Unlock()
 		msg.Ack()
@@ -247,7 +250,11 @@ func TestFailover_slotMoves(t *testing.T) {
 			f := startFlow(t, cluster.Client(t), cluster.Client(t), config)
 			f.awaitProgress(100)
 			for range 3 {
-				cluster.MoveSlot(t, f.topic, cluster.Other(t, f.topic))
+				move := cluster.BeginMove(t, f.topic, cluster.Other(t, f.topic))
+				f.awaitProgress(50)
+				move.Keys()
+				f.awaitProgress(50) // ASK
+				move.End()
 				moved := time.Now()
 				published, received := f.resumed(moved)
 				t.Logf("since the move published after %v, received after %v", published, received)
@@ -259,6 +266,7 @@ func TestFailover_slotMoves(t *testing.T) {
 			for _, err := range f.failures {
 				assert.NoError(t, err)
 			}
+			assert.Zero(t, f.again, "the group was never gone")
 		})
 	}
 }

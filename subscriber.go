@@ -174,13 +174,10 @@ func (s *Subscriber) connect(ctx context.Context, topic, consumer string) (subsc
 	group := stream.NewGroup(c.Client, topic, c.ConsumerGroup, consumer)
 	group.NoAck = c.AutoAck
 	needs := stream.Needs{Removed: c.Consumer == "", RemovesOthers: c.ConsumerTimeout > 0, Trims: c.TrimInterval > 0}
-	if err := group.Create(ctx, c.StartID); err != nil {
-		return config, fmt.Errorf("create group %q: %w", c.ConsumerGroup, err)
-	}
 	config.Source = group
 	config.Recreate = func(ctx context.Context, mark stream.Mark) error {
 		if mark.ID == "" {
-			return group.Create(ctx, c.StartID)
+			return group.Join(ctx, c.StartID)
 		}
 		return group.Recreate(ctx, mark)
 	}
@@ -196,5 +193,11 @@ func (s *Subscriber) connect(ctx context.Context, topic, consumer string) (subsc
 		}
 		config.OwnFirst = c.Consumer != ""
 	}
-	return config, group.CheckRights(ctx, needs)
+	if err := group.CheckRights(ctx, needs); err != nil {
+		return config, err
+	}
+	if err := group.Join(ctx, c.StartID); err != nil {
+		return config, fmt.Errorf("join group %q: %w", c.ConsumerGroup, err)
+	}
+	return config, nil
 }

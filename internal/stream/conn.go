@@ -31,6 +31,7 @@ type Conn struct {
 	timeout     time.Duration // how long a reply may take beyond a block
 	socket      net.Conn
 	interrupted bool
+	asked       string // the node that a slot is moving to, and that has the stream already; empty: none
 }
 
 // NewConn returns a Conn to the server that holds key.
@@ -55,6 +56,15 @@ func (c *Conn) open(ctx context.Context) (*redis.Client, error) {
 		return nil, err
 	}
 	shared := master.Options()
+	c.mu.Lock()
+	asked := c.asked
+	c.asked = ""
+	c.mu.Unlock()
+	if asked != "" {
+		moving := *shared
+		moving.Addr = asked
+		shared = &moving
+	}
 	socket, err := c.dial(ctx, shared)
 	if err != nil {
 		return nil, err
@@ -85,6 +95,9 @@ func (c *Conn) open(ctx context.Context) (*redis.Client, error) {
 	own.Limiter, own.ClientSideCacheConfig, own.ClientSideCache = nil, nil, nil
 	own.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	client = redis.NewClient(&own)
+	if asked != "" {
+		client.AddHook(asking{})
+	}
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -125,7 +138,32 @@ func (c *Conn) do(ctx context.Context, block time.Duration, run func(context.Con
 	// go-redis would wait ten seconds beyond the block for a server that went silent.
 	ctx, cancel := context.WithTimeout(ctx, block+c.timeout)
 	defer cancel()
-	return run(ctx, client)
+	err = run(ctx, client)
+	if addr, ask := redis.IsAskError(err); ask {
+		c.mu.Lock()
+		c.asked = addr
+		c.mu.Unlock()
+	}
+	return err
+}
+
+// asking tells a node, before each command, that it is asked for what is moving to it.
+type asking struct{}
+
+func (asking) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (asking) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (asking) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, command redis.Cmder) error {
+		if err := next(ctx, redis.NewStatusCmd(ctx, "asking")); err != nil {
+			command.SetErr(err)
+			return err
+		}
+		return next(ctx, command)
+	}
 }
 
 // Reset drops the connection after an error: the next command dials anew, in a cluster to the

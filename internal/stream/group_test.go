@@ -43,7 +43,7 @@ func TestGroup_createLeavesAnExistingGroupAlone(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)
 	group, _, _ := handedOut(t, client, 2)
-	require.NoError(t, group.Create(t.Context(), "0"))
+	require.NoError(t, group.Join(t.Context(), "0"))
 	assert.Empty(t, read(t, group, 10), "it did not start anew")
 }
 
@@ -139,7 +139,7 @@ func TestIsGroupGone(t *testing.T) {
 			err = call(group)
 			assert.True(t, stream.IsGroupGone(err), "no group: %v", err)
 			assert.True(t, stream.IsGroupGone(fmt.Errorf("wrapped: %w", err)))
-			require.NoError(t, group.Create(t.Context(), "0"))
+			require.NoError(t, group.Join(t.Context(), "0"))
 			assert.NoError(t, call(group))
 			require.NoError(t, client.Set(t.Context(), key, "", 0).Err())
 			err = call(group)

@@ -49,7 +49,7 @@ func join(t *testing.T, client redis.UniversalClient, key, consumer string) *str
 	t.Helper()
 	group := stream.NewGroup(client, key, groupName, consumer)
 	t.Cleanup(group.Close)
-	require.NoError(t, group.Create(context.Background(), "0"))
+	require.NoError(t, group.Join(context.Background(), "0"))
 	return group
 }
 

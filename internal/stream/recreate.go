@@ -40,5 +40,5 @@ func (g *Group) Recreate(ctx context.Context, mark Mark) error {
 	case Precedes(info.LastGeneratedID, mark.ID) || info.EntriesAdded < mark.Read:
 		start = "0"
 	}
-	return recreateScript.Run(ctx, g.shared, []string{g.key}, g.name, start, Recreated, recent).Err()
+	return recreateScript.Run(ctx, g.shared, []string{g.key}, g.name, start, g.consumer, Recreated, recent).Err()
 }

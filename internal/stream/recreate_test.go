@@ -15,14 +15,16 @@ func TestRecreate(t *testing.T) {
 	for name, test := range map[string]struct {
 		newcomer string // where somebody who knows nothing created the group; empty: nobody did
 		stale    bool   // what we know
+		member   bool   // we are in the group
 		want     int    // entries to come
 	}{
-		"nobody was faster":                  {"", false, 6},
-		"nobody was faster, stale":           {"", true, 6},
-		"a newcomer at the end":              {"$", false, 6},
-		"a newcomer at the beginning":        {"0", false, 6},
-		"a newcomer at the end, stale":       {"$", true, 0},
-		"a newcomer at the beginning, stale": {"0", true, 10},
+		"nobody was faster":                {want: 6},
+		"nobody was faster, stale":         {stale: true, want: 6},
+		"newcomer at the end":              {newcomer: "$", want: 6},
+		"newcomer at the beginning":        {newcomer: "0", want: 6},
+		"newcomer at the end, stale":       {newcomer: "$", stale: true, want: 0},
+		"newcomer at the beginning, stale": {newcomer: "0", stale: true, want: 10},
+		"the group never went":             {newcomer: "$", member: true, want: 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -31,7 +33,12 @@ func TestRecreate(t *testing.T) {
 			group := stream.NewGroup(client, key, groupName, "a")
 			t.Cleanup(group.Close)
 			if test.newcomer != "" {
-				require.NoError(t, group.Create(t.Context(), test.newcomer))
+				newcomer := stream.NewGroup(client, key, groupName, "newcomer")
+				t.Cleanup(newcomer.Close)
+				require.NoError(t, newcomer.Join(t.Context(), test.newcomer))
+			}
+			if test.member {
+				require.NoError(t, group.Join(t.Context(), test.newcomer))
 			}
 			mark := stream.Mark{ID: added[3], Read: 7, Recent: !test.stale}
 			require.NoError(t, group.Recreate(t.Context(), mark))
