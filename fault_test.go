@@ -60,7 +60,7 @@ func TestFault_connectionsCutAtAnyPoint(t *testing.T) {
 // trouble begins and one when it is over.
 func TestFault_serverRestarts(t *testing.T) {
 	t.Parallel()
-	b := newBenchOn(t, redistest.Start(t))
+	b := newBenchOn(t, redistest.Start(t, redistest.Durable...))
 	var log redistest.Log
 	config := inGroupG()
 	config.Client = b.client

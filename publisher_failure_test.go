@@ -385,7 +385,7 @@ func TestPublish_failsForCertainWhenTheClientIsClosed(t *testing.T) {
 
 func TestPublish_goesOnAfterTheServerWasAway(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t, "--appendfsync", "always")
+	server := redistest.Start(t, redistest.Durable...)
 	client := server.Client(t, func(o *redis.Options) { o.DialerRetries = 1 })
 	publisher := openPublisher(t, redisstream.PublisherConfig{Client: client})
 	topic := ownTopic(t)

@@ -19,7 +19,7 @@ import (
 
 func TestPubSub_reconnect(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
+	server := redistest.Start(t, redistest.Durable...)
 	withRestart := features()
 	withRestart.RestartServiceCommand = server.RestartCommand(t)
 	construct := inGroup(server, func(c *redisstream.SubscriberConfig) { c.MaxInFlight = 100 })

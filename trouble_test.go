@@ -40,13 +40,13 @@ func (b *bench) do(args ...any) {
 var troubles = map[string]trouble{
 	"server down": {
 		text: "connect: connection refused", passes: true,
-		server: privateServer(),
+		server: privateServer(redistest.Durable...),
 		begin:  func(b *bench) { b.server.Kill() },
 		end:    func(b *bench) { b.server.Restart(b.T) },
 	},
 	"LOADING": {
 		text: "LOADING", passes: true,
-		server: privateServer("--key-load-delay", "30000", "--loading-process-events-interval-bytes", "1024"),
+		server: privateServer("--appendfsync", "always", "--key-load-delay", "30000", "--loading-process-events-interval-bytes", "1024"),
 		begin: func(b *bench) {
 			for i := range 100 {
 				var value strings.Builder

@@ -95,7 +95,7 @@ func open(o options, out io.Writer) (r *run, err error) {
 			r.close()
 		}
 	}()
-	if r.server, err = redistest.Launch("--appendfsync", "always"); err != nil {
+	if r.server, err = redistest.Launch(redistest.Durable...); err != nil {
 		return nil, err
 	}
 	r.client = redis.NewClient(&redis.Options{Addr: r.server.Addr, ReadTimeout: time.Second, MaxRetries: -1})

@@ -41,7 +41,10 @@ func Binary() (string, error) {
 // startTimeout is how long a server may take to answer, on a busy machine.
 const startTimeout = 20 * time.Second
 
-// Server is a private server. It writes an append-only file, so that it survives Kill and Restart.
+// Durable makes a server lose nothing at Kill: else what it wrote in the last seconds may not be on the disk.
+var Durable = []string{"--appendfsync", "always"}
+
+// Server is a private server. It writes an append-only file, so that its data survive Kill and Restart.
 type Server struct {
 	Addr    string // host:port
 	TLSAddr string // of StartTLS
