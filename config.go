@@ -162,8 +162,8 @@ type SubscriberConfig struct {
 
 	// ConsumerTimeout is the idle time (XINFO CONSUMERS) after which a consumer with a generated name that has nothing pending
 	// is removed from the group (XGROUP DELCONSUMER, in one step with the check): its process died. Names that were given in
-	// Consumer stay, unless they end like a generated one. Default: DefaultConsumerTimeout; at least twice BlockTime.
-	// Negative: none is removed.
+	// Consumer stay, unless they end like a generated one. All members of a group should have the same: each shows twice in it that
+	// it lives. Default: DefaultConsumerTimeout; at least twice BlockTime. Negative: none is removed.
 	ConsumerTimeout time.Duration
 
 	// TrimInterval is how often a subscription drops from its stream what all groups of the stream have acknowledged
