@@ -38,6 +38,9 @@ const (
 	wasUncertain reason = "publish was uncertain, and tried again"
 )
 
+// late is how much later than the server a journal may tell what happened there.
+const late = 100 * time.Millisecond
+
 // heldAtMost bounds how long an entry may be held by a subscription before its handler gets it: read ahead, behind slow
 // and nacked ones.
 const heldAtMost = 5 * time.Second
@@ -124,7 +127,7 @@ func (h *history) knownThrough(g group, acks []int64, at int64) int64 {
 	since := never
 	for _, d := range h.destroyed[g.Name] {
 		if d.from <= at {
-			since = max(since, d.from)
+			since = max(since, d.to+int64(late))
 		}
 	}
 	first := forever
@@ -176,7 +179,7 @@ func clock(at int64) string { return time.Unix(0, at).UTC().Format("15:04:05.000
 // explain returns what allowed a delivery after another one of the same entry.
 func (h *history) explain(before, again *delivery, knownThrough int64) reason {
 	held := max(before.at-int64(heldAtMost), h.triedAt(again.uuid))
-	stillPending := knownThrough > again.at
+	stillPending := knownThrough > again.at-int64(late) // it was asked for just before
 	first := before.sub
 	// Who had it first may be late: it got the entry, lost it while it stood still, and delivers it nevertheless.
 	late := again.deliveries <= before.deliveries

@@ -109,7 +109,13 @@ func TestCheck_duplicates(t *testing.T) {
 		"nothing happened, nacked":        {a: heldByA + ", N 11 0 1-0", b: againByB},
 		"killed":                          {a: ackedByA, b: againByB, story: story{killed: map[string]int64{"a": 12}}, why: wasKilled},
 		"killed while it was held":        {a: heldByA, b: againByB, story: story{killed: map[string]int64{"a": 12}}, why: wasKilled},
-		"killed, but the ack was through": {a: throughByA, b: againByB, story: story{killed: map[string]int64{"a": 13}}},
+		"killed, but the ack was through": {
+			a: throughByA, b: "D 700000000 0 1-0 2 0-1, A 700000001 0 1-0", story: story{killed: map[string]int64{"a": 13}},
+		},
+		"killed, and the ack was through a moment before the next delivery": {
+			a: ackedByA + ", T 690000000 0 1-0", b: "D 700000000 0 1-0 2 0-1, A 700000001 0 1-0",
+			story: story{killed: map[string]int64{"a": 695000000}}, why: wasKilled,
+		},
 		"killed, but later":               {a: ackedByA, b: againByB, story: story{killed: map[string]int64{"a": 25}}},
 		"the other one was killed":        {a: ackedByA, b: againByB, story: story{killed: map[string]int64{"b": 30}}},
 		"closed":                          {a: heldByA + aClosesAt13, b: againByB, why: wasClosed},
