@@ -103,12 +103,12 @@ func TestCheck_duplicates(t *testing.T) {
 		a, b string
 		why  reason
 	}{
-		"nothing happened, acked":         {a: ackedByA, b: againByB},
-		"nothing happened, through":       {a: throughByA, b: againByB},
-		"nothing happened, held":          {a: heldByA, b: againByB},
-		"nothing happened, nacked":        {a: heldByA + ", N 11 0 1-0", b: againByB},
-		"killed":                          {a: ackedByA, b: againByB, story: story{killed: map[string]int64{"a": 12}}, why: wasKilled},
-		"killed while it was held":        {a: heldByA, b: againByB, story: story{killed: map[string]int64{"a": 12}}, why: wasKilled},
+		"nothing happened, acked":   {a: ackedByA, b: againByB},
+		"nothing happened, through": {a: throughByA, b: againByB},
+		"nothing happened, held":    {a: heldByA, b: againByB},
+		"nothing happened, nacked":  {a: heldByA + ", N 11 0 1-0", b: againByB},
+		"killed":                    {a: ackedByA, b: againByB, story: story{killed: map[string]int64{"a": 12}}, why: wasKilled},
+		"killed while it was held":  {a: heldByA, b: againByB, story: story{killed: map[string]int64{"a": 12}}, why: wasKilled},
 		"killed, but the ack was through": {
 			a: throughByA, b: "D 700000000 0 1-0 2 0-1, A 700000001 0 1-0", story: story{killed: map[string]int64{"a": 13}},
 		},
@@ -116,11 +116,11 @@ func TestCheck_duplicates(t *testing.T) {
 			a: ackedByA + ", T 690000000 0 1-0", b: "D 700000000 0 1-0 2 0-1, A 700000001 0 1-0",
 			story: story{killed: map[string]int64{"a": 695000000}}, why: wasKilled,
 		},
-		"killed, but later":               {a: ackedByA, b: againByB, story: story{killed: map[string]int64{"a": 25}}},
-		"the other one was killed":        {a: ackedByA, b: againByB, story: story{killed: map[string]int64{"b": 30}}},
-		"closed":                          {a: heldByA + aClosesAt13, b: againByB, why: wasClosed},
-		"closed, nacked":                  {a: heldByA + ", N 11 0 1-0" + aClosesAt13, b: againByB, why: wasClosed},
-		"closed, but the ack was given":   {a: ackedByA + aClosesAt13, b: againByB},
+		"killed, but later":             {a: ackedByA, b: againByB, story: story{killed: map[string]int64{"a": 25}}},
+		"the other one was killed":      {a: ackedByA, b: againByB, story: story{killed: map[string]int64{"b": 30}}},
+		"closed":                        {a: heldByA + aClosesAt13, b: againByB, why: wasClosed},
+		"closed, nacked":                {a: heldByA + ", N 11 0 1-0" + aClosesAt13, b: againByB, why: wasClosed},
+		"closed, but the ack was given": {a: ackedByA + aClosesAt13, b: againByB},
 		"closed, and acked when Close had given up": {
 			a: "D 10 0 1-0 1 0-1, C 13 -1, A 600000000 0 1-0", b: "D 700000000 0 1-0 2 0-1, A 700000001 0 1-0", why: wasClosed,
 		},
