@@ -71,7 +71,7 @@ func TestWait_tooFewReplicas(t *testing.T) {
 	require.ErrorIs(t, err, redisstream.ErrNotReplicated)
 	require.ErrorContains(t, err, "1 of 2 in 400ms")
 	assert.Equal(t, messages, asPublishError(t, err).Uncertain)
-	assert.Equal(t, uuids(messages), stored(t, client, topic))
+	assert.Equal(t, uuids(messages), stored(t, master.Client(t), topic))
 
 	config.WaitReplicas = 1
 	require.NoError(t, openPublisher(t, config).Publish(topic, numbered("one is enough", 1)...))

@@ -3,7 +3,9 @@ package stream_test
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -185,7 +187,7 @@ func TestConn_interruptRacesWithEntries(t *testing.T) {
 	} {
 		shared := redis.NewClient(options)
 		t.Cleanup(func() { require.NoError(t, shared.Close()) })
-		var replied, lost, none int
+		var replied, lost, none, cut int
 		for range 200 {
 			key := ownKey(t)
 			group := join(t, shared, key, "a")
@@ -210,6 +212,11 @@ func TestConn_interruptRacesWithEntries(t *testing.T) {
 			}
 			all.Wait()
 			add(t, client, key, 2)
+			if errors.Is(result.err, net.ErrClosed) { // the server took more than hangUpGrace, and may not know yet
+				group.Close()
+				cut++
+				continue
+			}
 			require.Equal(t, assigned, pending(t, client, key), "the server hands out nothing more: %v", result.err)
 			group.Close()
 			switch {
@@ -221,6 +228,7 @@ func TestConn_interruptRacesWithEntries(t *testing.T) {
 				none++
 			}
 		}
-		t.Logf("%s: %d reads had entries, %d lost them, %d had none", name, replied, lost, none)
+		t.Logf("%s: %d reads had entries, %d lost them, %d had none, %d were cut", name, replied, lost, none, cut)
+		assert.Less(t, cut, 20)
 	}
 }
