@@ -69,6 +69,19 @@ func (c *Conn) open(ctx context.Context) (*redis.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	client = redis.NewClient(c.options(shared, socket))
+	if asked != "" {
+		client.AddHook(asking{})
+	}
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.client = client
+	return client, nil
+}
+
+// options are those of the user's client, for one connection, which is there already.
+func (c *Conn) options(shared *redis.Options, socket net.Conn) *redis.Options {
 	own := *shared
 	c.timeout = own.ReadTimeout
 	if c.timeout <= 0 {
@@ -94,15 +107,7 @@ func (c *Conn) open(ctx context.Context) (*redis.Client, error) {
 	own.ContextTimeoutEnabled = true
 	own.Limiter, own.ClientSideCacheConfig, own.ClientSideCache = nil, nil, nil
 	own.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	client = redis.NewClient(&own)
-	if asked != "" {
-		client.AddHook(asking{})
-	}
-
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.client = client
-	return client, nil
+	return &own
 }
 
 // dial makes the socket and keeps it, so that Interrupt can hang up on it.
