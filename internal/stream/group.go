@@ -25,7 +25,7 @@ func NewGroup(client redis.UniversalClient, key, name, consumer string) *Group {
 // begins. A group that exists is left as it is.
 func CreateGroup(ctx context.Context, client redis.Cmdable, key, group, start string) error {
 	err := client.XGroupCreateMkStream(ctx, key, group, start).Err()
-	if isThere(err) {
+	if redis.HasErrorPrefix(err, "BUSYGROUP") {
 		return nil
 	}
 	return err
@@ -33,18 +33,11 @@ func CreateGroup(ctx context.Context, client redis.Cmdable, key, group, start st
 
 // Join creates the group, as CreateGroup does, and the consumer in it: Recreate knows the group by it.
 func (g *Group) Join(ctx context.Context, start string) error {
-	pipe := g.shared.Pipeline()
-	created := pipe.XGroupCreateMkStream(ctx, g.key, g.name, start)
-	joined := pipe.XGroupCreateConsumer(ctx, g.key, g.name, g.consumer)
-	_, _ = pipe.Exec(ctx) // each has its own error
-	if err := created.Err(); err != nil && !isThere(err) {
+	if err := CreateGroup(ctx, g.shared, g.key, g.name, start); err != nil {
 		return err
 	}
-	return joined.Err()
+	return g.shared.XGroupCreateConsumer(ctx, g.key, g.name, g.consumer).Err()
 }
-
-// isThere is what XGROUP CREATE says of a group that exists.
-func isThere(err error) bool { return redis.HasErrorPrefix(err, "BUSYGROUP") }
 
 // Read hands out up to count new entries; it waits for the first for at most block, which is
 // rounded up to a millisecond. No entries and no error: none came.
