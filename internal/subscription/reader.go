@@ -2,6 +2,7 @@ package subscription
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 	"time"
 
@@ -26,8 +27,7 @@ func (s *Subscription) read(ctx context.Context) {
 		case err == nil:
 			trouble.over()
 		default:
-			s.recover(ctx, err)
-			if !sleep(ctx, trouble.failed(err)) {
+			if !sleep(ctx, trouble.failed(s.recover(ctx, err))) {
 				return
 			}
 		}
@@ -96,17 +96,18 @@ func (s *Subscription) line(e *entry) {
 }
 
 // recover prepares the next read after an error: a reply may have been lost, and with it entries
-// that are pending for us and that we never saw.
-func (s *Subscription) recover(ctx context.Context, err error) {
+// that are pending for us and that we never saw. It returns what is in the way.
+func (s *Subscription) recover(ctx context.Context, err error) error {
 	if stream.IsGroupGone(err) && s.Recreate != nil {
-		if err := s.Recreate(ctx, s.mark()); err != nil {
-			s.Logger.Error("creating the consumer group again failed", err, nil)
+		if failure := s.Recreate(ctx, s.mark()); failure != nil {
+			err = fmt.Errorf("%w; creating the consumer group again failed: %w", err, failure)
 		}
 	}
 	s.Source.Reset(ctx)
 	if s.reclaimer != nil {
 		s.reclaimer.searchOwn(true)
 	}
+	return err
 }
 
 // mark is where a group that vanished is to begin again. Without acknowledgements that is behind what was read last.

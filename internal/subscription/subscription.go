@@ -132,7 +132,6 @@ func (s *Subscription) run(ctx, stopping context.Context) {
 	close(s.closing)
 	s.inbox.close()
 	reader.Wait()
-	chores.Wait()
 	s.Source.Close()
 	// 2. Handlers that are running may finish, their leases kept.
 	deadline := time.AfterFunc(s.CloseTimeout, func() {
@@ -148,6 +147,7 @@ func (s *Subscription) run(ctx, stopping context.Context) {
 	deadline.Stop()
 	stopLeases()
 	leases.Wait()
+	chores.Wait() // a sign of life after the release would bring our consumer back
 	// 4. The rest is free for others.
 	s.release(ctx)
 	// 5. Only now: Watermill's Router takes the closed channel for the sign that it may close the

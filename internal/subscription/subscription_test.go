@@ -299,6 +299,52 @@ func TestOutage_oneLineWhenItBeginsAndOneWhenItEnds(t *testing.T) {
 	})
 }
 
+// serverError is an error of the server.
+type serverError string
+
+func (e serverError) Error() string { return string(e) }
+func (serverError) RedisError()     {}
+
+func TestOutage_groupThatCannotBeCreatedAgainIsOneLine(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newFakeGroup(0)
+		tries := 0
+		s, log := g.start(t, func(c *Config) {
+			c.Recreate = func(context.Context, stream.Mark) error { tries++; return errDown }
+		})
+		g.locked(func() { g.fail = serverError("NOGROUP no such group") })
+		time.Sleep(10 * time.Minute)
+		g.locked(func() { g.fail = nil })
+		time.Sleep(time.Minute)
+		s.Close()
+		assert.Greater(t, tries, 100)
+		assert.Equal(t, 1, log.Count("level=ERROR"))
+		assert.Equal(t, 1, log.Count("creating the consumer group again failed"))
+	})
+}
+
+// A chore that hangs holds up Close no longer than handlers that are running do.
+func TestClose_doesNotWaitForAChoreBeforeTheHandlers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newFakeGroup(1)
+		s, _ := g.start(t, func(c *Config) {
+			c.Chores = []Chore{{What: "hanging", Every: time.Second, Do: func(context.Context) error {
+				time.Sleep(8 * time.Second) // as a client does that heeds no context
+				return nil
+			}}}
+			c.CloseTimeout = 5 * time.Second
+		})
+		<-s.Output() // never acked
+		time.Sleep(time.Second + time.Millisecond)
+		synctest.Wait()
+		began := time.Now()
+		s.Close()
+		assert.Less(t, time.Since(began), 9*time.Second, "8 s, not 13")
+	})
+}
+
 func TestAck_retriedUntilItIsThrough(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
