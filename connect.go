@@ -28,12 +28,15 @@ const clusterReload = time.Second
 // ParseFailoverURL take them: pool_size, min_idle_conns, dial_timeout=3s, read_timeout and so on. A cluster client looks
 // at the cluster's state each second, instead of each minute.
 //
+// Who waits for replies of the client stays awake for a moment: see StayAwake.
+//
 // The caller closes the client. Errors name what could not be reached, and never hold the password.
 func Connect(ctx context.Context, rawURL string) (redis.UniversalClient, error) {
 	client, place, err := open(rawURL)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
+	StayAwake(client)
 	// go-redis waits as long as its own time-outs say, whatever becomes of ctx. Behind Sentinel, so does Close.
 	stop := context.AfterFunc(ctx, func() { _ = client.Close() })
 	err = client.Ping(ctx).Err()

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/millrace/redisstream/internal/awake"
 	"github.com/millrace/redisstream/internal/batch"
 	"github.com/millrace/redisstream/internal/stream"
 )
@@ -14,7 +15,8 @@ const (
 	// maxPipelineCalls bounds how many calls share a pipeline.
 	maxPipelineCalls = 256
 	// Another pipeline may be under way for each pipelineSpacing of a round trip: over a slow link hardly any call
-	// waits for another's. Next to the server two keep both sides busy; more would be small ones, and cost both.
+	// waits for another's. Next to the server two keep both sides busy; more would be small ones, and cost both. There is one
+	// while its reader stays awake: the others' would sleep.
 	pipelineSpacing = 100 * time.Microsecond
 	minPipelines    = 2
 	maxPipelines    = 16
@@ -123,5 +125,9 @@ func (q *publishQueue) measured(rtt time.Duration) {
 }
 
 func (q *publishQueue) parallel() int {
-	return int(min(max(time.Duration(q.rtt.Load())/pipelineSpacing, minPipelines), maxPipelines))
+	rtt := time.Duration(q.rtt.Load())
+	if rtt < pipelineSpacing && awake.Pays() {
+		return 1
+	}
+	return int(min(max(rtt/pipelineSpacing, minPipelines), maxPipelines))
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"fmt"
 	"time"
 
 	wmredis "github.com/ThreeDotsLabs/watermill-redisstream/pkg/redisstream"
@@ -11,6 +13,7 @@ import (
 
 // library is a Watermill Pub/Sub under comparison.
 type library struct {
+	connect    func(addr string, poolSize int) (redis.UniversalClient, error)
 	publisher  func(client redis.UniversalClient) (message.Publisher, error)
 	subscriber func(client redis.UniversalClient, s settings) (message.Subscriber, error)
 }
@@ -25,6 +28,9 @@ type settings struct {
 }
 
 var ourLibrary = library{
+	connect: func(addr string, poolSize int) (redis.UniversalClient, error) {
+		return redisstream.Connect(context.Background(), fmt.Sprintf("redis://%s?pool_size=%d", addr, poolSize))
+	},
 	publisher: func(client redis.UniversalClient) (message.Publisher, error) {
 		return redisstream.NewPublisher(redisstream.PublisherConfig{Client: client}, nil)
 	},
@@ -42,6 +48,9 @@ var ourLibrary = library{
 
 // peerLibrary closes its clients.
 var peerLibrary = library{
+	connect: func(addr string, poolSize int) (redis.UniversalClient, error) {
+		return redis.NewClient(&redis.Options{Addr: addr, PoolSize: poolSize}), nil
+	},
 	publisher: func(client redis.UniversalClient) (message.Publisher, error) {
 		return wmredis.NewPublisher(wmredis.PublisherConfig{Client: client}, nil)
 	},

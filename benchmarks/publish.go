@@ -40,7 +40,7 @@ func publishing(lib library, perCall, goroutines int) measurement {
 // adding measures what publishing is measured against.
 func adding(perCall int) measurement {
 	return func(r *run) []float64 {
-		client := r.client(0)
+		client := r.client()
 		return r.timeCalls(perCall, 1, func(messages []*message.Message) error {
 			return addAll(client, messages)
 		})

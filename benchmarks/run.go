@@ -34,7 +34,7 @@ func measure(addr string, delay time.Duration, s scale, m measurement) (figures 
 	r := &run{scale: s, addr: addr}
 	defer func() { err = errors.Join(err, r.end()) }()
 	defer catch(&err)
-	r.admin = r.client(0)
+	r.admin = r.client()
 	check(r.admin.FlushAll(context.Background()).Err())
 	if delay > 0 {
 		proxy, err := redistest.LaunchProxy(addr, delay)
@@ -79,9 +79,17 @@ func (r *run) end() (err error) {
 	return nil
 }
 
-// client opens a client for one contestant; poolSize 0: go-redis's default.
-func (r *run) client(poolSize int) *redis.Client {
-	client := redis.NewClient(&redis.Options{Addr: r.addr, PoolSize: poolSize})
+// client opens a client of go-redis.
+func (r *run) client() *redis.Client {
+	client := redis.NewClient(&redis.Options{Addr: r.addr})
+	r.atEnd(func() { _ = client.Close() })
+	return client
+}
+
+// clientOf opens a client for a library as its README does; poolSize 0: go-redis's default.
+func (r *run) clientOf(lib library, poolSize int) redis.UniversalClient {
+	client, err := lib.connect(r.addr, poolSize)
+	check(err)
 	r.atEnd(func() { _ = client.Close() }) // the peer closed its own already
 	check(client.Ping(context.Background()).Err())
 	return client
@@ -89,7 +97,7 @@ func (r *run) client(poolSize int) *redis.Client {
 
 // publisher returns a publisher with a client of its own.
 func (r *run) publisher(lib library) message.Publisher {
-	publisher, err := lib.publisher(r.client(0))
+	publisher, err := lib.publisher(r.clientOf(lib, 0))
 	check(err)
 	r.atEnd(func() { check(publisher.Close()) })
 	return publisher
@@ -97,7 +105,7 @@ func (r *run) publisher(lib library) message.Publisher {
 
 // subscriber returns a subscriber with a client of its own.
 func (r *run) subscriber(lib library, s settings) message.Subscriber {
-	subscriber, err := lib.subscriber(r.client(s.poolSize), s)
+	subscriber, err := lib.subscriber(r.clientOf(lib, s.poolSize), s)
 	check(err)
 	r.atEnd(func() { check(subscriber.Close()) })
 	return subscriber

@@ -63,7 +63,7 @@ func drainingInGoroutines(lib library, inFlight int) measurement {
 
 // drainingByHand measures what a strict subscription is measured against.
 func drainingByHand(r *run) []float64 {
-	client := r.client(0)
+	client := r.client()
 	return r.drain(r.span, func(handled func()) {
 		check(client.XGroupCreate(context.Background(), topic, group, "0").Err())
 		stopped, ended := make(chan struct{}), make(chan error, 1)

@@ -32,7 +32,7 @@ Medians of %d rounds of one interleaved run against one private server without p
 slow, or a count, is of fewer. A ratio is the median of the rounds' own ratios. Payloads have
 256 bytes and configurations are the defaults unless a row says otherwise.
 
-- **ours**: this library; **peer**: github.com/ThreeDotsLabs/watermill-redisstream v1.4.5, which claims what is
+- **ours**: this library, with a client of its Connect; **peer**: github.com/ThreeDotsLabs/watermill-redisstream v1.4.5, which claims what is
   abandoned after 60 s, so that the handover is given up; **limit**: hand-written go-redis loops that decode nothing:
   a pipeline of XADD, and XREADGROUP COUNT 100 with one XACK a batch.
 - A subscription's speed is what the server knows to be acknowledged, the start included.

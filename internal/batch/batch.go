@@ -130,13 +130,14 @@ func (c *Committer[T]) take() []T {
 	return items
 }
 
-// again reports whether the caller goes on with the next round trip; otherwise it has ended. Those
-// whom the last one woke get to run first: they would find nothing under way, and one would go alone before the others.
+// again reports whether the caller goes on with the next round trip; otherwise it has ended. Where there are more than
+// may be now, it leaves that to the others. Those whom the last one woke get to run first: they would find nothing under
+// way, and one would go alone before the others.
 func (c *Committer[T]) again() bool {
 	c.yield()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.queue) > 0 {
+	if len(c.queue) > 0 && c.running <= c.parallel() {
 		return true
 	}
 	c.running--

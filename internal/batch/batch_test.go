@@ -133,6 +133,26 @@ func TestParallel_isAskedEachTime(t *testing.T) {
 	})
 }
 
+func TestParallel_fewerThanAreUnderWay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var r recorder
+		var limit atomic.Int64
+		limit.Store(3)
+		c := batch.Committer[int]{Commit: r.commit, Parallel: func() int { return int(limit.Load()) }}
+		for i := range 3 {
+			c.Add(i)
+			time.Sleep(roundTrip / 10)
+		}
+		limit.Store(1)
+		c.Add(3)
+		time.Sleep(roundTrip - roundTrip/10)
+		assert.Equal(t, [][]int{{0}, {1}, {2}}, r.seen(), "two ended, and left it to the third")
+		c.Wait()
+		assert.Equal(t, [][]int{{0}, {1}, {2}, {3}}, r.seen())
+	})
+}
+
 func TestParallel_splitsABatchThatWouldGoAlone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

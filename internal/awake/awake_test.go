@@ -1,0 +1,137 @@
+//go:build unix
+
+package awake
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"path/filepath"
+	"regexp"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"golang.org/x/net/nettest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// The tests here share the one place of a reader that stays awake, so they are not parallel.
+
+// pair returns both ends of a connection; ours is wrapped.
+func pair(t *testing.T, network, address string) (ours, theirs net.Conn) {
+	t.Helper()
+	listener, err := net.Listen(network, address)
+	require.NoError(t, err)
+	defer listener.Close()
+	dialled, err := net.Dial(network, listener.Addr().String())
+	require.NoError(t, err)
+	theirs, err = listener.Accept()
+	require.NoError(t, err)
+	ours = Wrap(dialled)
+	t.Cleanup(func() { _, _ = ours.Close(), theirs.Close() })
+	return ours, theirs
+}
+
+func TestWrap_isAConn(t *testing.T) {
+	for network, address := range map[string]string{"tcp": "127.0.0.1:0", "unix": ""} {
+		t.Run(network, func(t *testing.T) {
+			nettest.TestConn(t, func() (c1, c2 net.Conn, stop func(), err error) {
+				if network == "unix" {
+					address = filepath.Join(t.TempDir(), "socket")
+				}
+				c1, c2 = pair(t, network, address)
+				return c1, Wrap(c2), func() { _, _ = c1.Close(), c2.Close() }, nil
+			})
+		})
+	}
+}
+
+// The suite of nettest has the failures that deadlines and our own Close cause.
+func TestRead_failsAsTheSocketDoes(t *testing.T) {
+	for name, linger := range map[string]int{"the other side closed": -1, "the other side cut": 0} {
+		t.Run(name, func(t *testing.T) {
+			failure := func(readerOf func(net.Conn) net.Conn) string {
+				ours, theirs := pair(t, "tcp", "127.0.0.1:0")
+				require.NoError(t, theirs.(*net.TCPConn).SetLinger(linger))
+				require.NoError(t, theirs.Close())
+				_, err := readerOf(ours).Read(make([]byte, 1))
+				require.Error(t, err)
+				assert.Equal(t, linger < 0, err == io.EOF, "io.EOF is returned as it is") //nolint:errorlint // that is the point
+				assert.Equal(t, linger == 0, errors.Is(err, syscall.ECONNRESET))
+				ports := regexp.MustCompile(`:\d+`)
+				return ports.ReplaceAllString(err.Error(), "")
+			}
+			assert.Equal(t,
+				failure(func(ours net.Conn) net.Conn { return ours.(*conn).socket }),
+				failure(func(ours net.Conn) net.Conn { return ours }))
+		})
+	}
+}
+
+func TestRead_staysAwakeOnlyWhereItPays(t *testing.T) {
+	ours, theirs := pair(t, "tcp", "127.0.0.1:0")
+	c := ours.(*conn)
+	send := func() {
+		_, err := theirs.Write([]byte("reply"))
+		require.NoError(t, err)
+	}
+	receive := func() {
+		n, err := ours.Read(make([]byte, 10))
+		assert.NoError(t, err)
+		assert.Equal(t, 5, n)
+	}
+	receiveLate := func() {
+		misses, skip := c.misses.Load(), c.skip.Load()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			receive()
+		}()
+		require.Eventually(t, func() bool { return c.misses.Load() > misses || c.skip.Load() < skip }, 5*time.Second, time.Millisecond)
+		send()
+		<-done
+	}
+
+	send()
+	receive()
+	assert.True(t, Pays())
+	receiveLate()
+	assert.True(t, Pays(), "one late reply says nothing")
+	assert.Zero(t, c.skip.Load())
+	receiveLate()
+	assert.False(t, Pays())
+	assert.Equal(t, int32(2), c.skip.Load())
+	receiveLate()
+	receiveLate()
+	receiveLate()
+	assert.Equal(t, int32(6), c.skip.Load(), "it tries again after a while, and waits longer for the next time")
+	for range 6 {
+		send()
+		receive()
+	}
+	assert.False(t, Pays())
+	send()
+	receive()
+	assert.True(t, Pays())
+	assert.Zero(t, c.misses.Load())
+
+	taken.Store(true)
+	defer taken.Store(false)
+	c.misses.Store(1)
+	send()
+	receive()
+	assert.Equal(t, int32(1), c.misses.Load(), "only one reader at a time stays awake")
+}
+
+func TestWrap_leavesTLSAndItsOwnAlone(t *testing.T) {
+	ours, _ := pair(t, "tcp", "127.0.0.1:0")
+	assert.Same(t, ours, Wrap(ours))
+	secure := tls.Client(ours, &tls.Config{InsecureSkipVerify: true})
+	assert.Same(t, secure, Wrap(secure))
+}

@@ -1,0 +1,7 @@
+//go:build !unix
+
+package awake
+
+const supported = false
+
+func (*conn) stayAwake([]byte) (int, error) { return 0, nil }
