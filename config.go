@@ -135,10 +135,10 @@ type SubscriberConfig struct {
 
 	// MaxDeliveries is how often a message is delivered to a handler, by all consumers of the group together and across
 	// their crashes, before it is moved to DeadLetterTopic(topic) instead and acknowledged, in one step. Default 0: no
-	// limit. An ack that was given in the moment before a crash may be lost with it; then the delivery counts.
-	// An entry that can't be decoded is moved at once, whatever this says. With 1, what a consumer
-	// had only read ahead when it died is moved too. It has no effect on a dead-letter topic itself, with AutoAck and
-	// without a ConsumerGroup.
+	// limit. A message is delivered again only when the server has the acks that were given before: one that kills its
+	// process would take them along each time. An entry that can't be decoded is moved at once, whatever this says. With 1,
+	// what a consumer had only read ahead when it died is moved too, and acks given in the moment before a crash die with it.
+	// It has no effect on a dead-letter topic itself, with AutoAck and without a ConsumerGroup.
 	MaxDeliveries int
 
 	// ClaimMinIdle is the silence after which an entry is taken over from its consumer (XCLAIM). A live

@@ -50,13 +50,13 @@ func hasHashTag(key string) bool {
 func isDeadLetterTopic(topic string) bool { return strings.HasSuffix(topic, deadLetterSuffix) }
 
 // deadLetterer returns what moves an entry of the group to the dead-letter topic.
-func deadLetterer(group *stream.Group, origin Entry) func(context.Context, stream.Entry, int64, error) (stream.Fate, error) {
+func deadLetterer(group *stream.Group, origin Entry) func(context.Context, string, int64, error) (stream.Fate, error) {
 	target := DeadLetterTopic(origin.Stream)
-	return func(ctx context.Context, e stream.Entry, deliveries int64, reason error) (stream.Fate, error) {
-		return group.DeadLetter(ctx, e.ID, target, []any{
+	return func(ctx context.Context, id string, deliveries int64, reason error) (stream.Fate, error) {
+		return group.DeadLetter(ctx, id, target, []any{
 			DeadLetterReasonKey, reason.Error(),
 			DeadLetterStreamKey, origin.Stream,
-			DeadLetterIDKey, e.ID,
+			DeadLetterIDKey, id,
 			DeadLetterGroupKey, origin.Group,
 			DeadLetterConsumerKey, origin.Consumer,
 			DeadLetterDeliveriesKey, deliveries,

@@ -15,14 +15,17 @@ const (
 	longestPublishPause = 500 * time.Millisecond
 )
 
-// persist sends what failed again, with growing pauses, until it is published, fails for another reason or a
-// message's context ends.
+// persist sends what failed again, with growing pauses, until it is published, fails for another reason, a
+// message's context ends or the Publisher is closed.
 func (p *Publisher) persist(failure *PublishError, call []*message.Message, watch *contextWatch) *PublishError {
 	for pause := firstPublishPause; ; pause = min(2*pause, longestPublishPause) {
 		select {
 		case <-time.After(pause/2 + rand.N(pause/2)):
 		case <-watch.cancelled:
-			failure.Err = gaveUp(watch, failure.Err)
+			failure.Err = gaveUp(watch.err(), failure.Err)
+			return failure
+		case <-p.closing:
+			failure.Err = gaveUp(ErrPublisherClosed, failure.Err)
 			return failure
 		}
 		next, passes := p.attempt(failure.Topic, failure.Failed, watch)
@@ -30,7 +33,7 @@ func (p *Publisher) persist(failure *PublishError, call []*message.Message, watc
 			return nil
 		}
 		if ended := watch.err(); ended != nil && errors.Is(next.Err, ended) {
-			next.Err = gaveUp(watch, failure.Err)
+			next.Err = gaveUp(ended, failure.Err)
 		}
 		next.Published = inOrderOf(call, slices.Concat(failure.Published, next.Published))
 		failure = next
@@ -40,9 +43,9 @@ func (p *Publisher) persist(failure *PublishError, call []*message.Message, watc
 	}
 }
 
-// gaveUp says what kept the call waiting until its context ended.
-func gaveUp(watch *contextWatch, refusal error) error {
-	return fmt.Errorf("%w, while trying again after: %w", watch.err(), refusal)
+// gaveUp says what kept the call waiting until its end.
+func gaveUp(end, refusal error) error {
+	return fmt.Errorf("%w, while trying again after: %w", end, refusal)
 }
 
 func inOrderOf(call, some []*message.Message) []*message.Message {

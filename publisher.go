@@ -18,9 +18,10 @@ type Publisher struct {
 	logger watermill.LoggerAdapter
 	queues publishQueues
 
-	mu     sync.Mutex
-	closed bool
-	calls  sync.WaitGroup // under way
+	mu      sync.Mutex
+	closed  bool
+	closing chan struct{}  // closed with closed
+	calls   sync.WaitGroup // under way
 }
 
 var _ message.Publisher = (*Publisher)(nil)
@@ -34,9 +35,10 @@ func NewPublisher(config PublisherConfig, logger watermill.LoggerAdapter) (*Publ
 	}
 	confirm := stream.Confirmation{Replicas: config.WaitReplicas, Timeout: config.WaitTimeout}
 	return &Publisher{
-		config: config,
-		logger: discreet(logger),
-		queues: publishQueues{adder: stream.NewAdder(config.Client, confirm)},
+		config:  config,
+		logger:  discreet(logger),
+		closing: make(chan struct{}),
+		queues:  publishQueues{adder: stream.NewAdder(config.Client, confirm)},
 	}, nil
 }
 
@@ -101,11 +103,14 @@ func (p *Publisher) attempt(topic string, messages []*message.Message, watch *co
 	return &PublishError{Topic: topic, Uncertain: slices.Clone(messages), Err: watch.err()}, false
 }
 
-// Close waits for calls that are under way; those that come later fail with ErrPublisherClosed.
-// The client stays open. Safe to repeat; it always returns nil.
+// Close waits for calls that are under way; those that come later fail with ErrPublisherClosed, and so do those that were
+// waiting for the server to take messages. The client stays open. Safe to repeat; it always returns nil.
 func (p *Publisher) Close() error {
 	p.mu.Lock()
-	p.closed = true
+	if !p.closed {
+		p.closed = true
+		close(p.closing)
+	}
 	p.mu.Unlock()
 	p.calls.Wait()
 	p.queues.wait() // for pipelines whose callers left when their context ended

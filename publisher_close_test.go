@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/millrace/redisstream"
 	"github.com/millrace/redisstream/internal/redistest"
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -95,6 +97,31 @@ func TestPublisher_CloseThatWaitsHoldsUpNobody(t *testing.T) {
 	g.open()
 	require.NoError(t, within(t, "Publish", result))
 	require.NoError(t, within(t, "Close", closed))
+}
+
+func TestPublisher_CloseEndsTheWaitForAServer(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	client := server.Client(t, func(o *redis.Options) { o.DialerRetries, o.MaxRetries = 1, -1 })
+	tries := make(chan struct{}, 100)
+	client.AddHook(&additions{before: func(string, int) { tries <- struct{}{} }})
+	publisher := openPublisher(t, redisstream.PublisherConfig{Client: client})
+	server.Kill()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	messages := numbered("patient", 2)
+	messages[0].SetContext(ctx)
+	result := publishing(publisher, ownTopic(t), messages...)
+	for range 2 {
+		within(t, "another try", tries)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- publisher.Close() }()
+	require.NoError(t, within(t, "Close", closed))
+	err := within(t, "Publish", result)
+	require.ErrorIs(t, err, redisstream.ErrPublisherClosed)
+	require.ErrorIs(t, err, syscall.ECONNREFUSED, "it says what was in the way, too")
+	assert.Equal(t, messages, asPublishError(t, err).Failed)
 }
 
 func TestPublisher_CloseWhileOthersPublish(t *testing.T) {

@@ -15,7 +15,9 @@ import (
 // Connect calls it. For a client of your own, call it before the client is used: connections that are there stay as they are.
 func StayAwake(client redis.UniversalClient) {
 	hook := func(node *redis.Client) { node.AddHook(awakeHook{}) }
-	nodes, several := client.(interface{ OnNewNode(hook func(*redis.Client)) })
+	nodes, several := client.(interface {
+		OnNewNode(hook func(*redis.Client))
+	})
 	if !several {
 		client.AddHook(awakeHook{})
 		return

@@ -143,10 +143,6 @@ func (s *subscriber) subscribe(ctx context.Context, library *redisstream.Subscri
 	return nothing
 }
 
-// killsAfter is how long a message works that kills its process: the acks given before are through then. Without that, what was
-// acked in the moment before dies with it, each time.
-const killsAfter = 50 * time.Millisecond
-
 func (s *subscriber) handle(msg *message.Message) {
 	entry, ok := redisstream.EntryFromContext(msg.Context())
 	if !ok {
@@ -155,7 +151,6 @@ func (s *subscriber) handle(msg *message.Message) {
 	s.journal.write(delivered, s.number, entry.ID, entry.Deliveries, msg.UUID)
 	todo := workOf(msg)
 	if todo.kills {
-		time.Sleep(killsAfter)
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {} // the signal is on its way
 	}

@@ -14,7 +14,7 @@ const maxAcks = 1000
 // acker tells the server what was acknowledged, by group commit. It owns an entry from add until
 // the server has it, on a context that the subscription's end does not touch.
 type acker struct {
-	batch.Committer[*entry]
+	batch.Committer[ack]
 	ctx    context.Context //nolint:containedctx // ends with Close, not with any call
 	group  Group
 	inbox  *inbox
@@ -27,11 +27,43 @@ func newAcker(ctx context.Context, config *Config, inbox *inbox) *acker {
 	return a
 }
 
-func (a *acker) add(e *entry) { a.Add(e) }
+// ack is an entry to acknowledge, or a mark behind those that came before it.
+type ack struct {
+	*entry
 
-// commit retries until the server has the acknowledgements or Close gives up: then the entries
+	through chan struct{} // of a mark: closed when the server has those
+}
+
+func (a *acker) add(e *entry) { a.Add(ack{entry: e}) }
+
+// through returns a channel that is closed when the server has all acknowledgements that were added so far; never, if
+// Close gives up.
+func (a *acker) through() <-chan struct{} {
+	mark := ack{through: make(chan struct{})}
+	a.Add(mark)
+	return mark.through
+}
+
+func (a *acker) commit(acks []ack) {
+	entries := make([]*entry, 0, len(acks))
+	for _, ack := range acks {
+		if ack.entry != nil {
+			entries = append(entries, ack.entry)
+		}
+	}
+	if len(entries) > 0 && !a.acknowledge(entries) {
+		return
+	}
+	for _, ack := range acks {
+		if ack.through != nil {
+			close(ack.through)
+		}
+	}
+}
+
+// acknowledge tries until the server has the acknowledgements or Close gives up: then the entries
 // stay in the inbox and are released, to be delivered again.
-func (a *acker) commit(entries []*entry) {
+func (a *acker) acknowledge(entries []*entry) (done bool) {
 	ids := make([]string, len(entries))
 	for i, e := range entries {
 		ids[i] = e.ID
@@ -42,11 +74,11 @@ func (a *acker) commit(entries []*entry) {
 		if err == nil || stream.IsGroupGone(err) { // without its group nothing is pending
 			trouble.over()
 			a.inbox.drop(entries)
-			return
+			return true
 		}
 		if a.ctx.Err() != nil || !sleep(a.ctx, trouble.failed(err)) {
 			a.logger.Error("acknowledgements given up at Close", err, watermill.LogFields{"entries": ids})
-			return
+			return false
 		}
 	}
 }

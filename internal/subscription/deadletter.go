@@ -31,11 +31,11 @@ func (s *Subscription) bury(e *entry, reason error) {
 		s.inbox.discard(e)
 		return
 	}
-	fate, err := s.DeadLetter(context.WithoutCancel(s.messages), e.Entry, e.delivered(), reason)
+	fate, err := s.DeadLetter(context.WithoutCancel(s.messages), e.ID, e.delivered(), reason)
 	if err != nil {
 		pause := min(firstAside<<min(e.aside, 16), longestAside)
 		s.Logger.Error("entry could not be dead-lettered; it stays pending", err, log.Add(watermill.LogFields{"retry_in": pause.String()}))
-		s.inbox.setAside(e, pause)
+		s.inbox.setAside(e, reason, pause)
 		return
 	}
 	switch fate {

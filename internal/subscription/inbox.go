@@ -17,7 +17,7 @@ type entry struct {
 	msg  *message.Message // decoded ahead for its key; nil: the lane decodes
 	size int
 
-	undecodable error // why it could not be decoded for its key
+	undeliverable error // why no handler is to get it, once that is known; nil: the lane finds out
 
 	state   state
 	handed  int                // how often we gave it to a handler
@@ -208,11 +208,13 @@ func (b *inbox) retry(e *entry, d, pause time.Duration) {
 }
 
 // setAside takes an entry that could not be dead-lettered back from a lane: it comes again after a pause,
-// and nobody waits for it.
-func (b *inbox) setAside(e *entry, pause time.Duration) {
+// and nobody waits for it. As there may be any number of such, only the ID is kept of each.
+func (b *inbox) setAside(e *entry, reason error, pause time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.leaveLane(e)
+	b.bytes -= e.size
+	e.size, e.Fields, e.msg, e.undeliverable = 0, nil, nil, reason
 	if e.aside == 0 {
 		b.nextInLine(e)
 		b.asides++

@@ -29,6 +29,10 @@ func (s *Subscription) deliver(e *entry) {
 		s.bury(e, reason)
 		return
 	}
+	if e.delivered() > 0 && s.MaxDeliveries > 0 && s.acker != nil {
+		s.awaitAcks()
+		began = time.Now()
+	}
 	ctx, cancel := context.WithCancel(s.messages)
 	defer cancel()
 	delivery, touched, ours := s.inbox.handing(e, cancel)
@@ -56,6 +60,16 @@ func (s *Subscription) deliver(e *entry) {
 	case <-s.abandon:
 	}
 	s.settle(e, msg, time.Since(began))
+}
+
+// awaitAcks waits until the server has the acks that were given, or the subscription ends. A message that kills its process each
+// time would otherwise, each time, take acks along that were given just before, and in the end these messages to the dead letters.
+func (s *Subscription) awaitAcks() {
+	select {
+	case <-s.acker.through():
+	case <-s.closing:
+	case <-s.messages.Done():
+	}
 }
 
 // unsent ends a delivery that did not reach the handler: the entry is lost, or the subscription's
@@ -92,8 +106,8 @@ func (s *Subscription) settle(e *entry, msg *message.Message, d time.Duration) {
 // message returns what the handler gets: decoded anew for each delivery, whatever an earlier
 // handler did to it.
 func (s *Subscription) message(e *entry) (*message.Message, error) {
-	if e.undecodable != nil {
-		return nil, e.undecodable
+	if e.undeliverable != nil {
+		return nil, e.undeliverable
 	}
 	if msg := e.msg; msg != nil {
 		e.msg = nil

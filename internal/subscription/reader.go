@@ -89,7 +89,7 @@ func (s *Subscription) receive(entries []stream.Entry, began time.Time) {
 func (s *Subscription) line(e *entry) {
 	msg, err := s.Decode(e.Entry)
 	if err != nil {
-		e.undecodable = err
+		e.undeliverable = err
 		return
 	}
 	e.msg, e.key = msg, s.Key(msg)

@@ -34,7 +34,7 @@ type Config struct {
 
 	MaxDeliveries int // 0: no limit
 	// DeadLetter moves an entry out of the stream; nil: what can't be decoded is skipped.
-	DeadLetter func(ctx context.Context, e stream.Entry, deliveries int64, reason error) (stream.Fate, error)
+	DeadLetter func(ctx context.Context, id string, deliveries int64, reason error) (stream.Fate, error)
 
 	ClaimMinIdle  time.Duration
 	ClaimInterval time.Duration

@@ -241,7 +241,7 @@ func TestDeadLetter_triedLaterAndLaterWhenItFails(t *testing.T) {
 				}
 				return message.NewMessage(e.ID, nil), nil
 			}
-			c.DeadLetter = func(context.Context, stream.Entry, int64, error) (stream.Fate, error) {
+			c.DeadLetter = func(context.Context, string, int64, error) (stream.Fate, error) {
 				return stream.FateLost, errDown
 			}
 		})
@@ -250,6 +250,10 @@ func TestDeadLetter_triedLaterAndLaterWhenItFails(t *testing.T) {
 		assert.Equal(t, 9, g.acked())
 		time.Sleep(time.Hour)
 		assert.Equal(t, 20, log.Count("could not be dead-lettered"), "1 s, 2 s, 4 s ... 5 min")
+		s.inbox.mu.Lock()
+		assert.Nil(t, s.inbox.held["5-0"].Fields, "there may be any number of such")
+		assert.Zero(t, s.inbox.bytes)
+		s.inbox.mu.Unlock()
 		s.Close()
 		assert.EqualValues(t, 0, g.released["5-0"])
 	})
@@ -356,6 +360,59 @@ func TestAck_retriedUntilItIsThrough(t *testing.T) {
 		assert.Equal(t, 10, g.acked())
 		assert.Equal(t, 1, log.Count("acknowledging failed"))
 		s.Close()
+	})
+}
+
+// A message that kills its process each time would otherwise take the acks before it along each time.
+func TestAck_isThroughBeforeAMessageIsDeliveredAgain(t *testing.T) {
+	t.Parallel()
+	begin := func(t *testing.T, maxDeliveries int) (*fakeGroup, *Subscription) {
+		t.Helper()
+		g := newFakeGroup(3)
+		g.failAcks = 1 << 30
+		g.entries[1].Deliveries, g.entries[1].Counted = 2, 2
+		s, _ := g.start(t, func(c *Config) { c.MaxDeliveries = maxDeliveries })
+		work(s.Output(), 1, 0)
+		return g, s
+	}
+	t.Run("with MaxDeliveries", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			g, s := begin(t, 5)
+			select {
+			case <-s.Output():
+				t.Fatal("the ack before is not through")
+			case <-time.After(time.Hour):
+			}
+			g.locked(func() { g.failAcks = 0 })
+			msg := <-s.Output()
+			assert.Equal(t, 1, g.acked())
+			msg.Nack()
+			work(s.Output(), 2, 0)
+			s.Close()
+			assert.Equal(t, 3, g.acked())
+		})
+	})
+	t.Run("Close ends the wait", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			g, s := begin(t, 5)
+			synctest.Wait()
+			s.Close()
+			_, open := <-s.Output()
+			assert.False(t, open)
+			assert.Equal(t, map[string]int64{"1-0": 1, "2-0": 1, "3-0": 0}, g.released)
+		})
+	})
+	t.Run("without it nobody waits", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			_, s := begin(t, 0)
+			began := time.Now()
+			work(s.Output(), 2, 0)
+			assert.Zero(t, time.Since(began))
+			s.Close()
+		})
 	})
 }
 
