@@ -47,7 +47,7 @@ func assertStaysAwake(t *testing.T, client redis.UniversalClient) {
 		})
 	}, soon, 10*time.Millisecond)
 	require.NoError(t, client.RPush(t.Context(), key, "value").Err())
-	require.NoError(t, within(t, "the reply", reply))
+	require.NoError(t, redistest.Within(t, "the reply", reply))
 }
 
 func TestConnect_oneServer(t *testing.T) {
@@ -306,7 +306,7 @@ func TestConnect_respectsTheContext(t *testing.T) {
 				_, err := redisstream.Connect(ctx, rawURL)
 				result <- err
 			}()
-			err := within(t, "Connect", result)
+			err := redistest.Within(t, "Connect", result)
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 			assert.ErrorContains(t, err, addr)
 			assert.NotContains(t, err.Error(), "geheim")
@@ -321,9 +321,9 @@ func TestConnect_respectsTheContext(t *testing.T) {
 			_, err := redisstream.Connect(ctx, urls["one server"])
 			result <- err
 		}()
-		within(t, "a connection", heard)
+		redistest.Within(t, "a connection", heard)
 		cancel()
-		require.ErrorIs(t, within(t, "Connect", result), context.Canceled)
+		require.ErrorIs(t, redistest.Within(t, "Connect", result), context.Canceled)
 	})
 }
 

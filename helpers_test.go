@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/millrace/redisstream"
@@ -18,7 +17,7 @@ import (
 )
 
 // soon is how long a test waits for what is due at once, on a busy machine.
-const soon = 10 * time.Second
+const soon = redistest.Soon
 
 // ownTopic returns a stream that only this test uses.
 func ownTopic(t *testing.T) string {
@@ -72,18 +71,6 @@ func publishing(publisher *redisstream.Publisher, topic string, messages ...*mes
 	result := make(chan error, 1)
 	go func() { result <- publisher.Publish(topic, messages...) }()
 	return result
-}
-
-// within returns what comes from the channel, which is due at once.
-func within[T any](t *testing.T, what string, channel <-chan T) T {
-	t.Helper()
-	select {
-	case value := <-channel:
-		return value
-	case <-time.After(soon):
-		require.FailNow(t, "nothing came in time", what)
-		panic("unreachable")
-	}
 }
 
 // asPublishError returns the *PublishError in err.

@@ -440,7 +440,7 @@ func TestMarshaler_ofAUserThroughPublisherAndSubscriber(t *testing.T) {
 
 	messages, err := subscriber.Subscribe(t.Context(), topic)
 	require.NoError(t, err)
-	msg := within(t, "the message", messages)
+	msg := redistest.Within(t, "the message", messages)
 	assert.Equal(t, "1", msg.UUID)
 	assert.Equal(t, "a,b,c", string(msg.Payload))
 	assert.True(t, msg.Ack())

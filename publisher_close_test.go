@@ -41,7 +41,7 @@ func TestPublisher_CloseWaitsForCallsUnderWay(t *testing.T) {
 	t.Parallel()
 	g := openGated(t, nil)
 	result := g.publish("m", 2)
-	within(t, "the round trip", g.entered)
+	redistest.Within(t, "the round trip", g.entered)
 	closed := make(chan int64, 2)
 	for range 2 { // both wait
 		go func() {
@@ -51,9 +51,9 @@ func TestPublisher_CloseWaitsForCallsUnderWay(t *testing.T) {
 	}
 	assert.Never(t, func() bool { return len(closed) > 0 }, 50*time.Millisecond, 10*time.Millisecond)
 	g.open()
-	require.NoError(t, within(t, "Publish", result), "Close ends no call that is under way")
+	require.NoError(t, redistest.Within(t, "Publish", result), "Close ends no call that is under way")
 	for range 2 {
-		assert.EqualValues(t, 2, within(t, "Close", closed))
+		assert.EqualValues(t, 2, redistest.Within(t, "Close", closed))
 	}
 }
 
@@ -73,13 +73,13 @@ func TestPublisher_CloseWaitsForCallsThatHaveSentNothingYet(t *testing.T) {
 	marshaler := slow{begun: make(chan struct{}, 1), end: make(chan struct{})}
 	publisher := openPublisher(t, redisstream.PublisherConfig{Client: client, Marshaler: marshaler})
 	result := publishing(publisher, topic, numbered("m", 1)...)
-	within(t, "the call of the marshaler", marshaler.begun)
+	redistest.Within(t, "the call of the marshaler", marshaler.begun)
 	closed := make(chan error, 1)
 	go func() { closed <- publisher.Close() }()
 	assert.Never(t, func() bool { return len(closed) > 0 }, 50*time.Millisecond, 10*time.Millisecond)
 	close(marshaler.end)
-	require.NoError(t, within(t, "Close", closed))
-	require.NoError(t, within(t, "Publish", result))
+	require.NoError(t, redistest.Within(t, "Close", closed))
+	require.NoError(t, redistest.Within(t, "Publish", result))
 	assert.Equal(t, []string{"m-0"}, stored(t, client, topic))
 }
 
@@ -87,16 +87,16 @@ func TestPublisher_CloseThatWaitsHoldsUpNobody(t *testing.T) {
 	t.Parallel()
 	g := openGated(t, nil)
 	result := g.publish("m", 1)
-	within(t, "the round trip", g.entered)
+	redistest.Within(t, "the round trip", g.entered)
 	closed := make(chan error, 1)
 	go func() { closed <- g.publisher.Close() }()
 	late := ownTopic(t)
 	require.Eventually(t, func() bool { // until Close has begun, it is published
-		return errors.Is(within(t, "Publish", publishing(g.publisher, late, numbered("late", 1)...)), redisstream.ErrPublisherClosed)
+		return errors.Is(redistest.Within(t, "Publish", publishing(g.publisher, late, numbered("late", 1)...)), redisstream.ErrPublisherClosed)
 	}, soon, time.Millisecond)
 	g.open()
-	require.NoError(t, within(t, "Publish", result))
-	require.NoError(t, within(t, "Close", closed))
+	require.NoError(t, redistest.Within(t, "Publish", result))
+	require.NoError(t, redistest.Within(t, "Close", closed))
 }
 
 func TestPublisher_CloseEndsTheWaitForAServer(t *testing.T) {
@@ -113,12 +113,12 @@ func TestPublisher_CloseEndsTheWaitForAServer(t *testing.T) {
 	messages[0].SetContext(ctx)
 	result := publishing(publisher, ownTopic(t), messages...)
 	for range 2 {
-		within(t, "another try", tries)
+		redistest.Within(t, "another try", tries)
 	}
 	closed := make(chan error, 1)
 	go func() { closed <- publisher.Close() }()
-	require.NoError(t, within(t, "Close", closed))
-	err := within(t, "Publish", result)
+	require.NoError(t, redistest.Within(t, "Close", closed))
+	err := redistest.Within(t, "Publish", result)
 	require.ErrorIs(t, err, redisstream.ErrPublisherClosed)
 	require.ErrorIs(t, err, syscall.ECONNREFUSED, "it says what was in the way, too")
 	assert.Equal(t, messages, asPublishError(t, err).Failed)
@@ -150,7 +150,7 @@ func TestPublisher_CloseWhileOthersPublish(t *testing.T) {
 				}
 			})
 		}
-		within(t, "a message", started)
+		redistest.Within(t, "a message", started)
 		require.NoError(t, publisher.Close())
 		atClose := client.XLen(t.Context(), topic).Val()
 		all.Wait()

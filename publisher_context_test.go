@@ -61,7 +61,7 @@ func TestPublish_contextThatEndsInTheQueueSendsNothing(t *testing.T) {
 	var first []<-chan error
 	for i := range pipelines {
 		first = append(first, g.publish(fmt.Sprint("first-", i), 1))
-		within(t, "a round trip", g.entered)
+		redistest.Within(t, "a round trip", g.entered)
 	}
 
 	ctx, cancel := context.WithCancel(t.Context())
@@ -72,15 +72,15 @@ func TestPublish_contextThatEndsInTheQueueSendsNothing(t *testing.T) {
 	third := g.publish("third", 1)
 	require.Eventually(t, func() bool { return marshaled.Load() == pipelines+3 }, soon, time.Millisecond)
 	cancel()
-	err := within(t, "Publish", second)
+	err := redistest.Within(t, "Publish", second)
 	assert.Equal(t, messages, asPublishError(t, err).Failed)
 	assert.ErrorIs(t, err, context.Canceled)
 
 	g.open()
 	for _, call := range first {
-		require.NoError(t, within(t, "Publish", call))
+		require.NoError(t, redistest.Within(t, "Publish", call))
 	}
-	require.NoError(t, within(t, "Publish", third), "who came later is not affected")
+	require.NoError(t, redistest.Within(t, "Publish", third), "who came later is not affected")
 	assert.ElementsMatch(t, []string{"first-0-0", "first-1-0", "third-0"}, stored(t, g.client, g.topic))
 }
 
@@ -102,9 +102,9 @@ func TestPublish_contextThatEndsInFlightReturnsAtOnce(t *testing.T) {
 	messages := numbered("m", 2)
 	messages[0].SetContext(ctx)
 	result := publishing(publisher, topic, messages...)
-	within(t, "the round trip", gate.entered)
+	redistest.Within(t, "the round trip", gate.entered)
 	cancel()
-	err := within(t, "Publish", result)
+	err := redistest.Within(t, "Publish", result)
 	assert.Equal(t, messages, asPublishError(t, err).Uncertain)
 	assert.ErrorIs(t, err, context.Canceled)
 
@@ -126,7 +126,7 @@ func TestPublish_deadlineInFlightReturnsAtOnce(t *testing.T) {
 	defer cancel()
 	messages := numbered("m", 1)
 	messages[0].SetContext(ctx)
-	err := within(t, "Publish", publishing(publisher, "topic", messages...))
+	err := redistest.Within(t, "Publish", publishing(publisher, "topic", messages...))
 	assert.Equal(t, messages, asPublishError(t, err).Uncertain)
 	assert.ErrorIs(t, err, context.DeadlineExceeded)
 }

@@ -115,7 +115,7 @@ func TestPublish_concurrentCallsGetOnlyTheirOwnErrors(t *testing.T) {
 			defer gate.open()
 
 			first := publishing(publisher, topic, numbered("first", 1)...)
-			within(t, "the first round trip", gate.entered)
+			redistest.Within(t, "the first round trip", gate.entered)
 			const callers = 20
 			results := make([]<-chan error, callers)
 			calls := make([][]*message.Message, callers)
@@ -134,10 +134,10 @@ func TestPublish_concurrentCallsGetOnlyTheirOwnErrors(t *testing.T) {
 			require.Eventually(t, func() bool { return marshaled.Load() >= least }, soon, time.Millisecond)
 			gate.open()
 
-			require.NoError(t, within(t, "Publish", first))
+			require.NoError(t, redistest.Within(t, "Publish", first))
 			var want []string
 			for i, result := range results {
-				err := within(t, "Publish", result)
+				err := redistest.Within(t, "Publish", result)
 				if i%4 != 0 {
 					assert.NoError(t, err)
 					want = append(want, uuids(calls[i])...)

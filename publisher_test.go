@@ -109,12 +109,12 @@ func TestPublish_aTopicThatHangsHoldsUpNoOther(t *testing.T) {
 	t.Parallel()
 	hung, other := openGated(t, nil), ownTopic(t)
 	first := hung.publish("m", 1)
-	within(t, "the round trip", hung.entered)
+	redistest.Within(t, "the round trip", hung.entered)
 	for range 10 {
-		require.NoError(t, within(t, "Publish", publishing(hung.publisher, other, numbered("m", 1)...)))
+		require.NoError(t, redistest.Within(t, "Publish", publishing(hung.publisher, other, numbered("m", 1)...)))
 	}
 	hung.open()
-	require.NoError(t, within(t, "Publish", first))
+	require.NoError(t, redistest.Within(t, "Publish", first))
 }
 
 func TestPublish_concurrentCallsShareRoundTrips(t *testing.T) {
@@ -126,11 +126,11 @@ func TestPublish_concurrentCallsShareRoundTrips(t *testing.T) {
 	for i := range callers {
 		results[i] = g.publish(fmt.Sprint(i), 1)
 	}
-	within(t, "the first round trip", g.entered)
+	redistest.Within(t, "the first round trip", g.entered)
 	require.Eventually(t, func() bool { return marshaled.Load() == callers }, soon, time.Millisecond)
 	g.open()
 	for _, result := range results {
-		require.NoError(t, within(t, "Publish", result))
+		require.NoError(t, redistest.Within(t, "Publish", result))
 	}
 	assert.Len(t, stored(t, g.client, g.topic), callers)
 	roundTrips, _ := g.roundTrips()

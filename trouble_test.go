@@ -143,7 +143,7 @@ func TestTrouble(t *testing.T) {
 			result := publishing(publisher, b.topic, patient...)
 			want := []string{"patient-0", "patient-1", "patient-2"}
 			if !trouble.passes {
-				require.ErrorContains(t, within(t, "Publish", result), trouble.text)
+				require.ErrorContains(t, redistest.Within(t, "Publish", result), trouble.text)
 				want = nil
 			}
 			if trouble.text != "OOM" { // reading needs no memory
@@ -151,7 +151,7 @@ func TestTrouble(t *testing.T) {
 			}
 			trouble.end(b)
 			if trouble.passes {
-				require.NoError(t, within(t, "Publish", result))
+				require.NoError(t, redistest.Within(t, "Publish", result))
 			}
 			require.NoError(t, publisher.Publish(b.topic, message.NewMessage("after", []byte("after"))))
 			assert.Equal(t, append(want, "after"), receiveAll(t, messages, len(want)+1))

@@ -113,7 +113,7 @@ func TestWait_masterDies(t *testing.T) {
 		return err == nil && strings.Contains(clients, "blocked_clients:1")
 	})
 	master.Kill()
-	err := within(t, "the end of Publish", result)
+	err := redistest.Within(t, "the end of Publish", result)
 	assert.Equal(t, messages, asPublishError(t, err).Uncertain)
 }
 

@@ -136,7 +136,7 @@ func (s *subscriber) subscribe(ctx context.Context, library *redisstream.Subscri
 			return messages
 		}
 		fmt.Fprintln(os.Stderr, err)
-		time.Sleep(20 * time.Millisecond)
+		wait(ctx, 20*time.Millisecond)
 	}
 	nothing := make(chan *message.Message)
 	close(nothing)

@@ -25,6 +25,7 @@ type Conn struct {
 	shared redis.UniversalClient
 	key    string
 	reload *reloader // nil: the client is none of a cluster
+	grace  time.Duration
 
 	mu          sync.Mutex
 	client      *redis.Client
@@ -36,7 +37,7 @@ type Conn struct {
 
 // NewConn returns a Conn to the server that holds key.
 func NewConn(shared redis.UniversalClient, key string) *Conn {
-	return &Conn{shared: shared, key: key, reload: newReloader(shared)}
+	return &Conn{shared: shared, key: key, reload: newReloader(shared), grace: hangUpGrace}
 }
 
 // open returns the private client, made anew after a Reset. It dials by itself: go-redis would
@@ -213,7 +214,7 @@ func (c *Conn) Interrupt() {
 		_ = socket.Close()
 		return
 	}
-	time.AfterFunc(hangUpGrace, func() { _ = socket.Close() })
+	time.AfterFunc(c.grace, func() { _ = socket.Close() })
 }
 
 // Close interrupts and frees the connection. Safe to repeat.

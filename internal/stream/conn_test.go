@@ -3,9 +3,7 @@ package stream_test
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -75,13 +73,13 @@ func TestConn_dialsAsTheUsersClientDoes(t *testing.T) {
 
 			blocked := reading(group, 1, time.Minute)
 			more := add(t, client, key, 1)
-			result := within(t, "the entry", blocked)
+			result := redistest.Within(t, "the entry", blocked)
 			require.NoError(t, result.err)
 			assert.Equal(t, more, ids(result.entries))
 
 			blocked = reading(group, 1, time.Minute)
 			group.Interrupt()
-			result = within(t, "the end of the read", blocked)
+			result = redistest.Within(t, "the end of the read", blocked)
 			require.Error(t, result.err)
 			assert.Empty(t, result.entries)
 			lost, _, err := group.Hold(t.Context(), []stream.Lease{{ID: added[0], Deliveries: 1}})
@@ -106,7 +104,7 @@ func TestConn_blockedReadHoldsNothingOfTheUsersPool(t *testing.T) {
 	require.NoError(t, client.Ping(t.Context()).Err())
 	add(t, client, "stream", 3)
 	for _, result := range blocked {
-		assert.Len(t, within(t, "an entry", result).entries, 1)
+		assert.Len(t, redistest.Within(t, "an entry", result).entries, 1)
 	}
 }
 
@@ -115,7 +113,7 @@ func TestConn_readWithoutEntriesEndsAfterItsBlock(t *testing.T) {
 	group := join(t, redistest.Shared().Client(t), ownKey(t), "a")
 	for _, block := range []time.Duration{-1, 0, 1, time.Microsecond, time.Millisecond, 20 * time.Millisecond} {
 		began := time.Now()
-		result := within(t, "the end of the block", reading(group, 1, block))
+		result := redistest.Within(t, "the end of the block", reading(group, 1, block))
 		require.NoError(t, result.err, block)
 		assert.Empty(t, result.entries)
 		assert.GreaterOrEqual(t, time.Since(began), block)
@@ -131,7 +129,7 @@ func TestConn_silentServerEndsAReadSoonAfterItsBlock(t *testing.T) {
 	server.Pause()
 	defer server.Resume()
 	began := time.Now()
-	result := within(t, "the end of the read", reading(group, 1, 50*time.Millisecond))
+	result := redistest.Within(t, "the end of the read", reading(group, 1, 50*time.Millisecond))
 	require.Error(t, result.err)
 	assert.GreaterOrEqual(t, time.Since(began), 1050*time.Millisecond)
 	assert.Less(t, time.Since(began), 5*time.Second, "go-redis waits for ten seconds")
@@ -144,10 +142,10 @@ func TestConn_interruptBeforeTheFirstReadDialsNothing(t *testing.T) {
 	group := stream.NewGroup(client, ownKey(t), groupName, "a")
 	group.Interrupt()
 	group.Interrupt()
-	require.Error(t, within(t, "the end of the read", reading(group, 1, time.Minute)).err)
+	require.Error(t, redistest.Within(t, "the end of the read", reading(group, 1, time.Minute)).err)
 	group.Close()
 	group.Close()
-	require.Error(t, within(t, "the end of the read", reading(group, 1, time.Minute)).err)
+	require.Error(t, redistest.Within(t, "the end of the read", reading(group, 1, time.Minute)).err)
 	assert.Zero(t, proxy.Accepted())
 }
 
@@ -162,7 +160,7 @@ func TestConn_interruptEndsAReadFromASilentServer(t *testing.T) {
 	defer server.Resume()
 	began := time.Now()
 	group.Interrupt()
-	require.Error(t, within(t, "the end of the read", blocked).err)
+	require.Error(t, redistest.Within(t, "the end of the read", blocked).err)
 	assert.Less(t, time.Since(began), 5*time.Second)
 }
 
@@ -187,10 +185,11 @@ func TestConn_interruptRacesWithEntries(t *testing.T) {
 	} {
 		shared := redis.NewClient(options)
 		t.Cleanup(func() { require.NoError(t, shared.Close()) })
-		var replied, lost, none, cut int
+		var replied, lost, none int
 		for range 200 {
 			key := ownKey(t)
 			group := join(t, shared, key, "a")
+			group.SetGrace(soon) // what a slow server makes of it is not the matter here
 			blocked := reading(group, 10, time.Minute)
 			awaitBlocked(t, client, 1)
 
@@ -204,7 +203,7 @@ func TestConn_interruptRacesWithEntries(t *testing.T) {
 				spin(rand.N(300 * time.Microsecond))
 				group.Interrupt()
 			})
-			result := within(t, "the end of the read", blocked)
+			result := redistest.Within(t, "the end of the read", blocked)
 			assigned := pending(t, client, key)
 			assert.Less(t, time.Since(began), 5*time.Second)
 			for _, entry := range result.entries {
@@ -212,11 +211,6 @@ func TestConn_interruptRacesWithEntries(t *testing.T) {
 			}
 			all.Wait()
 			add(t, client, key, 2)
-			if errors.Is(result.err, net.ErrClosed) { // the server took more than hangUpGrace, and may not know yet
-				group.Close()
-				cut++
-				continue
-			}
 			require.Equal(t, assigned, pending(t, client, key), "the server hands out nothing more: %v", result.err)
 			group.Close()
 			switch {
@@ -228,7 +222,6 @@ func TestConn_interruptRacesWithEntries(t *testing.T) {
 				none++
 			}
 		}
-		t.Logf("%s: %d reads had entries, %d lost them, %d had none, %d were cut", name, replied, lost, none, cut)
-		assert.Less(t, cut, 20)
+		t.Logf("%s: %d reads had entries, %d lost them, %d had none", name, replied, lost, none)
 	}
 }

@@ -74,7 +74,7 @@ func TestFanout_waitsForTheNextEntry(t *testing.T) {
 	}()
 	awaitBlocked(t, client, 1)
 	added := add(t, client, "stream", 1)
-	assert.Equal(t, added, ids(within(t, "an entry", result)))
+	assert.Equal(t, added, ids(redistest.Within(t, "an entry", result)))
 }
 
 func TestFanout_failsOnAKeyThatIsNoStream(t *testing.T) {

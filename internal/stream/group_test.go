@@ -172,7 +172,7 @@ func TestIsGroupGone_whenItGoesWhileAReadIsBlocked(t *testing.T) {
 			}()
 			awaitBlocked(t, client, 1)
 			require.NoError(t, remove(t.Context(), client, "stream"))
-			err := within(t, "Read", failed)
+			err := redistest.Within(t, "Read", failed)
 			assert.True(t, stream.IsGroupGone(err), "%v", err)
 		})
 	}

@@ -17,7 +17,7 @@ import (
 func TestMain(m *testing.M) { redistest.Main(m) }
 
 // soon is how long a test waits for what is due at once, on a busy machine.
-const soon = 10 * time.Second
+const soon = redistest.Soon
 
 const groupName = "group"
 
@@ -125,18 +125,6 @@ func ids(entries []stream.Entry) []string {
 		list[i] = entry.ID
 	}
 	return list
-}
-
-// within returns what comes from the channel, which is due at once.
-func within[T any](t *testing.T, what string, channel <-chan T) T {
-	t.Helper()
-	select {
-	case value := <-channel:
-		return value
-	case <-time.After(soon):
-		require.FailNow(t, "nothing came in time", what)
-		panic("unreachable")
-	}
 }
 
 // awaitBlocked returns when so many clients are blocked on the server.

@@ -81,7 +81,7 @@ const (
 	// lookPause is how long at least lies between two looks at a cluster that does not take entries.
 	lookPause = time.Second
 	// lookPatience is how long a look may take: it asks a server at random, which may be the one that hangs. Then
-	// there is another look, at most looks in all.
+	// there is another look, at most looks at the same time.
 	lookPatience = 500 * time.Millisecond
 	looks        = 3
 )
@@ -93,6 +93,7 @@ type reloader struct {
 	mu      sync.Mutex
 	began   time.Time
 	over    chan struct{} // closed when the last look is over; nil: there was none
+	looking int           // looks under way: with a node that hangs and no ReadTimeout they may never end
 }
 
 func newReloader(client redis.UniversalClient) *reloader {
@@ -146,12 +147,16 @@ func (r *reloader) look(ctx context.Context) (over <-chan struct{}) {
 	default:
 		pause = lookPatience
 	}
-	if time.Since(r.began) >= pause {
+	if time.Since(r.began) >= pause && r.looking < looks {
 		over := make(chan struct{})
 		r.began, r.over = time.Now(), over
+		r.looking++
 		go func() {
-			defer close(over)
 			_ = r.cluster.ForEachMaster(context.WithoutCancel(ctx), func(context.Context, *redis.Client) error { return nil })
+			r.mu.Lock()
+			r.looking--
+			r.mu.Unlock()
+			close(over)
 		}()
 	}
 	return r.over

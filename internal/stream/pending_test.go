@@ -95,7 +95,7 @@ func TestClaim_oneOfTwoGetsAnEntry(t *testing.T) {
 			results <- entries
 		}()
 	}
-	first, second := within(t, "Claim", results), within(t, "Claim", results)
+	first, second := redistest.Within(t, "Claim", results), redistest.Within(t, "Claim", results)
 	assert.Len(t, append(first, second...), 100)
 	for id, row := range pending(t, client, key) {
 		assert.EqualValues(t, 1, row.deliveries, id)

@@ -18,6 +18,7 @@ func (s *Subscription) lane() {
 // deliver sends an entry to the output and waits for its fate. The lane owns the entry from take until it
 // calls finish, discard, retry or setAside; if it calls none of them, Close releases the entry.
 func (s *Subscription) deliver(e *entry) {
+	s.awaitAcks(e)
 	began := time.Now()
 	reason := s.exhausted(e)
 	var msg *message.Message
@@ -28,10 +29,6 @@ func (s *Subscription) deliver(e *entry) {
 		s.inbox.sent()
 		s.bury(e, reason)
 		return
-	}
-	if e.delivered() > 0 && s.MaxDeliveries > 0 && s.acker != nil {
-		s.awaitAcks()
-		began = time.Now()
 	}
 	ctx, cancel := context.WithCancel(s.messages)
 	defer cancel()
@@ -62,9 +59,13 @@ func (s *Subscription) deliver(e *entry) {
 	s.settle(e, msg, time.Since(began))
 }
 
-// awaitAcks waits until the server has the acks that were given, or the subscription ends. A message that kills its process each
-// time would otherwise, each time, take acks along that were given just before, and in the end these messages to the dead letters.
-func (s *Subscription) awaitAcks() {
+// awaitAcks waits, before an entry is delivered again, until the server has the acks that were given, or the subscription ends. An
+// entry that kills its process each time would otherwise take along the acks given just before, each time, and in the end
+// their entries to the dead letters.
+func (s *Subscription) awaitAcks(e *entry) {
+	if e.delivered() == 0 || s.MaxDeliveries == 0 || s.acker == nil {
+		return
+	}
 	select {
 	case <-s.acker.through():
 	case <-s.closing:
