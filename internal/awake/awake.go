@@ -15,9 +15,11 @@ const (
 	patience = 100 * time.Microsecond
 	// pollsPerTurn is how often a reader looks before it lets other goroutines run.
 	pollsPerTurn = 4
-	// A second reply in a row that did not come in time makes the next 2 reads sleep at once, a third the next 6, and so on up to
-	// 2^maxMisses. So hardly any time is wasted where a server is not that close, or where reads wait for news.
-	maxMisses = 10
+	// Each reply that does not come in time costs missWeight points, each that does gives one back. From the second in a row
+	// on, the next reads sleep at once: 2 of them, then 6, 14 and so on up to 1022. So hardly any time is wasted
+	// where a server is not that close, or where reads wait for news.
+	missWeight = 2
+	maxMissed  = 10 * missWeight
 )
 
 var (
@@ -43,7 +45,7 @@ type socket interface {
 type conn struct {
 	socket
 	raw    syscall.RawConn
-	misses atomic.Int32 // replies in a row that did not come in time
+	missed atomic.Int32 // points, for replies that did not come in time
 	skip   atomic.Int32 // reads to come that sleep at once
 }
 
@@ -73,13 +75,14 @@ func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.stayAwake(p)
 	taken.Store(false)
 	if n > 0 || err != nil {
-		c.misses.Store(0)
+		c.missed.Store(max(c.missed.Load()-1, 0))
 		paying.Store(true)
 		return n, err
 	}
-	if misses := min(c.misses.Add(1), maxMisses); misses > 1 {
-		c.misses.Store(misses)
-		c.skip.Store(1<<misses - 2)
+	missed := min(c.missed.Load()+missWeight, maxMissed)
+	c.missed.Store(missed)
+	if missed > missWeight {
+		c.skip.Store(1<<(missed/missWeight) - 2)
 		paying.Store(false)
 	}
 	return c.socket.Read(p)

@@ -87,13 +87,13 @@ func TestRead_staysAwakeOnlyWhereItPays(t *testing.T) {
 		assert.Equal(t, 5, n)
 	}
 	receiveLate := func() {
-		misses, skip := c.misses.Load(), c.skip.Load()
+		missed, skip := c.missed.Load(), c.skip.Load()
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
 			receive()
 		}()
-		require.Eventually(t, func() bool { return c.misses.Load() > misses || c.skip.Load() < skip }, 5*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return c.missed.Load() > missed || c.skip.Load() < skip }, 5*time.Second, time.Millisecond)
 		send()
 		<-done
 	}
@@ -119,14 +119,18 @@ func TestRead_staysAwakeOnlyWhereItPays(t *testing.T) {
 	send()
 	receive()
 	assert.True(t, Pays())
-	assert.Zero(t, c.misses.Load())
+	for c.missed.Load() > 0 {
+		assert.Zero(t, c.skip.Load())
+		send()
+		receive()
+	}
 
 	taken.Store(true)
 	defer taken.Store(false)
-	c.misses.Store(1)
+	c.missed.Store(1)
 	send()
 	receive()
-	assert.Equal(t, int32(1), c.misses.Load(), "only one reader at a time stays awake")
+	assert.Equal(t, int32(1), c.missed.Load(), "only one reader at a time stays awake")
 }
 
 func TestWrap_leavesTLSAndItsOwnAlone(t *testing.T) {
