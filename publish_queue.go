@@ -126,7 +126,7 @@ func (q *publishQueue) measured(rtt time.Duration) {
 
 func (q *publishQueue) parallel() int {
 	rtt := time.Duration(q.rtt.Load())
-	if rtt < pipelineSpacing && awake.Pays() {
+	if 0 < rtt && rtt < pipelineSpacing && awake.Pays() {
 		return 1
 	}
 	return int(min(max(rtt/pipelineSpacing, minPipelines), maxPipelines))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/millrace/redisstream/internal/redistest"
@@ -34,4 +35,22 @@ func TestPublisher_remembersABoundedNumberOfTopics(t *testing.T) {
 	for i := range topics {
 		assert.EqualValues(t, 4, client.XLen(t.Context(), fmt.Sprintf("%s:%d", prefix, i)).Val())
 	}
+}
+
+func TestPublishQueue_pipelinesUnderWay(t *testing.T) {
+	t.Parallel()
+	var q publishQueue
+	assert.Equal(t, 2, q.parallel(), "nothing is known of the server")
+	q.rtt.Store(int64(time.Millisecond))
+	assert.Equal(t, 10, q.parallel())
+	q.rtt.Store(int64(time.Second))
+	assert.Equal(t, 16, q.parallel())
+
+	q.rtt.Store(int64(pipelineSpacing / 2))
+	client := redistest.Shared().Client(t)
+	StayAwake(client)
+	require.Eventually(t, func() bool {
+		require.NoError(t, client.Ping(t.Context()).Err())
+		return q.parallel() == 1
+	}, redistest.Soon, 100*time.Microsecond, "while its reader stays awake")
 }

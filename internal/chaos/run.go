@@ -167,6 +167,7 @@ func (r *run) execute(ctx context.Context) error {
 // publish starts one more publisher. It ends when quiet is done and what it began is published, or with ctx.
 func (r *run) publish(quiet, ctx context.Context, all *sync.WaitGroup) error {
 	client := redis.NewClient(&redis.Options{Addr: r.publishing.Addr, ReadTimeout: time.Second, DialTimeout: time.Second})
+	redisstream.StayAwake(client)
 	publisher, err := redisstream.NewPublisher(redisstream.PublisherConfig{Client: client}, nil)
 	if err != nil {
 		return err

@@ -97,6 +97,7 @@ type subscriber struct {
 func (s *subscriber) run(ctx context.Context) {
 	client := redis.NewClient(&redis.Options{Addr: s.Addr, ReadTimeout: time.Second, DialTimeout: time.Second})
 	defer client.Close()
+	redisstream.StayAwake(client)
 	client.AddHook(ackHook{s})
 	config := redisstream.SubscriberConfig{
 		Client: client, ConsumerGroup: s.group.Name, Consumer: s.Consumer, MaxInFlight: s.group.MaxInFlight,
