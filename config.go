@@ -27,7 +27,8 @@ const DefaultWaitTimeout = time.Second
 // PublisherConfig configures a Publisher. Only Client is required.
 type PublisherConfig struct {
 	// Client is what the messages are published through. Required. It stays open when the Publisher is
-	// closed, and may be shared with any number of publishers and subscribers.
+	// closed, and may be shared with any number of publishers and subscribers. One that Connect did not make is faster
+	// with StayAwake.
 	Client redis.UniversalClient
 
 	// Marshaler turns a message into the fields of an entry. Default: MsgpackMarshaler{}.
