@@ -177,6 +177,18 @@ func TestHold_tellsLostAndTrimmedAndRenewsTheRest(t *testing.T) {
 	}
 }
 
+// A renewal that was under way while a delivery was counted must not take that back.
+func TestHold_neverCountsLess(t *testing.T) {
+	t.Parallel()
+	client := redistest.Shared().Client(t)
+	a, key, added := handedOut(t, client, 1)
+	for _, deliveries := range []int64{3, 2, 1} {
+		_, _, err := a.Hold(t.Context(), []stream.Lease{{ID: added[0], Deliveries: deliveries}})
+		require.NoError(t, err)
+		assert.Equal(t, map[string]row{added[0]: {"a", 3}}, pending(t, client, key))
+	}
+}
+
 func TestHold_ofNothing(t *testing.T) {
 	t.Parallel()
 	group, _, _ := handedOut(t, redistest.Shared().Client(t), 1)
