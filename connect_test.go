@@ -2,6 +2,7 @@ package redisstream_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"io"
 	"net"
@@ -38,12 +39,19 @@ func assertStaysAwake(t *testing.T, client redis.UniversalClient) {
 	t.Helper()
 	key := ownTopic(t) + ":list"
 	reply := make(chan error, 1)
-	go func() { reply <- client.BLPop(context.Background(), 0, key).Err() }()
+	name := make(chan string, 1) // "goroutine 42 ": other tests have readers, too
+	go func() {
+		stack := make([]byte, 64)
+		stack = stack[:runtime.Stack(stack, false)]
+		name <- string(stack[:bytes.IndexByte(stack, '[')])
+		reply <- client.BLPop(context.Background(), 0, key).Err()
+	}()
+	waiting := redistest.Within(t, "the goroutine", name)
 	require.Eventually(t, func() bool {
 		stacks := make([]byte, 4<<20)
 		stacks = stacks[:runtime.Stack(stacks, true)]
 		return slices.ContainsFunc(strings.Split(string(stacks), "\n\n"), func(stack string) bool {
-			return strings.Contains(stack, "internal/awake.(*conn).Read") && strings.Contains(stack, "assertStaysAwake.func")
+			return strings.HasPrefix(stack, waiting) && strings.Contains(stack, "internal/awake.(*conn).Read")
 		})
 	}, soon, 10*time.Millisecond)
 	require.NoError(t, client.RPush(t.Context(), key, "value").Err())

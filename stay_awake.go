@@ -9,7 +9,7 @@ import (
 )
 
 // StayAwake has those who wait for replies of the client stay awake for up to 100 µs, one goroutine of the process at a
-// time, before they let their thread sleep. Next to the server that doubles the speed of single calls. Where replies came
+// time, before they let their thread sleep. Next to the server that about doubles the speed of single calls. Where replies came
 // later twice it is tried less and less often, so that hardly any time is wasted. It is not done with TLS, nor on Windows.
 //
 // Connect calls it. For a client of your own, call it before the client is used: connections that are there stay as they are.

@@ -74,10 +74,13 @@ func (c *conn) Read(p []byte) (int, error) {
 	}
 	n, err := c.stayAwake(p)
 	taken.Store(false)
-	if n > 0 || err != nil {
+	if err != nil {
+		return n, err // no reply, neither early nor late
+	}
+	if n > 0 {
 		c.missed.Store(max(c.missed.Load()-1, 0))
 		paying.Store(true)
-		return n, err
+		return n, nil
 	}
 	missed := min(c.missed.Load()+missWeight, maxMissed)
 	c.missed.Store(missed)

@@ -133,6 +133,21 @@ func TestRead_staysAwakeOnlyWhereItPays(t *testing.T) {
 	assert.Equal(t, int32(1), c.missed.Load(), "only one reader at a time stays awake")
 }
 
+func TestRead_thatFailsSaysNothingOfReplies(t *testing.T) {
+	ours, theirs := pair(t, "tcp", "127.0.0.1:0")
+	c := ours.(*conn)
+	c.missed.Store(1)
+	paying.Store(false)
+	require.NoError(t, theirs.Close())
+	_, err := ours.Read(make([]byte, 1))
+	require.ErrorIs(t, err, io.EOF)
+	require.NoError(t, ours.Close())
+	_, err = ours.Read(make([]byte, 1))
+	require.ErrorIs(t, err, net.ErrClosed)
+	assert.False(t, Pays())
+	assert.Equal(t, int32(1), c.missed.Load())
+}
+
 func TestWrap_leavesTLSAndItsOwnAlone(t *testing.T) {
 	ours, _ := pair(t, "tcp", "127.0.0.1:0")
 	assert.Same(t, ours, Wrap(ours))
