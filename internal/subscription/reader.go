@@ -35,7 +35,7 @@ func (s *Subscription) read(ctx context.Context) {
 }
 
 // next returns entries that were abandoned, else new ones; none and no error when there is none. With no
-// room it only notes how far the group has come.
+// room it only saves the group's checkpoint.
 func (s *Subscription) next(ctx context.Context, room int) ([]stream.Entry, error) {
 	if s.reclaimer != nil {
 		entries, err := s.reclaimer.next(ctx, room)
@@ -59,10 +59,10 @@ func (s *Subscription) untilTurn() time.Duration {
 
 // patience is how long the reader may wait for space.
 func (s *Subscription) patience() time.Duration {
-	if s.reclaimer == nil {
+	if s.checkpoint == nil {
 		return time.Hour
 	}
-	return time.Until(s.reclaimer.look)
+	return s.checkpoint.untilDue()
 }
 
 // receive hands entries to the inbox. Each is ours from here on, also when we are closing.
@@ -112,8 +112,8 @@ func (s *Subscription) recover(ctx context.Context, err error) error {
 
 // mark is where a group that vanished is to begin again. Without acknowledgements that is behind what was read last.
 func (s *Subscription) mark() stream.Mark {
-	if s.reclaimer != nil {
-		return s.reclaimer.known()
+	if s.checkpoint != nil {
+		return s.checkpoint.known()
 	}
 	return stream.Mark{ID: s.lastRead}
 }

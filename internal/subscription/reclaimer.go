@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill"
 	"github.com/millrace/redisstream/internal/stream"
 	"github.com/redis/go-redis/v9"
 )
@@ -15,9 +14,6 @@ const (
 	// a turn makes that finds nothing to claim in them.
 	claimPage  = 100
 	claimPages = 10
-	// trimLook is how many turns may pass between two looks for trimmed entries where there seems to be nothing unread:
-	// Redis 8 says so too when all of it was trimmed.
-	trimLook = 10
 )
 
 // reclaimer finds entries that are pending and that nobody works on: those of consumers that fell
@@ -25,21 +21,17 @@ const (
 // saw. The reader's goroutine uses it, so that what it claims is part of the reader's budget.
 type reclaimer struct {
 	*Config
-	inbox *inbox
+	inbox      *inbox
+	checkpoint *checkpoint
 
 	own     string // where the search for our own entries goes on; empty: none to find
 	ownLost bool   // whether a lost reply is the reason: else an earlier process had them
 	cursor  string // where the next turn goes on in the pending list
 	due     time.Time
-	mark    stream.Mark // how far the group had come at the last look
-	noted   time.Time   // when that was
-	look    time.Time   // when to look again, at the latest
-	trims   trimWatch
-	looked  time.Time // when trims was asked last
 }
 
-func newReclaimer(config *Config, inbox *inbox) *reclaimer {
-	return &reclaimer{Config: config, inbox: inbox, cursor: "-", due: time.Now()}
+func newReclaimer(config *Config, inbox *inbox, checkpoint *checkpoint) *reclaimer {
+	return &reclaimer{Config: config, inbox: inbox, checkpoint: checkpoint, cursor: "-", due: time.Now()}
 }
 
 // searchOwn begins a search for entries that are pending for us and not in the inbox, because a reply was lost or, at
@@ -57,10 +49,10 @@ func (r *reclaimer) untilDue() time.Duration {
 }
 
 // next returns up to room entries that are ours to work on now, if it is time to look for any. Without room it only
-// notes how far the group has come.
+// saves the checkpoint.
 func (r *reclaimer) next(ctx context.Context, room int) ([]stream.Entry, error) {
-	if room == 0 || r.mark.ID == "" {
-		if _, err := r.note(ctx); err != nil || room == 0 {
+	if room == 0 || !r.checkpoint.isSaved() {
+		if _, err := r.checkpoint.save(ctx); err != nil || room == 0 {
 			return nil, err
 		}
 	}
@@ -97,7 +89,7 @@ func (r *reclaimer) findOwn(ctx context.Context, room int) ([]stream.Entry, erro
 
 // turn looks through the pending list for what fell idle.
 func (r *reclaimer) turn(ctx context.Context, room int) ([]stream.Entry, error) {
-	status, err := r.note(ctx)
+	status, err := r.checkpoint.save(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -125,53 +117,6 @@ func (r *reclaimer) turn(ctx context.Context, room int) ([]stream.Entry, error) 
 	}
 	r.postpone() // the cursor stays where it is: the tail of a long list has its turn
 	return nil, nil
-}
-
-// note keeps how far the group has come, for the case that it vanishes.
-func (r *reclaimer) note(ctx context.Context) (stream.Status, error) {
-	r.look = time.Now().Add(r.ClaimInterval)
-	status, err := r.Group.Status(ctx)
-	if err != nil {
-		return status, err
-	}
-	mark := stream.Mark{ID: status.LastDelivered, Read: status.Read}
-	if status.Pending > 0 {
-		rows, err := r.Group.Pending(ctx, stream.Page{From: "-", Count: 1})
-		if err != nil {
-			return status, err
-		}
-		if len(rows) == 0 {
-			return status, nil // acknowledged meanwhile, or it is another group already: the old mark is the safe one
-		}
-		mark.ID = stream.Before(rows[0].ID)
-	}
-	r.mark, r.noted = mark, time.Now()
-	if status.Lag != 0 || time.Since(r.looked) > trimLook*r.ClaimInterval {
-		if err := r.watchTrims(ctx, status); err != nil {
-			return status, err
-		}
-	}
-	return status, nil
-}
-
-// watchTrims says what was trimmed before anybody in the group had it.
-func (r *reclaimer) watchTrims(ctx context.Context, status stream.Status) error {
-	extent, err := r.Group.Extent(ctx)
-	if err != nil {
-		return err
-	}
-	r.looked = time.Now()
-	if n := r.trims.look(status, extent); n > 0 {
-		r.Logger.Error("entries were trimmed from the stream before the group read them", errTrimmed, watermill.LogFields{"count": n})
-	}
-	return nil
-}
-
-// known returns the mark, for a group that vanished. Who was silent for longer than a lease lasts does not know best.
-func (r *reclaimer) known() stream.Mark {
-	mark := r.mark
-	mark.Recent = time.Since(r.noted) < r.ClaimMinIdle
-	return mark
 }
 
 func (r *reclaimer) finishTurn() {

@@ -53,10 +53,11 @@ type Config struct {
 // Subscription delivers the entries of one stream to one output channel.
 type Subscription struct {
 	*Config
-	inbox     *inbox
-	reclaimer *reclaimer // nil without a group
-	acker     *acker     // nil without a group
-	lastRead  string     // the newest entry read; the reader's
+	inbox      *inbox
+	checkpoint *checkpoint // nil without a group
+	reclaimer  *reclaimer  // nil without a group
+	acker      *acker      // nil without a group
+	lastRead   string      // the newest entry read; the reader's
 
 	output   chan *message.Message
 	messages context.Context //nolint:containedctx // parent of the messages' contexts
@@ -78,7 +79,8 @@ func Start(ctx context.Context, config Config) *Subscription {
 	}
 	s.ended, s.end = context.WithCancel(context.Background())
 	if config.Group != nil {
-		s.reclaimer = newReclaimer(s.Config, s.inbox)
+		s.checkpoint = newCheckpoint(s.Config)
+		s.reclaimer = newReclaimer(s.Config, s.inbox, s.checkpoint)
 		if config.OwnFirst {
 			s.reclaimer.searchOwn(false)
 		}

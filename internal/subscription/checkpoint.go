@@ -1,0 +1,79 @@
+package subscription
+
+import (
+	"context"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/millrace/redisstream/internal/stream"
+)
+
+// trimLook is how many turns may pass between two looks for trimmed entries where there seems to be nothing unread:
+// Redis 8 says so too when all of it was trimmed.
+const trimLook = 10
+
+// checkpoint keeps how far the group has come, for the case that it vanishes. The reader's goroutine uses it.
+type checkpoint struct {
+	*Config
+
+	saved   stream.Mark // how far the group had come when it was saved last
+	savedAt time.Time
+	due     time.Time // when to save it again, at the latest
+	trims   trimWatch
+	looked  time.Time // when trims was asked last
+}
+
+func newCheckpoint(config *Config) *checkpoint { return &checkpoint{Config: config} }
+
+// isSaved reports whether there is a checkpoint at all.
+func (c *checkpoint) isSaved() bool { return c.saved.ID != "" }
+
+// untilDue is the time until the checkpoint is to be saved again, at the latest.
+func (c *checkpoint) untilDue() time.Duration { return time.Until(c.due) }
+
+// save asks how far the group has come and keeps it.
+func (c *checkpoint) save(ctx context.Context) (stream.Status, error) {
+	c.due = time.Now().Add(c.ClaimInterval)
+	status, err := c.Group.Status(ctx)
+	if err != nil {
+		return status, err
+	}
+	mark := stream.Mark{ID: status.LastDelivered, Read: status.Read}
+	if status.Pending > 0 {
+		rows, err := c.Group.Pending(ctx, stream.Page{From: "-", Count: 1})
+		if err != nil {
+			return status, err
+		}
+		if len(rows) == 0 {
+			return status, nil // acknowledged meanwhile, or it is another group already: the old checkpoint is the safe one
+		}
+		mark.ID = stream.Before(rows[0].ID)
+	}
+	c.saved, c.savedAt = mark, time.Now()
+	if status.Lag != 0 || time.Since(c.looked) > trimLook*c.ClaimInterval {
+		if err := c.watchTrims(ctx, status); err != nil {
+			return status, err
+		}
+	}
+	return status, nil
+}
+
+// watchTrims says what was trimmed before anybody in the group had it.
+func (c *checkpoint) watchTrims(ctx context.Context, status stream.Status) error {
+	extent, err := c.Group.Extent(ctx)
+	if err != nil {
+		return err
+	}
+	c.looked = time.Now()
+	if n := c.trims.look(status, extent); n > 0 {
+		c.Logger.Error("entries were trimmed from the stream before the group read them", errTrimmed, watermill.LogFields{"count": n})
+	}
+	return nil
+}
+
+// known returns the checkpoint, for a group that vanished. Who was silent for longer than a lease lasts does not know best.
+func (c *checkpoint) known() stream.Mark {
+	mark := c.saved
+	mark.Recent = time.Since(c.savedAt) < c.ClaimMinIdle
+	return mark
+}
