@@ -197,6 +197,9 @@ func (c SubscriberConfig) withDefaults() SubscriberConfig {
 	}
 	if c.NackBackoff == nil {
 		c.NackBackoff = DefaultNackBackoff
+		if c.MaxDeliveries > 1 {
+			c.NackBackoff = budgetBackoff(c.MaxDeliveries)
+		}
 	}
 	c.MaxInFlight = cmp.Or(c.MaxInFlight, 1)
 	c.ClaimMinIdle = cmp.Or(c.ClaimMinIdle, DefaultClaimMinIdle)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/millrace/redisstream/internal/stream"
+	"github.com/millrace/redisstream/internal/subscription"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -16,6 +17,7 @@ import (
 // topic finds them in the metadata of the message.
 const (
 	DeadLetterReasonKey     = "_dead_letter_reason"     // why it was not delivered again
+	DeadLetterErrorKey      = "_dead_letter_error"      // what its handler returned last: see NackWithReason and RecordError
 	DeadLetterStreamKey     = "_dead_letter_stream"     // the topic that it was in
 	DeadLetterIDKey         = "_dead_letter_id"         // its ID there
 	DeadLetterGroupKey      = "_dead_letter_group"      // the consumer group that gave it up
@@ -50,18 +52,22 @@ func hasHashTag(key string) bool {
 func isDeadLetterTopic(topic string) bool { return strings.HasSuffix(topic, deadLetterSuffix) }
 
 // deadLetterer returns what moves an entry of the group to the dead-letter topic.
-func deadLetterer(group *stream.Group, origin Entry) func(context.Context, string, int64, error) (stream.Fate, error) {
+func deadLetterer(group *stream.Group, origin Entry) func(context.Context, subscription.DeadLetter) (stream.Fate, error) {
 	target := DeadLetterTopic(origin.Stream)
-	return func(ctx context.Context, id string, deliveries int64, reason error) (stream.Fate, error) {
-		return group.DeadLetter(ctx, id, target, []any{
-			DeadLetterReasonKey, reason.Error(),
+	return func(ctx context.Context, letter subscription.DeadLetter) (stream.Fate, error) {
+		fields := []any{
+			DeadLetterReasonKey, letter.Reason.Error(),
 			DeadLetterStreamKey, origin.Stream,
-			DeadLetterIDKey, id,
+			DeadLetterIDKey, letter.ID,
 			DeadLetterGroupKey, origin.Group,
 			DeadLetterConsumerKey, origin.Consumer,
-			DeadLetterDeliveriesKey, deliveries,
+			DeadLetterDeliveriesKey, letter.Deliveries,
 			DeadLetterTimeKey, time.Now().UTC().Format(time.RFC3339Nano),
-		})
+		}
+		if letter.Failure != nil {
+			fields = append(fields, DeadLetterErrorKey, letter.Failure.Error())
+		}
+		return group.DeadLetter(ctx, letter.ID, target, fields)
 	}
 }
 

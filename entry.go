@@ -25,15 +25,19 @@ func EntryFromContext(ctx context.Context) (Entry, bool) {
 	return *entry, true
 }
 
-// entryContext is a context.WithValue that costs one allocation.
+// entryContext is the context of one delivery: two values for one allocation.
 type entryContext struct {
 	context.Context //nolint:containedctx // it is a context
 	entry           Entry
+	failure         failure
 }
 
 func (c *entryContext) Value(key any) any {
-	if key == (entryKey{}) {
+	switch key {
+	case entryKey{}:
 		return &c.entry
+	case failureKey{}:
+		return &c.failure
 	}
 	return c.Context.Value(key)
 }

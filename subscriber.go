@@ -18,7 +18,6 @@ type Subscriber struct {
 
 	mu            sync.Mutex
 	closed        bool
-	starting      sync.WaitGroup
 	subscriptions map[*subscription.Subscription]struct{}
 	names         map[consumerName]struct{} // fixed names in use
 }
@@ -49,26 +48,31 @@ func NewSubscriber(config SubscriberConfig, logger watermill.LoggerAdapter) (*Su
 // the error names it.
 //
 // A message's context carries its Entry and the values of ctx. It is cancelled after Ack and Nack, when another
-// consumer took the entry over, when ctx ends, and when CloseTimeout is over. Ack and Nack count also after ctx
-// ended, for as long as CloseTimeout.
+// consumer took the entry over, and when CloseTimeout is over after the end of ctx or Close. The end of ctx alone does not cancel
+// it: handlers may finish, and Ack and Nack count.
+//
+// An ack that comes after CloseTimeout still counts, for ClaimMinIdle; the channel is closed when no handler has a message any
+// more, or that time is over.
 func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
-	if err := s.begin(); err != nil {
-		return nil, err
+	if s.isClosed() {
+		return nil, ErrSubscriberClosed
 	}
-	defer s.starting.Done()
-
 	consumer, release := s.consumer(topic)
 	config, err := s.connect(ctx, topic, consumer)
 	if err != nil {
 		release()
 		return nil, fmt.Errorf("subscribe to %q: %w", topic, stream.Discreet(err))
 	}
-	sub := subscription.Start(ctx, config)
+	config.OnEnd = release
 	s.mu.Lock()
-	s.subscriptions[sub] = struct{}{}
-	s.mu.Unlock()
-	context.AfterFunc(sub.Ended(), func() {
+	defer s.mu.Unlock()
+	if s.closed {
 		release()
+		return nil, ErrSubscriberClosed
+	}
+	sub := subscription.Start(ctx, config)
+	s.subscriptions[sub] = struct{}{}
+	context.AfterFunc(sub.Ended(), func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.subscriptions, sub)
@@ -80,10 +84,9 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 // they are missing: with the default StartID, what is published from now on is not missed by later
 // subscriptions. A fan-out has nothing to initialize.
 func (s *Subscriber) SubscribeInitialize(topic string) error {
-	if err := s.begin(); err != nil {
-		return err
+	if s.isClosed() {
+		return ErrSubscriberClosed
 	}
-	defer s.starting.Done()
 	if topic == "" {
 		return errEmptyTopic
 	}
@@ -98,15 +101,16 @@ func (s *Subscriber) SubscribeInitialize(topic string) error {
 }
 
 // Close ends all subscriptions: nothing more is delivered, handlers that are running get CloseTimeout to
-// ack, every ack that was given is sent, and what was not acknowledged is at once free for other
-// consumers. It returns when every goroutine has ended. The client stays open. Safe to repeat; it always returns nil.
+// ack, every ack that was given is sent, and what no handler has is at once free for other
+// consumers. What a handler still has then stays its own for ClaimMinIdle: an ack in that time counts, and nobody else
+// starts the message. A fan-out has nothing to acknowledge, and is not waited for.
+//
+// Close returns within CloseTimeout and a second, whatever the server does, when every goroutine has ended; if the server
+// does not answer, commands that are under way end with the client's time-outs. The client stays open. Close is safe to repeat
+// and always returns nil.
 func (s *Subscriber) Close() error {
 	s.mu.Lock()
 	s.closed = true
-	s.mu.Unlock()
-	s.starting.Wait()
-
-	s.mu.Lock()
 	var all sync.WaitGroup
 	for sub := range s.subscriptions {
 		all.Go(sub.Close)
@@ -116,15 +120,10 @@ func (s *Subscriber) Close() error {
 	return nil
 }
 
-// begin admits a call unless the Subscriber is closed; the caller ends it with starting.Done.
-func (s *Subscriber) begin() error {
+func (s *Subscriber) isClosed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		return ErrSubscriberClosed
-	}
-	s.starting.Add(1)
-	return nil
+	return s.closed
 }
 
 // decoder returns what makes messages of the topic's entries.
@@ -139,7 +138,23 @@ func (s *Subscriber) decoder(topic string) func(stream.Entry) (*message.Message,
 // connect makes the stream ready to be read and returns the configuration of a subscription to it.
 func (s *Subscriber) connect(ctx context.Context, topic, consumer string) (subscription.Config, error) {
 	c := s.config
+	if topic == "" {
+		return subscription.Config{}, errEmptyTopic
+	}
+	config := s.common(topic, consumer)
+	if c.ConsumerGroup == "" {
+		return s.fanOut(ctx, topic, config)
+	}
+	return s.inGroup(ctx, topic, consumer, config)
+}
+
+// common is what all kinds of subscriptions have.
+func (s *Subscriber) common(topic, consumer string) subscription.Config {
+	c := s.config
 	entry := Entry{Stream: topic}
+	if c.ConsumerGroup != "" {
+		entry.Group, entry.Consumer = c.ConsumerGroup, consumer
+	}
 	config := subscription.Config{
 		Decode: s.decoder(topic),
 		Context: func(parent context.Context, id string, deliveries int64) context.Context {
@@ -147,7 +162,8 @@ func (s *Subscriber) connect(ctx context.Context, topic, consumer string) (subsc
 			ctx.entry.ID, ctx.entry.Deliveries = id, deliveries
 			return ctx
 		},
-		Lanes: c.MaxInFlight, Key: c.OrderingKey, Backoff: c.NackBackoff, MaxDeliveries: c.MaxDeliveries,
+		Failure: failureOf,
+		Lanes:   c.MaxInFlight, Key: c.OrderingKey, Backoff: c.NackBackoff, MaxDeliveries: c.MaxDeliveries,
 		ClaimMinIdle: c.ClaimMinIdle, ClaimInterval: c.ClaimInterval, NeverClaim: c.ClaimInterval < 0, ShouldClaim: c.ShouldClaim,
 		BlockTime: c.BlockTime, CloseTimeout: max(c.CloseTimeout, 0),
 		Logger: s.logger.With(watermill.LogFields{"topic": topic, "consumer_group": c.ConsumerGroup, "consumer": consumer}),
@@ -155,25 +171,31 @@ func (s *Subscriber) connect(ctx context.Context, topic, consumer string) (subsc
 	if config.NeverClaim {
 		config.ClaimInterval = DefaultClaimInterval
 	}
-	if topic == "" {
-		return config, errEmptyTopic
-	}
-	if c.ConsumerGroup == "" {
-		start := c.StartID
-		if start == "$" {
-			var err error
-			if start, err = stream.LastID(ctx, c.Client, topic); err != nil {
-				return config, err
-			}
+	return config
+}
+
+func (s *Subscriber) fanOut(ctx context.Context, topic string, config subscription.Config) (subscription.Config, error) {
+	c := s.config
+	start := c.StartID
+	if start == "$" {
+		var err error
+		if start, err = stream.LastID(ctx, c.Client, topic); err != nil {
+			return config, err
 		}
-		fanout := stream.NewFanout(c.Client, topic, start)
-		config.Source = fanout
-		return config, fanout.CheckRights(ctx)
 	}
-	entry.Group, entry.Consumer = c.ConsumerGroup, consumer
+	// There is nothing to protect, so the end does not wait for handlers; they may finish all the same.
+	config.CloseTimeout, config.LateTimeout = 0, config.CloseTimeout
+	fanout := stream.NewFanout(c.Client, topic, start)
+	config.Source = fanout
+	return config, fanout.CheckRights(ctx)
+}
+
+func (s *Subscriber) inGroup(ctx context.Context, topic, consumer string, config subscription.Config) (subscription.Config, error) {
+	c := s.config
 	group := stream.NewGroup(c.Client, topic, c.ConsumerGroup, consumer)
 	group.NoAck = c.AutoAck
-	needs := stream.Needs{Removed: c.Consumer == "", RemovesOthers: c.ConsumerTimeout > 0, Trims: c.TrimInterval > 0}
+	// A name that is not the configured one is of no use to a later process.
+	needs := stream.Needs{Removed: consumer != c.Consumer, RemovesOthers: c.ConsumerTimeout > 0, Trims: c.TrimInterval > 0}
 	config.Source = group
 	config.Recreate = func(ctx context.Context, mark stream.Mark) error {
 		if mark.ID == "" {
@@ -181,15 +203,15 @@ func (s *Subscriber) connect(ctx context.Context, topic, consumer string) (subsc
 		}
 		return group.Recreate(ctx, mark)
 	}
-	config.Release = func(ctx context.Context, leases []stream.Lease) ([]string, error) {
-		return group.Release(ctx, leases, needs.Removed)
+	config.Release = func(ctx context.Context, leases []stream.Lease, keep []string) ([]string, error) {
+		return group.Release(ctx, leases, keep, needs.Removed)
 	}
-	config.Chores = c.chores(group)
+	config.Chores = c.chores(group, config.Logger)
 	if !c.AutoAck {
-		config.Group = group
+		config.Group, config.LateTimeout = group, c.ClaimMinIdle
 		if !isDeadLetterTopic(topic) {
 			needs.DeadLetters = DeadLetterTopic(topic)
-			config.DeadLetter = deadLetterer(group, entry)
+			config.DeadLetter = deadLetterer(group, Entry{Stream: topic, Group: c.ConsumerGroup, Consumer: consumer})
 		}
 		config.OwnFirst = c.Consumer != ""
 	}

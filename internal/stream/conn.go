@@ -33,6 +33,8 @@ type Conn struct {
 	socket      net.Conn
 	interrupted bool
 	asked       string // the node that a slot is moving to, and that has the stream already; empty: none
+
+	meter
 }
 
 // NewConn returns a Conn to the server that holds key.
@@ -92,13 +94,16 @@ func (c *Conn) options(shared *redis.Options, socket net.Conn) *redis.Options {
 		if socket != nil {
 			first := socket
 			socket = nil
-			return first, nil
+			return metered{first, &c.meter}, nil
 		}
 		again, err := c.dial(ctx, shared)
 		if errors.Is(err, errInterrupted) {
 			return hungUp(), nil
 		}
-		return again, err
+		if err != nil {
+			return nil, err
+		}
+		return metered{again, &c.meter}, nil
 	}
 	own.PoolSize, own.MinIdleConns, own.MaxActiveConns, own.PipelinePoolSize = 1, 0, 0, -1
 	own.MaxRetries = -1 // a lost reply leaves entries pending: the reader must know
@@ -141,9 +146,11 @@ func (c *Conn) do(ctx context.Context, block time.Duration, run func(context.Con
 	if err != nil {
 		return err
 	}
-	// go-redis would wait ten seconds beyond the block for a server that went silent.
-	ctx, cancel := context.WithTimeout(ctx, block+c.timeout)
+	// go-redis would wait ten seconds beyond the block for a server that went silent. The end of ctx is no failure of a read:
+	// Interrupt ends it.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), block+c.timeout)
 	defer cancel()
+	c.begin()
 	err = run(ctx, client)
 	if addr, ask := redis.IsAskError(err); ask {
 		c.mu.Lock()

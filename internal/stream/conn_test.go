@@ -27,7 +27,7 @@ type readResult struct {
 func reading(group *stream.Group, count int, block time.Duration) <-chan readResult {
 	result := make(chan readResult, 1)
 	go func() {
-		entries, err := group.Read(context.Background(), count, block)
+		entries, err := group.Read(context.Background(), stream.Limit{Count: count}, block)
 		result <- readResult{entries, err}
 	}()
 	return result

@@ -4,6 +4,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -16,7 +17,14 @@ type Entry struct {
 	Deliveries int64
 	// Counted is how many deliveries the server has counted: without this one if the entry was claimed.
 	Counted int64
+	// Claimed: it was pending before. Else it is new.
+	Claimed bool
+	// Idle is how long ago its lease began when it was claimed.
+	Idle time.Duration
 }
+
+// GivenUp is a delivery count that no entry reaches by being delivered: another client gave the entry up (XNACK FATAL).
+const GivenUp = 1<<53 - 1
 
 // Size is the number of bytes that the entry's fields take.
 func (e Entry) Size() int {

@@ -76,3 +76,9 @@ func Discreet(err error) error {
 	}
 	return ownError(said)
 }
+
+// IsRedirection reports whether a node of a cluster refused a command because the slot moves or has moved.
+func IsRedirection(err error) bool {
+	_, _, moved := redirection(err)
+	return moved || redis.IsTryAgainError(err)
+}

@@ -30,13 +30,15 @@ func LastID(ctx context.Context, client redis.Cmdable, key string) (string, erro
 	return info.LastGeneratedID, nil
 }
 
-// Read returns up to count entries after the last one read; see Group.Read.
-func (f *Fanout) Read(ctx context.Context, count int, block time.Duration) ([]Entry, error) {
+// Read returns entries after the last one read; see Group.Read. After ErrTooLarge they come again.
+func (f *Fanout) Read(ctx context.Context, limit Limit, block time.Duration) ([]Entry, error) {
 	block = atLeastAMillisecond(block)
+	f.limitReply(limit)
+	defer f.limitReply(Limit{})
 	var streams []redis.XStream
 	err := f.do(ctx, block, func(ctx context.Context, c *redis.Client) (err error) {
 		streams, err = c.XRead(ctx, &redis.XReadArgs{
-			Streams: []string{f.key, f.last}, Count: int64(count), Block: block,
+			Streams: []string{f.key, f.last}, Count: int64(limit.Count), Block: block,
 		}).Result()
 		return err
 	})

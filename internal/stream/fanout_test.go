@@ -47,7 +47,7 @@ func TestFanout_readsEveryEntryOnceInOrder(t *testing.T) {
 	want := slices.Concat(old[1:], added)
 	var got []string
 	for range 20 {
-		entries, err := fanout.Read(t.Context(), 3, time.Millisecond)
+		entries, err := fanout.Read(t.Context(), stream.Limit{Count: 3}, time.Millisecond)
 		require.NoError(t, err)
 		assert.LessOrEqual(t, len(entries), 3)
 		for _, entry := range entries {
@@ -68,7 +68,7 @@ func TestFanout_waitsForTheNextEntry(t *testing.T) {
 	t.Cleanup(fanout.Close)
 	result := make(chan []stream.Entry, 1)
 	go func() {
-		entries, err := fanout.Read(t.Context(), 10, time.Minute)
+		entries, err := fanout.Read(t.Context(), stream.Limit{Count: 10}, time.Minute)
 		assert.NoError(t, err)
 		result <- entries
 	}()
@@ -84,7 +84,7 @@ func TestFanout_failsOnAKeyThatIsNoStream(t *testing.T) {
 	require.NoError(t, client.Set(t.Context(), key, "", 0).Err())
 	fanout := stream.NewFanout(client, key, "0-0")
 	t.Cleanup(fanout.Close)
-	_, err := fanout.Read(t.Context(), 1, time.Millisecond)
+	_, err := fanout.Read(t.Context(), stream.Limit{Count: 1}, time.Millisecond)
 	require.ErrorContains(t, err, "WRONGTYPE")
 	assert.False(t, stream.IsGroupGone(err))
 	assert.NotErrorIs(t, err, redis.Nil)

@@ -39,15 +39,20 @@ func (g *Group) Join(ctx context.Context, start string) error {
 	return g.shared.XGroupCreateConsumer(ctx, g.key, g.name, g.consumer).Err()
 }
 
-// Read hands out up to count new entries; it waits for the first for at most block, which is
-// rounded up to a millisecond. No entries and no error: none came.
-func (g *Group) Read(ctx context.Context, count int, block time.Duration) ([]Entry, error) {
+// Read hands out new entries; it waits for the first for at most block, which is
+// rounded up to a millisecond. No entries and no error: none came. ErrTooLarge: they are more bytes than the limit, and now
+// pending for us. (With NoAck they would be lost, so the limit does not hold.)
+func (g *Group) Read(ctx context.Context, limit Limit, block time.Duration) ([]Entry, error) {
 	block = atLeastAMillisecond(block)
+	if !g.NoAck {
+		g.limitReply(limit)
+		defer g.limitReply(Limit{})
+	}
 	var streams []redis.XStream
 	err := g.do(ctx, block, func(ctx context.Context, c *redis.Client) (err error) {
 		streams, err = c.XReadGroup(ctx, &redis.XReadGroupArgs{
 			Group: g.name, Consumer: g.consumer, Streams: []string{g.key, ">"},
-			Count: int64(count), Block: block, NoAck: g.NoAck,
+			Count: int64(limit.Count), Block: block, NoAck: g.NoAck,
 		}).Result()
 		return err
 	})

@@ -103,7 +103,7 @@ func TestIsGroupGone(t *testing.T) {
 	client := redistest.Shared().Client(t)
 	calls := map[string]func(*stream.Group) error{
 		"Read": func(g *stream.Group) error {
-			_, err := g.Read(context.Background(), 1, time.Millisecond)
+			_, err := g.Read(context.Background(), stream.Limit{Count: 1}, time.Millisecond)
 			return err
 		},
 		"Status": func(g *stream.Group) error {
@@ -115,7 +115,7 @@ func TestIsGroupGone(t *testing.T) {
 			return err
 		},
 		"Claim": func(g *stream.Group) error {
-			_, _, err := g.Claim(context.Background(), stream.Claim{Rows: []redis.XPendingExt{{ID: "1-0", Consumer: "b"}}})
+			_, err := g.Claim(context.Background(), stream.Claim{Limit: all, Rows: []redis.XPendingExt{{ID: "1-0", Consumer: "b"}}})
 			return err
 		},
 		"Hold": func(g *stream.Group) error {
@@ -123,7 +123,7 @@ func TestIsGroupGone(t *testing.T) {
 			return err
 		},
 		"Release": func(g *stream.Group) error {
-			_, err := g.Release(context.Background(), nil, true)
+			_, err := g.Release(context.Background(), nil, nil, true)
 			return err
 		},
 	}
@@ -167,7 +167,7 @@ func TestIsGroupGone_whenItGoesWhileAReadIsBlocked(t *testing.T) {
 			group := join(t, client, "stream", "a")
 			failed := make(chan error, 1)
 			go func() {
-				_, err := group.Read(context.Background(), 1, time.Minute)
+				_, err := group.Read(context.Background(), stream.Limit{Count: 1}, time.Minute)
 				failed <- err
 			}()
 			awaitBlocked(t, client, 1)

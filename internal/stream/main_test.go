@@ -53,10 +53,13 @@ func join(t *testing.T, client redis.UniversalClient, key, consumer string) *str
 	return group
 }
 
+// all is a limit that nothing of a test exceeds.
+var all = stream.Limit{Count: 10_000, Bytes: 1 << 30}
+
 // read returns what the group hands out at once.
 func read(t *testing.T, group *stream.Group, count int) []stream.Entry {
 	t.Helper()
-	entries, err := group.Read(context.Background(), count, time.Millisecond)
+	entries, err := group.Read(context.Background(), stream.Limit{Count: count}, time.Millisecond)
 	require.NoError(t, err)
 	return entries
 }

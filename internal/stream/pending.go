@@ -49,47 +49,63 @@ func (g *Group) Pending(ctx context.Context, page Page) (rows []redis.XPendingEx
 	return rows, err
 }
 
+// Limit bounds a reply: at most so many entries, and about so many bytes. One entry always comes, however large.
+type Limit struct{ Count, Bytes int }
+
 // Claim tells how pending entries are taken over.
 type Claim struct {
-	Rows    []redis.XPendingExt // as Pending returned them; one that has a new owner since is left alone
-	MinIdle time.Duration       // leave what was touched since; 0 takes at once
-	Lost    bool                // the server counted a delivery of which we never saw the reply
+	Rows     []redis.XPendingExt // as Pending returned them; one that has a new owner since is left alone
+	Limit    Limit
+	MinIdle  time.Duration // leave what was touched since; 0 takes at once
+	KeepIdle bool          // the idle time goes on, so that others may take the entry over if our reply is lost
+	Lost     bool          // the server counted a delivery of which we never saw the reply
 }
 
-// Claim takes over pending entries. Those that were trimmed from the stream before are taken off
-// the pending list and returned by ID.
-func (g *Group) Claim(ctx context.Context, claim Claim) (entries []Entry, trimmed []string, err error) {
-	args := make([]any, 0, 3+2*len(claim.Rows))
-	args = append(args, g.name, g.consumer, claim.MinIdle.Milliseconds())
+// Claimed is what became of a Claim.
+type Claimed struct {
+	Entries []Entry
+	Trimmed []string // IDs that were trimmed from the stream before, and are off the pending list now
+	Tried   int      // how many rows are dealt with; the limit left out those behind them
+}
+
+// Claim takes over pending entries.
+func (g *Group) Claim(ctx context.Context, claim Claim) (Claimed, error) {
+	keepIdle := 0
+	if claim.KeepIdle {
+		keepIdle = 1
+	}
+	args := make([]any, 0, 6+2*len(claim.Rows))
+	args = append(args, g.name, g.consumer, claim.MinIdle.Milliseconds(), claim.Limit.Count, claim.Limit.Bytes, keepIdle)
 	for _, row := range claim.Rows {
 		args = append(args, row.ID, row.Consumer)
 	}
 	var reply []any
-	err = g.do(ctx, 0, func(ctx context.Context, c *redis.Client) (err error) {
+	err := g.do(ctx, 0, func(ctx context.Context, c *redis.Client) (err error) {
 		reply, err = claimScript.Run(ctx, c, []string{g.key}, args...).Slice()
 		return err
 	})
 	if err != nil {
-		return nil, nil, err
+		return Claimed{}, err
 	}
-	return parseClaim(reply, claim.Lost)
+	return parseClaim(reply, claim)
 }
 
-func parseClaim(reply []any, lost bool) (entries []Entry, trimmed []string, err error) {
-	if len(reply) != 2 {
-		return nil, nil, fmt.Errorf("claim script: %d elements in its reply", len(reply))
+func parseClaim(reply []any, claim Claim) (claimed Claimed, err error) {
+	if len(reply) != 3 {
+		return claimed, fmt.Errorf("claim script: %d elements in its reply", len(reply))
 	}
-	claimed, _ := reply[0].([]any)
-	for _, element := range claimed {
-		triple, _ := element.([]any)
-		if len(triple) != 3 {
-			return nil, nil, fmt.Errorf("claim script: %d elements in an entry", len(triple))
+	list, _ := reply[0].([]any)
+	for _, element := range list {
+		parts, _ := element.([]any)
+		if len(parts) != 4 {
+			return claimed, fmt.Errorf("claim script: %d elements in an entry", len(parts))
 		}
-		id, _ := triple[0].(string)
-		pairs, _ := triple[1].([]any)
-		counted, _ := triple[2].(int64)
+		id, _ := parts[0].(string)
+		pairs, _ := parts[1].([]any)
+		counted, _ := parts[2].(int64)
+		idle, _ := parts[3].(int64)
 		deliveries := counted + 1
-		if lost {
+		if claim.Lost {
 			deliveries = max(counted, 1)
 		}
 		fields := make(map[string]any, len(pairs)/2)
@@ -97,9 +113,15 @@ func parseClaim(reply []any, lost bool) (entries []Entry, trimmed []string, err 
 			name, _ := pairs[i].(string)
 			fields[name] = pairs[i+1]
 		}
-		entries = append(entries, Entry{ID: id, Fields: fields, Deliveries: deliveries, Counted: max(counted, 1)})
+		claimed.Entries = append(claimed.Entries, Entry{
+			ID: id, Fields: fields, Deliveries: deliveries, Counted: max(counted, 1),
+			Claimed: true, Idle: time.Duration(idle) * time.Millisecond,
+		})
 	}
-	return entries, stringsOf(reply[1]), nil
+	claimed.Trimmed = stringsOf(reply[1])
+	tried, _ := reply[2].(int64)
+	claimed.Tried = int(tried)
+	return claimed, nil
 }
 
 func stringsOf(reply any) []string {
@@ -162,15 +184,19 @@ func (g *Group) DeadLetter(ctx context.Context, id, target string, further []any
 const releasePage = 1000
 
 // Release frees all that is pending for this consumer, so that any other may claim it at once,
-// with the delivery counts of leases. Entries that leases doesn't name were handed out and never seen. Those that were
+// with the delivery counts of leases. Entries that neither leases nor keep name were handed out and never seen. Those in keep
+// stay ours, and their leases are renewed. Those that were
 // trimmed from the stream are returned by ID. If remove is set, the consumer is removed once it owns nothing.
-func (g *Group) Release(ctx context.Context, leases []Lease, remove bool) (trimmed []string, err error) {
+func (g *Group) Release(ctx context.Context, leases []Lease, keep []string, remove bool) (trimmed []string, err error) {
 	flag := "0"
 	if remove {
 		flag = "1"
 	}
 	for from := "-"; ; {
 		args := leaseArgs([]any{g.name, g.consumer, from, releasePage, flag}, leases)
+		for _, id := range keep {
+			args = append(args, id, "keep")
+		}
 		reply, err := releaseScript.Run(ctx, g.shared, []string{g.key}, args...).Slice()
 		if err != nil {
 			return trimmed, err

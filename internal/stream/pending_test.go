@@ -22,17 +22,17 @@ func TestClaim_takesOverWithFieldsAndCount(t *testing.T) {
 			_, key, added := handedOut(t, client, 3)
 			require.NoError(t, client.Do(t.Context(), "xclaim", key, groupName, "a", 0, added[1], "retrycount", 3, "justid").Err())
 			b := join(t, client, key, "b")
-			entries, trimmed, err := b.Claim(t.Context(), stream.Claim{Rows: pendingRows(t, client, key)[1:], Lost: lost})
+			claimed, err := b.Claim(t.Context(), stream.Claim{Limit: all, Rows: pendingRows(t, client, key)[1:], Lost: lost})
 			require.NoError(t, err)
-			assert.Empty(t, trimmed)
+			assert.Empty(t, claimed.Trimmed)
 			next := int64(1) // the delivery to come
 			if lost {
 				next = 0 // is counted already
 			}
 			assert.Equal(t, []stream.Entry{
-				{ID: added[1], Fields: map[string]any{"n": "1"}, Deliveries: 3 + next, Counted: 3},
-				{ID: added[2], Fields: map[string]any{"n": "2"}, Deliveries: 1 + next, Counted: 1},
-			}, entries)
+				{ID: added[1], Fields: map[string]any{"n": "1"}, Deliveries: 3 + next, Counted: 3, Claimed: true},
+				{ID: added[2], Fields: map[string]any{"n": "2"}, Deliveries: 1 + next, Counted: 1, Claimed: true},
+			}, claimed.Entries)
 			assert.Equal(t, map[string]row{
 				added[0]: {"a", 1}, added[1]: {"b", 3}, added[2]: {"b", 1},
 			}, pending(t, client, key))
@@ -44,10 +44,10 @@ func TestClaim_takesItsOwnToo(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)
 	a, key, added := handedOut(t, client, 1)
-	entries, _, err := a.Claim(t.Context(), stream.Claim{Rows: pendingRows(t, client, key), Lost: true})
+	claimed, err := a.Claim(t.Context(), stream.Claim{Limit: all, Rows: pendingRows(t, client, key), Lost: true})
 	require.NoError(t, err)
-	assert.Equal(t, added, ids(entries))
-	assert.EqualValues(t, 1, entries[0].Deliveries, "the repetition of a delivery that was lost")
+	assert.Equal(t, added, ids(claimed.Entries))
+	assert.EqualValues(t, 1, claimed.Entries[0].Deliveries, "the repetition of a delivery that was lost")
 }
 
 func TestClaim_keepsEveryByteOfTheFields(t *testing.T) {
@@ -60,9 +60,9 @@ func TestClaim_keepsEveryByteOfTheFields(t *testing.T) {
 	}
 	require.NoError(t, client.XAdd(t.Context(), &redis.XAddArgs{Stream: key, Values: []any{string(every), every, "", ""}}).Err())
 	want := read(t, join(t, client, key, "a"), 1)
-	entries, _, err := join(t, client, key, "b").Claim(t.Context(), stream.Claim{Rows: pendingRows(t, client, key)})
+	claimed, err := join(t, client, key, "b").Claim(t.Context(), stream.Claim{Limit: all, Rows: pendingRows(t, client, key)})
 	require.NoError(t, err)
-	assert.Equal(t, want[0].Fields, entries[0].Fields)
+	assert.Equal(t, want[0].Fields, claimed.Entries[0].Fields)
 }
 
 func TestClaim_leavesAloneWhatChangedSince(t *testing.T) {
@@ -73,10 +73,10 @@ func TestClaim_leavesAloneWhatChangedSince(t *testing.T) {
 	pretendIdle(t, client, key, "c", added[0]) // another took it over
 	require.NoError(t, a.Ack(t.Context(), added[1:2]))
 
-	entries, trimmed, err := join(t, client, key, "b").Claim(t.Context(), stream.Claim{Rows: rows})
+	claimed, err := join(t, client, key, "b").Claim(t.Context(), stream.Claim{Limit: all, Rows: rows})
 	require.NoError(t, err)
-	assert.Equal(t, added[2:], ids(entries))
-	assert.Empty(t, trimmed, "what was acknowledged was not trimmed")
+	assert.Equal(t, added[2:], ids(claimed.Entries))
+	assert.Empty(t, claimed.Trimmed, "what was acknowledged was not trimmed")
 	assert.Equal(t, map[string]row{added[0]: {"c", 1}, added[2]: {"b", 1}}, pending(t, client, key))
 	assert.GreaterOrEqual(t, pendingRows(t, client, key)[0].Idle, time.Hour, "its idle time goes on")
 }
@@ -85,14 +85,14 @@ func TestClaim_oneOfTwoGetsAnEntry(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)
 	_, key, _ := handedOut(t, client, 100)
-	claim := stream.Claim{Rows: pendingRows(t, client, key)}
+	claim := stream.Claim{Limit: all, Rows: pendingRows(t, client, key)}
 	results := make(chan []stream.Entry, 2)
 	for _, name := range []string{"b", "c"} {
 		group := join(t, client, key, name)
 		go func() {
-			entries, _, err := group.Claim(t.Context(), claim)
+			claimed, err := group.Claim(t.Context(), claim)
 			assert.NoError(t, err)
-			results <- entries
+			results <- claimed.Entries
 		}()
 	}
 	first, second := redistest.Within(t, "Claim", results), redistest.Within(t, "Claim", results)
@@ -113,11 +113,11 @@ func TestClaim_returnsAndForgetsWhatWasTrimmed(t *testing.T) {
 			pretendIdle(t, client, key, "a", added...)
 			rows := pendingRows(t, client, key)
 			require.NoError(t, client.XDel(t.Context(), key, added[0], added[2]).Err())
-			entries, trimmed, err := join(t, client, key, "b").Claim(t.Context(),
-				stream.Claim{Rows: rows, MinIdle: minIdle})
+			claimed, err := join(t, client, key, "b").Claim(t.Context(),
+				stream.Claim{Limit: all, Rows: rows, MinIdle: minIdle})
 			require.NoError(t, err)
-			assert.Equal(t, []string{added[0], added[2]}, trimmed)
-			assert.Equal(t, []string{added[1], added[3]}, ids(entries))
+			assert.Equal(t, []string{added[0], added[2]}, claimed.Trimmed)
+			assert.Equal(t, []string{added[1], added[3]}, ids(claimed.Entries))
 			assert.Equal(t, map[string]row{added[1]: {"b", 1}, added[3]: {"b", 1}}, pending(t, client, key))
 		})
 	}
@@ -128,11 +128,11 @@ func TestClaim_respectsMinIdle(t *testing.T) {
 	client := redistest.Shared().Client(t)
 	_, key, added := handedOut(t, client, 3)
 	pretendIdle(t, client, key, "a", added[1])
-	entries, trimmed, err := join(t, client, key, "b").Claim(t.Context(),
-		stream.Claim{Rows: pendingRows(t, client, key), MinIdle: time.Minute})
+	claimed, err := join(t, client, key, "b").Claim(t.Context(),
+		stream.Claim{Limit: all, Rows: pendingRows(t, client, key), MinIdle: time.Minute})
 	require.NoError(t, err)
-	assert.Equal(t, added[1:2], ids(entries))
-	assert.Empty(t, trimmed)
+	assert.Equal(t, added[1:2], ids(claimed.Entries))
+	assert.Empty(t, claimed.Trimmed)
 	assert.Equal(t, map[string]row{added[0]: {"a", 1}, added[1]: {"b", 1}, added[2]: {"a", 1}}, pending(t, client, key))
 }
 
@@ -215,10 +215,10 @@ func TestRelease_freesForAnybodyAtOnce(t *testing.T) {
 	assert.Contains(t, consumers(t, client, key), "a", "it owns something")
 
 	rows := pendingRows(t, client, key)
-	entries, trimmed, err := b.Claim(t.Context(), stream.Claim{Rows: rows, MinIdle: 365 * 24 * time.Hour})
+	claimed, err := b.Claim(t.Context(), stream.Claim{Limit: all, Rows: rows, MinIdle: 365 * 24 * time.Hour})
 	require.NoError(t, err)
-	assert.Equal(t, added, ids(entries), "all but what b holds, which it is working on")
-	assert.Empty(t, trimmed)
+	assert.Equal(t, added, ids(claimed.Entries), "all but what b holds, which it is working on")
+	assert.Empty(t, claimed.Trimmed)
 	assert.Equal(t, map[string]row{
 		added[0]: {"b", 1}, added[1]: {"b", 3}, added[2]: {"b", 4}, added[3]: {"b", 1}, others[0]: {"b", 1},
 	}, pending(t, client, key), "the next delivery is not counted yet, but for the first")
@@ -302,7 +302,7 @@ func TestRelease_manyPages(t *testing.T) {
 // release returns the error of a Release.
 func release(t *testing.T, g *stream.Group, leases []stream.Lease, remove bool) error {
 	t.Helper()
-	_, err := g.Release(t.Context(), leases, remove)
+	_, err := g.Release(t.Context(), leases, nil, remove)
 	return err
 }
 
@@ -311,7 +311,7 @@ func TestRelease_tellsWhatWasTrimmed(t *testing.T) {
 	client := redistest.Shared().Client(t)
 	group, key, added := handedOut(t, client, 3)
 	require.NoError(t, client.XDel(t.Context(), key, added[1]).Err())
-	trimmed, err := group.Release(t.Context(), nil, true)
+	trimmed, err := group.Release(t.Context(), nil, nil, true)
 	require.NoError(t, err)
 	assert.Equal(t, added[1:2], trimmed)
 }

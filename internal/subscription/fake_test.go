@@ -34,6 +34,7 @@ type fakeGroup struct {
 	lost     map[string]bool
 	released map[string]int64
 	releases int
+	kept     []string
 	began    time.Time
 	foreign  []redis.XPendingExt
 	claims   int
@@ -66,7 +67,8 @@ func (g *fakeGroup) locked(f func()) {
 
 var errDown = errors.New("server is down")
 
-func (g *fakeGroup) Read(_ context.Context, count int, block time.Duration) ([]stream.Entry, error) {
+func (g *fakeGroup) Read(_ context.Context, limit stream.Limit, block time.Duration) ([]stream.Entry, error) {
+	count := limit.Count
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.reads = append(g.reads, count)
@@ -97,8 +99,9 @@ func (g *fakeGroup) Read(_ context.Context, count int, block time.Duration) ([]s
 	return handed, nil
 }
 
-func (g *fakeGroup) Reset(context.Context) {}
-func (g *fakeGroup) Close()                {}
+func (g *fakeGroup) Reset(context.Context)   {}
+func (g *fakeGroup) Transfer() time.Duration { return 0 }
+func (g *fakeGroup) Close()                  {}
 func (g *fakeGroup) Interrupt() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -132,12 +135,18 @@ func (g *fakeGroup) Pending(_ context.Context, page stream.Page) ([]redis.XPendi
 	return rows, g.fail
 }
 
-func (g *fakeGroup) Claim(_ context.Context, claim stream.Claim) (entries []stream.Entry, trimmed []string, err error) {
+func (g *fakeGroup) Claim(_ context.Context, claim stream.Claim) (claimed stream.Claimed, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.claims++
 	for _, row := range claim.Rows {
-		entries = append(entries, stream.Entry{ID: row.ID, Fields: map[string]any{"data": row.ID}, Deliveries: row.RetryCount + 1, Counted: row.RetryCount})
+		if len(claimed.Entries) == claim.Limit.Count {
+			break
+		}
+		claimed.Tried++
+		claimed.Entries = append(claimed.Entries, stream.Entry{
+			ID: row.ID, Fields: map[string]any{"data": row.ID}, Deliveries: row.RetryCount + 1, Counted: row.RetryCount, Claimed: true,
+		})
 		for i, other := range g.foreign {
 			if other.ID == row.ID {
 				g.foreign = append(g.foreign[:i:i], g.foreign[i+1:]...)
@@ -145,7 +154,7 @@ func (g *fakeGroup) Claim(_ context.Context, claim stream.Claim) (entries []stre
 			}
 		}
 	}
-	return entries, nil, g.fail
+	return claimed, g.fail
 }
 
 func (g *fakeGroup) Hold(_ context.Context, leases []stream.Lease) (lost, trimmed []string, err error) {
@@ -175,13 +184,14 @@ func (g *fakeGroup) Ack(_ context.Context, ids []string) error {
 	return nil
 }
 
-func (g *fakeGroup) release(_ context.Context, leases []stream.Lease) ([]string, error) {
+func (g *fakeGroup) release(_ context.Context, leases []stream.Lease, keep []string) ([]string, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.releases++
 	for _, l := range leases {
 		g.released[l.ID] = l.Deliveries
 	}
+	g.kept = keep
 	return nil, nil
 }
 

@@ -1,5 +1,7 @@
 package subscription
 
+import "slices"
+
 // fifo is a queue whose memory is used again.
 type fifo[T any] struct {
 	items []T
@@ -36,4 +38,32 @@ func (q *fifo[T]) pop() T {
 		q.items, q.head = q.items[:0], 0
 	}
 	return item
+}
+
+// first returns the item that pop would take.
+func (q *fifo[T]) first() T { return q.items[q.head] }
+
+// index returns the place of the first item that matches; -1: none does.
+func (q *fifo[T]) index(match func(T) bool) int { return slices.IndexFunc(q.items[q.head:], match) }
+
+// insert puts an item at a place.
+func (q *fifo[T]) insert(place int, item T) {
+	switch place {
+	case q.len():
+		q.push(item)
+	case 0:
+		q.pushFront(item)
+	default:
+		q.items = slices.Insert(q.items, q.head+place, item)
+	}
+}
+
+// remove takes out the first item that matches.
+func (q *fifo[T]) remove(match func(T) bool) {
+	if i := q.index(match); i >= 0 {
+		q.items = slices.Delete(q.items, q.head+i, q.head+i+1)
+	}
+	if q.head == len(q.items) {
+		q.items, q.head = q.items[:0], 0
+	}
 }

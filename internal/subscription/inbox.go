@@ -17,7 +17,9 @@ type entry struct {
 	msg  *message.Message // decoded ahead for its key; nil: the lane decodes
 	size int
 
-	undeliverable error // why no handler is to get it, once that is known; nil: the lane finds out
+	undeliverable error  // why no handler is to get it, once that is known; nil: the lane finds out
+	failure       error  // what its handler returned last, if it told
+	uuid          string // of its message, once it is to be dead-lettered
 
 	state   state
 	handed  int                // how often we gave it to a handler
@@ -25,6 +27,8 @@ type entry struct {
 	lost    bool               // belongs to somebody else now
 	trimmed bool               // no longer in the stream: nobody else can get it
 	touched time.Time          // when its idle time on the server last began anew, at the latest
+	since   time.Time          // since when a handler has it
+	warned  time.Duration      // how long a handler had it when that was logged
 	cancel  context.CancelFunc // ends the context of the message that is with the handler
 	timer   *time.Timer        // ends its pause
 }
@@ -32,84 +36,146 @@ type entry struct {
 type state uint8
 
 const (
-	queued state = iota // owned by the inbox: in the queue or in a line
-	paused              // owned by its timer
-	inLane              // owned by a lane, and by the handler while the message is with it
-	acked               // owned by the acker
+	queued   state = iota // owned by the inbox: in the queue or in a line
+	paused                // owned by its timer
+	inLane                // owned by a lane, and by the handler while the message is with it
+	settling              // owned by the acker, or by the lane that dead-letters it: it needs no lease
+	late                  // owned by its handler, after Close gave up waiting for it
 )
 
 // delivered is how often handlers saw the entry, in whatever process.
 func (e *entry) delivered() int64 { return e.Deliveries - 1 + int64(e.handed) }
 
+// isLater reports whether an entry may wait for one with the given ID: no handler has had it, and it is newer.
+func (e *entry) isLater(id string) bool { return e.handed == 0 && stream.Precedes(id, e.ID) }
+
+// line is the entries of a key: one of them, the head, is queued, paused or in a lane; the others wait behind it.
+type line struct {
+	head   *entry
+	behind fifo[*entry]
+}
+
+// order is what an inbox keeps.
+type order uint8
+
+const (
+	unordered order = iota
+	byKey           // one entry of a key at a time
+	strict          // one entry at a time
+)
+
 // inbox holds what the server handed to us: the reader fills it, lanes take from it, the lease
 // renews what stays in it, the acker and Close empty it.
 type inbox struct {
-	ordered bool // one entry of a key at a time
+	order order
 
 	mu      sync.Mutex
 	ready   sync.Cond // an entry is queued, or closed
 	space   sync.Cond // the reader may read, or closed
 	held    map[string]*entry
-	queue   fifo[*entry]             // what a lane may take now
-	lines   map[string]*fifo[*entry] // entries behind the one of their key that is queued or in a lane
-	lined   int                      // entries in lines
-	working int                      // entries in lanes
-	pausing int                      // entries that pause and keep their line waiting
-	asides  int                      // entries set aside
-	bytes   int                      // of all that is held
+	queue   fifo[*entry] // what a lane may take now
+	lines   map[string]*line
+	lined   int    // entries behind the head of their line
+	working int    // entries in lanes
+	pausing int    // entries that pause and keep their line waiting
+	asides  int    // entries set aside
+	bytes   int    // of all that is held
+	gap     string // entries of others from this ID on are being claimed: newer ones wait for them; empty: none
+	claimed int    // entries that came from others and that no handler has had yet
 	window  window
 	hungry  bool // the reader waits for space
 	closed  bool
 	sending sync.WaitGroup // lanes that may still send to the output
 }
 
-func newInbox(lanes int, ordered bool) *inbox {
+func newInbox(lanes int, order order) *inbox {
 	b := &inbox{
-		ordered: ordered,
-		held:    make(map[string]*entry),
-		lines:   make(map[string]*fifo[*entry]),
-		window:  window{lanes: lanes},
+		order:  order,
+		held:   make(map[string]*entry),
+		lines:  make(map[string]*line),
+		window: newWindow(lanes),
 	}
 	b.ready.L, b.space.L = &b.mu, &b.mu
 	return b
 }
 
-// add takes what the reader read; touched is when the read began at the latest.
-func (b *inbox) add(entries []entry, touched time.Time) {
-	if len(entries) == 0 {
+// arrival is what one read brought.
+type arrival struct {
+	entries []entry
+	began   time.Time     // when the read began: the leases are as old as that at most
+	took    time.Duration // how long the bytes were under way
+	sort    bool          // they may be older than what is held
+}
+
+// add takes what the reader read.
+func (b *inbox) add(a arrival) {
+	if len(a.entries) == 0 {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	largest := 0
-	for i := range entries {
-		e := &entries[i]
+	largest, bytes := 0, 0
+	for i := range a.entries {
+		e := &a.entries[i]
+		touched := a.began.Add(-e.Idle)
+		largest = max(largest, e.size)
+		bytes += e.size
 		if old := b.held[e.ID]; old != nil {
 			old.lost, old.touched = false, touched // ours again: the group vanished and began anew
 			continue
 		}
 		e.touched = touched
-		largest = max(largest, e.size)
 		b.held[e.ID] = e
 		b.bytes += e.size
-		b.enqueue(e)
+		if e.Claimed {
+			b.claimed++
+		}
+		b.enqueue(e, a.sort)
 	}
-	b.window.read(len(entries), largest)
-	b.wake(len(entries))
+	b.window.read(len(a.entries), largest, bytes, a.took)
+	b.wake(len(a.entries))
 }
 
-// enqueue puts an entry behind all others, in an ordered inbox behind those of its key.
-func (b *inbox) enqueue(e *entry) {
+// failed notes that a read brought nothing, or not all.
+func (b *inbox) failed() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.window.failed()
+}
+
+// enqueue puts an entry behind all others, in an ordered inbox behind those of its key. A sorted one comes before all that
+// are newer and that no handler has had.
+func (b *inbox) enqueue(e *entry, sorted bool) {
 	e.state = queued
-	if b.ordered && e.aside == 0 {
-		if line := b.lines[e.key]; line != nil {
-			line.push(e)
-			b.lined++
-			return
-		}
-		b.lines[e.key] = &fifo[*entry]{}
+	if b.order == unordered || e.aside > 0 {
+		b.queue.push(e)
+		return
 	}
-	b.queue.push(e)
+	l := b.lines[e.key]
+	switch {
+	case l == nil:
+		b.lines[e.key] = &line{head: e}
+		b.queue.insert(b.place(&b.queue, e, sorted), e)
+	case sorted && l.head.state == queued && l.head.isLater(e.ID):
+		b.queue.remove(func(other *entry) bool { return other == l.head })
+		l.behind.pushFront(l.head)
+		b.lined++
+		l.head = e
+		b.queue.insert(b.place(&b.queue, e, sorted), e)
+	default:
+		l.behind.insert(b.place(&l.behind, e, sorted), e)
+		b.lined++
+	}
+}
+
+// place is where an entry goes in a queue.
+func (b *inbox) place(q *fifo[*entry], e *entry, sorted bool) int {
+	if sorted {
+		if i := q.index(func(other *entry) bool { return other.isLater(e.ID) }); i >= 0 {
+			return i
+		}
+	}
+	return q.len()
 }
 
 func (b *inbox) wake(n int) {
@@ -120,19 +186,36 @@ func (b *inbox) wake(n int) {
 	}
 }
 
-// take hands the next entry to a lane, and waits for it; nil: closed. A lane that got one
-// may send to the output, until it calls sent.
+// holdBehind makes entries that no handler has had, and that are not older than the given one, wait: it is another's, and
+// about to be claimed. Empty: none waits.
+func (b *inbox) holdBehind(id string) {
+	if b.order == unordered {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.gap = id
+	b.ready.Broadcast()
+}
+
+// takeable reports whether a lane may have the first entry of the queue.
+func (b *inbox) takeable() bool {
+	return b.queue.len() > 0 && (b.gap == "" || !b.queue.first().isLater(b.gap))
+}
+
+// take hands the next entry to a lane, and waits for it; nil: closed.
 func (b *inbox) take() *entry {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for {
-		for b.queue.len() == 0 && !b.closed {
+		for !b.takeable() && !b.closed {
 			b.ready.Wait()
 		}
 		if b.closed {
 			return nil
 		}
 		e := b.queue.pop()
+		b.unclaim(e)
 		if e.lost {
 			b.forget(e)
 			b.offerSpace()
@@ -140,31 +223,80 @@ func (b *inbox) take() *entry {
 		}
 		e.state = inLane
 		b.working++
-		b.sending.Add(1)
 		b.offerSpace()
 		return e
 	}
 }
 
+// unclaim notes that an entry no longer waits for its first handler here.
+func (b *inbox) unclaim(e *entry) {
+	if e.Claimed {
+		e.Claimed = false
+		b.claimed--
+	}
+}
+
 // handing notes that the entry is about to go to the handler, with the function that ends its
-// message's context. It returns which delivery this is, since when the lease runs, and whether the entry is still ours.
-func (b *inbox) handing(e *entry, cancel context.CancelFunc) (delivery int64, touched time.Time, ours bool) {
+// message's context. It returns which delivery this is.
+func (b *inbox) handing(e *entry, cancel context.CancelFunc) (delivery int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e.cancel = cancel
 	e.handed++
-	return e.delivered(), e.touched, !e.lost
+	if e.lost {
+		cancel()
+	}
+	return e.delivered()
 }
 
-// sent tells that the lane no longer sends.
-func (b *inbox) sent() { b.sending.Done() }
+// leasedSince is when the lease of an entry began at the latest.
+func (b *inbox) leasedSince(e *entry) time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return e.touched
+}
 
-// unsent tells that the lane no longer sends, and that the handler did not get the entry.
+// startSending admits a lane that wants to send to the output, unless the inbox is closed. The lane ends it with stopSending.
+func (b *inbox) startSending() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return false
+	}
+	b.sending.Add(1)
+	return true
+}
+
+func (b *inbox) stopSending() { b.sending.Done() }
+
+// sent notes that a handler has the entry.
+func (b *inbox) sent(e *entry) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e.since = time.Now()
+}
+
+// unsent takes back what handing noted: the handler did not get the entry.
 func (b *inbox) unsent(e *entry) {
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	e.handed--
-	b.mu.Unlock()
-	b.sending.Done()
+	e.cancel = nil
+}
+
+// settle marks an entry that a lane has: no handler has it any more, and the server is about to be told.
+func (b *inbox) settle(e *entry) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e.state = settling
+}
+
+// outlast marks an entry whose handler still runs when Close gives up waiting: it is not released.
+func (b *inbox) outlast(e *entry) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e.state = late
+	e.Fields, e.msg = nil, nil // the message that the handler has is a copy
 }
 
 // finish takes an entry back from a lane that spent d on it. If the server is still to be told, the
@@ -175,7 +307,7 @@ func (b *inbox) finish(e *entry, d time.Duration, acker bool) {
 	b.window.finished(d)
 	b.leaveLane(e)
 	if acker {
-		e.state = acked
+		e.state = settling
 		b.nextInLine(e)
 	} else {
 		b.forget(e)
@@ -226,7 +358,7 @@ func (b *inbox) setAside(e *entry, reason error, pause time.Duration) {
 
 func (b *inbox) leaveLane(e *entry) {
 	b.working--
-	e.cancel = nil
+	e.cancel, e.since, e.warned = nil, time.Time{}, 0
 }
 
 func (b *inbox) pause(e *entry, pause time.Duration) {
@@ -239,7 +371,8 @@ func (b *inbox) pause(e *entry, pause time.Duration) {
 		return
 	}
 	e.state = paused
-	if b.ordered && e.aside == 0 {
+	keepsLine := b.order != unordered && e.aside == 0
+	if keepsLine {
 		b.pausing++
 	}
 	e.timer = time.AfterFunc(pause, func() {
@@ -248,7 +381,7 @@ func (b *inbox) pause(e *entry, pause time.Duration) {
 		if b.closed {
 			return
 		}
-		if b.ordered && e.aside == 0 {
+		if keepsLine {
 			b.pausing--
 		}
 		b.requeue(e)
@@ -264,16 +397,17 @@ func (b *inbox) requeue(e *entry) {
 
 // nextInLine lets the successor of an entry be taken.
 func (b *inbox) nextInLine(e *entry) {
-	if !b.ordered || e.aside > 0 {
+	if b.order == unordered || e.aside > 0 {
 		return
 	}
-	line := b.lines[e.key]
-	if line.len() == 0 {
+	l := b.lines[e.key]
+	if l.behind.len() == 0 {
 		delete(b.lines, e.key)
 		return
 	}
 	b.lined--
-	b.queue.push(line.pop())
+	l.head = l.behind.pop()
+	b.queue.insert(b.place(&b.queue, l.head, l.head.Claimed), l.head)
 	b.ready.Signal()
 }
 
@@ -305,13 +439,13 @@ func (b *inbox) drop(entries []*entry) {
 	b.offerSpace()
 }
 
-// awaitSpace waits until entries are to be read, or for the given time, and returns how many to read: 0 when the time
+// awaitSpace waits until entries are to be read, or for the given time, and returns how much to read: no entries when the time
 // is over. It reports whether the inbox is open.
-func (b *inbox) awaitSpace(patience time.Duration) (n int, open bool) {
+func (b *inbox) awaitSpace(patience time.Duration) (r room, open bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if n = b.wanted(); n > 0 || b.closed {
-		return n, !b.closed
+	if r = b.wanted(); r.entries > 0 || b.closed {
+		return r, !b.closed
 	}
 	over := patience <= 0
 	timer := time.AfterFunc(patience, func() {
@@ -323,30 +457,48 @@ func (b *inbox) awaitSpace(patience time.Duration) (n int, open bool) {
 	defer timer.Stop()
 	b.hungry = true
 	defer func() { b.hungry = false }()
-	for n == 0 && !b.closed && !over {
+	for r.entries == 0 && !b.closed && !over {
 		b.space.Wait()
-		n = b.wanted()
+		r = b.wanted()
 	}
-	return n, !b.closed
+	return r, !b.closed
 }
 
 func (b *inbox) offerSpace() {
-	if b.hungry && b.wanted() > 0 {
+	if b.hungry && b.wanted().entries > 0 {
 		b.space.Signal()
 	}
 }
 
-// wanted is how many entries to read now. Half a read-ahead is left to run down first, so that a
+// wanted is how much to read now. Half a read-ahead is left to run down first, so that a
 // read is worth its round trip.
-func (b *inbox) wanted() int {
-	waiting := b.queue.len() + b.lined
-	target := b.window.lanes - b.working - b.pausing + b.window.ahead()
-	want := min(target-waiting, maxAhead+b.window.lanes-(len(b.held)-b.asides))
-	if want <= 0 || (waiting > 0 && waiting > target/2) {
-		return 0
+func (b *inbox) wanted() room {
+	free := b.window.lanes - b.working
+	if b.order == strict {
+		free -= b.pausing
 	}
-	if b.bytes >= maxAheadBytes && len(b.held) > b.asides {
-		return 0
+	waiting := b.queue.len() + b.lined
+	if b.gap != "" { // the others are newer, and wait for what is claimed now
+		waiting = b.claimed
+	}
+	target := free + b.window.ahead()
+	want := 0
+	if waiting <= target/2 {
+		want = target - waiting
+	}
+	most := maxAhead + b.window.lanes - (len(b.held) - b.asides)
+	if b.order == byKey && b.gap == "" && free > b.queue.len() && most >= maxAhead/8 {
+		// Lanes are free, and what is held waits for other entries of its key. What follows may be of other keys.
+		want = max(want, free-b.queue.len(), b.lined)
+	}
+	if full := b.bytes >= maxHeldBytes && len(b.held) > b.asides; full || most <= 0 {
+		if b.gap == "" || free <= 0 || b.claimed > 0 {
+			return room{}
+		}
+		most = 1 // what is held waits for this one
+	}
+	if want = min(want, most); want <= 0 {
+		return room{}
 	}
 	return b.window.next(want, b.bytes)
 }
@@ -365,7 +517,7 @@ func (b *inbox) due(before time.Time) []stream.Lease {
 	defer b.mu.Unlock()
 	var leases []stream.Lease
 	for id, e := range b.held {
-		if e.state != acked && !e.lost && !e.trimmed && e.touched.Before(before) {
+		if e.state != settling && !e.lost && !e.trimmed && e.touched.Before(before) {
 			leases = append(leases, stream.Lease{ID: id, Deliveries: max(e.delivered(), e.Counted)})
 		}
 	}
@@ -390,7 +542,7 @@ func (b *inbox) renewed(leases []stream.Lease, began time.Time, lost, trimmed []
 	}
 	for _, id := range lost {
 		e := b.held[id]
-		if e == nil || e.state == acked || e.trimmed {
+		if e == nil || e.state == settling || e.trimmed {
 			continue
 		}
 		e.lost = true
@@ -418,15 +570,42 @@ func (b *inbox) close() {
 	b.sending.Wait()
 }
 
-// leases returns all that is still held and ours, to be released.
-func (b *inbox) leases() []stream.Lease {
+// leases returns all that is still held and ours, and at Close to be released: all but what late handlers keep.
+func (b *inbox) leases() (release []stream.Lease, keep []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	leases := make([]stream.Lease, 0, len(b.held))
+	release = make([]stream.Lease, 0, len(b.held))
 	for id, e := range b.held {
-		if !e.lost {
-			leases = append(leases, stream.Lease{ID: id, Deliveries: e.delivered()})
+		switch {
+		case e.lost:
+		case e.state == late:
+			keep = append(keep, id)
+		default:
+			release = append(release, stream.Lease{ID: id, Deliveries: e.delivered()})
 		}
 	}
-	return leases
+	return release, keep
+}
+
+// longHeld returns the entries that a handler has had for the given time, and for each since when; each comes again after
+// twice the time.
+func (b *inbox) longHeld(limit time.Duration) map[string]time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.working == 0 {
+		return nil
+	}
+	var list map[string]time.Duration
+	for id, e := range b.held {
+		if e.state != inLane || e.since.IsZero() {
+			continue
+		}
+		if held := time.Since(e.since); held >= max(limit, 2*e.warned) {
+			if list == nil {
+				list = make(map[string]time.Duration)
+			}
+			list[id], e.warned = held, held
+		}
+	}
+	return list
 }

@@ -2,9 +2,11 @@ package subscription
 
 import (
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
+	"github.com/millrace/redisstream/internal/stream"
 )
 
 const (
@@ -18,16 +20,25 @@ type outage struct {
 	what     string
 	logger   watermill.LoggerAdapter
 	failures int
+	logged   bool
 	since    time.Time
 }
 
 // failed notes a failure and returns how long to pause before the next try.
 func (o *outage) failed(err error) time.Duration {
+	return o.failedWith(err, nil)
+}
+
+func (o *outage) failedWith(err error, fields watermill.LogFields) time.Duration {
 	if o.failures == 0 {
 		o.since = time.Now()
-		o.logger.Error(o.what+" failed; retrying", err, nil)
 	}
 	o.failures++
+	// A slot that moves refuses the first command after it moved: that is no outage.
+	if !o.logged && (o.failures > 1 || !stream.IsRedirection(err)) {
+		o.logged = true
+		o.logger.Error(o.what+" failed; retrying", err, fields)
+	}
 	pause := min(firstPause<<min(o.failures-1, 16), longestPause)
 	return pause/2 + rand.N(pause/2+1)
 }
@@ -37,8 +48,28 @@ func (o *outage) over() {
 	if o.failures == 0 {
 		return
 	}
-	o.logger.Info(o.what+" works again", watermill.LogFields{
-		"failures": o.failures, "after": time.Since(o.since).String(),
-	})
-	o.failures = 0
+	if o.logged {
+		o.logger.Info(o.what+" works again", watermill.LogFields{
+			"failures": o.failures, "after": time.Since(o.since).String(),
+		})
+	}
+	o.failures, o.logged = 0, false
+}
+
+// sharedOutage is an outage that several goroutines notice.
+type sharedOutage struct {
+	mu     sync.Mutex
+	outage outage
+}
+
+func (o *sharedOutage) failed(err error, fields watermill.LogFields) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.outage.failedWith(err, fields)
+}
+
+func (o *sharedOutage) over() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.outage.over()
 }

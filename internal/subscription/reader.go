@@ -2,6 +2,7 @@ package subscription
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"time"
@@ -22,10 +23,12 @@ func (s *Subscription) read(ctx context.Context) {
 		entries, err := s.next(ctx, room)
 		s.receive(entries, began)
 		switch {
-		case ctx.Err() != nil:
+		case hasEnded(ctx):
 			return
 		case err == nil:
 			trouble.over()
+		case errors.Is(err, stream.ErrTooLarge): // what it held is claimed now, a few at a time
+			s.recover(ctx, err)
 		default:
 			if !sleep(ctx, trouble.failed(s.recover(ctx, err))) {
 				return
@@ -34,19 +37,25 @@ func (s *Subscription) read(ctx context.Context) {
 	}
 }
 
+// hasEnded reports whether ctx is over. A socket notices its deadline a moment before the context does.
+func hasEnded(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(deadline)
+}
+
 // next returns entries that were abandoned, else new ones; none and no error when there is none. With no
 // room it only saves the group's checkpoint.
-func (s *Subscription) next(ctx context.Context, room int) ([]stream.Entry, error) {
+func (s *Subscription) next(ctx context.Context, room room) ([]stream.Entry, error) {
 	if s.reclaimer != nil {
 		entries, err := s.reclaimer.next(ctx, room)
 		if len(entries) > 0 || err != nil {
 			return entries, err
 		}
 	}
-	if room == 0 {
+	if room.entries == 0 {
 		return nil, nil
 	}
-	return s.Source.Read(ctx, room, min(s.BlockTime, s.untilTurn()))
+	return s.Source.Read(ctx, stream.Limit{Count: room.entries, Bytes: room.bytes}, min(s.BlockTime, s.untilTurn()))
 }
 
 // untilTurn is how long a read may wait.
@@ -70,16 +79,22 @@ func (s *Subscription) receive(entries []stream.Entry, began time.Time) {
 	if len(entries) == 0 {
 		return
 	}
-	s.lastRead = entries[len(entries)-1].ID
-	list := make([]entry, len(entries))
-	for i := range list {
-		list[i].Entry, list[i].size = entries[i], entries[i].Size()
+	a := arrival{entries: make([]entry, len(entries)), began: began, took: s.Source.Transfer()}
+	if entries[0].Claimed {
+		a.sort = true
+	} else {
+		a.sort = s.lastRead != "" && stream.Precedes(entries[0].ID, s.lastRead) // the group began again
+		s.lastRead = entries[len(entries)-1].ID
+	}
+	for i := range a.entries {
+		e := &a.entries[i]
+		e.Entry, e.size = entries[i], entries[i].Size()
 		if s.Key != nil {
-			s.line(&list[i])
+			s.line(e)
 		}
 	}
-	s.inbox.add(list, began)
-	if len(list) == 1 {
+	s.inbox.add(a)
+	if len(entries) == 1 {
 		runtime.Gosched() // a trickle: the lane first, the next read can wait
 	}
 }
@@ -87,17 +102,21 @@ func (s *Subscription) receive(entries []stream.Entry, began time.Time) {
 // line decodes an entry for its ordering key. One that can't be decoded has none: the lane that
 // gets it says so.
 func (s *Subscription) line(e *entry) {
-	msg, err := s.Decode(e.Entry)
+	msg, err := s.decode(e.Entry)
+	if err == nil {
+		e.key, err = s.orderingKey(msg)
+	}
 	if err != nil {
 		e.undeliverable = err
 		return
 	}
-	e.msg, e.key = msg, s.Key(msg)
+	e.msg = msg
 }
 
 // recover prepares the next read after an error: a reply may have been lost, and with it entries
 // that are pending for us and that we never saw. It returns what is in the way.
 func (s *Subscription) recover(ctx context.Context, err error) error {
+	s.inbox.failed()
 	if stream.IsGroupGone(err) && s.Recreate != nil {
 		if failure := s.Recreate(ctx, s.mark()); failure != nil {
 			err = fmt.Errorf("%w; creating the consumer group again failed: %w", err, failure)

@@ -5,13 +5,14 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill"
 	"github.com/millrace/redisstream/internal/stream"
 	"github.com/redis/go-redis/v9"
 )
 
 const (
 	// claimPage is how many rows of the pending list one call returns, claimPages how many calls
-	// a turn makes that finds nothing to claim in them.
+	// one turn makes in a row: then new entries are read.
 	claimPage  = 100
 	claimPages = 10
 )
@@ -23,15 +24,20 @@ type reclaimer struct {
 	*Config
 	inbox      *inbox
 	checkpoint *checkpoint
+	callbacks  *callbacks
 
 	own     string // where the search for our own entries goes on; empty: none to find
 	ownLost bool   // whether a lost reply is the reason: else an earlier process had them
 	cursor  string // where the next turn goes on in the pending list
 	due     time.Time
+	report  claimReport
 }
 
-func newReclaimer(config *Config, inbox *inbox, checkpoint *checkpoint) *reclaimer {
-	return &reclaimer{Config: config, inbox: inbox, checkpoint: checkpoint, cursor: "-", due: time.Now()}
+func newReclaimer(config *Config, inbox *inbox, checkpoint *checkpoint, callbacks *callbacks) *reclaimer {
+	return &reclaimer{
+		Config: config, inbox: inbox, checkpoint: checkpoint, callbacks: callbacks,
+		cursor: "-", due: time.Now(), report: claimReport{logger: config.Logger},
+	}
 }
 
 // searchOwn begins a search for entries that are pending for us and not in the inbox, because a reply was lost or, at
@@ -48,11 +54,11 @@ func (r *reclaimer) untilDue() time.Duration {
 	return time.Until(r.due)
 }
 
-// next returns up to room entries that are ours to work on now, if it is time to look for any. Without room it only
-// saves the checkpoint.
-func (r *reclaimer) next(ctx context.Context, room int) ([]stream.Entry, error) {
-	if room == 0 || !r.checkpoint.isSaved() {
-		if _, err := r.checkpoint.save(ctx); err != nil || room == 0 {
+// next returns entries that are ours to work on now, if it is time to look for any. Without room it only
+// saves the group's checkpoint.
+func (r *reclaimer) next(ctx context.Context, room room) ([]stream.Entry, error) {
+	if room.entries == 0 || !r.checkpoint.isSaved() {
+		if _, err := r.checkpoint.save(ctx); err != nil || room.entries == 0 {
 			return nil, err
 		}
 	}
@@ -65,45 +71,58 @@ func (r *reclaimer) next(ctx context.Context, room int) ([]stream.Entry, error) 
 	if r.untilDue() > 0 {
 		return nil, nil
 	}
-	return r.turn(ctx, room)
+	entries, err := r.turn(ctx, room)
+	if err != nil {
+		r.inbox.holdBehind("")
+	}
+	return entries, err
 }
 
-func (r *reclaimer) findOwn(ctx context.Context, room int) ([]stream.Entry, error) {
-	for r.own != "" {
+// findOwn claims what is pending for us and not in the inbox. It keeps the idle time: if the reply is lost each time, another
+// consumer may have the entry after ClaimMinIdle.
+func (r *reclaimer) findOwn(ctx context.Context, room room) ([]stream.Entry, error) {
+	for range claimPages {
 		rows, err := r.Group.Pending(ctx, stream.Page{From: r.own, Count: claimPage, Own: true})
 		if err != nil {
 			return nil, err
 		}
-		wanted, next := r.choose(rows, room, r.isMissing)
-		entries, err := r.claim(ctx, stream.Claim{Rows: wanted, Lost: r.ownLost})
+		claim := stream.Claim{Rows: choose(rows, r.isMissing), Lost: r.ownLost, KeepIdle: true}
+		entries, next, err := r.claim(ctx, claim, rows, room)
 		if err != nil {
 			return nil, err
 		}
 		r.own = next
-		if len(entries) > 0 {
+		if next == "" {
+			r.report.flush()
+		}
+		if len(entries) > 0 || next == "" {
 			return entries, nil
 		}
 	}
 	return nil, nil
 }
 
-// turn looks through the pending list for what fell idle.
-func (r *reclaimer) turn(ctx context.Context, room int) ([]stream.Entry, error) {
-	status, err := r.checkpoint.save(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if status.Pending == 0 || r.NeverClaim {
-		r.finishTurn()
-		return nil, nil
-	}
-	for range claimPages {
-		rows, err := r.Group.Pending(ctx, stream.Page{From: r.cursor, Count: claimPage, Idle: r.ClaimMinIdle})
+// turn looks through the pending list for what fell idle. It goes on at once with the next call until it came to the end.
+func (r *reclaimer) turn(ctx context.Context, room room) ([]stream.Entry, error) {
+	if r.cursor == "-" || r.checkpoint.untilDue() <= 0 {
+		status, err := r.checkpoint.save(ctx)
 		if err != nil {
 			return nil, err
 		}
-		wanted, next := r.choose(rows, room, r.isAbandoned)
-		entries, err := r.claim(ctx, stream.Claim{Rows: wanted, MinIdle: r.ClaimMinIdle})
+		if status.Pending == 0 {
+			r.finishTurn()
+			return nil, nil
+		}
+	}
+	wanted := 0
+	for range claimPages {
+		rows, err := r.Group.Pending(ctx, stream.Page{From: r.cursor, Count: claimPage, Idle: r.ClaimMinIdle, Own: r.NeverClaim})
+		if err != nil {
+			return nil, err
+		}
+		claim := stream.Claim{Rows: choose(rows, r.isAbandoned), MinIdle: r.ClaimMinIdle}
+		wanted += len(claim.Rows)
+		entries, next, err := r.claim(ctx, claim, rows, room)
 		if err != nil {
 			return nil, err
 		}
@@ -115,7 +134,9 @@ func (r *reclaimer) turn(ctx context.Context, room int) ([]stream.Entry, error) 
 			return entries, nil
 		}
 	}
-	r.postpone() // the cursor stays where it is: the tail of a long list has its turn
+	if wanted == 0 {
+		r.postpone() // the cursor stays where it is: the tail of a long list has its turn
+	}
 	return nil, nil
 }
 
@@ -127,38 +148,103 @@ func (r *reclaimer) finishTurn() {
 // postpone sets the time of the next turn; the consumers of a group drift apart.
 func (r *reclaimer) postpone() {
 	r.due = time.Now().Add(r.ClaimInterval - rand.N(r.ClaimInterval/4+1))
+	r.inbox.holdBehind("")
+	r.report.flush()
 }
 
-// choose picks up to room rows and returns where to go on; empty: the list ends here.
-func (r *reclaimer) choose(rows []redis.XPendingExt, room int, want func(redis.XPendingExt) bool) (chosen []redis.XPendingExt, next string) {
+// claim takes over entries of a page, as many as there is room for, and returns them and where to go on; empty: the list ends
+// here. What is newer than those that found no room waits for them.
+func (r *reclaimer) claim(ctx context.Context, claim stream.Claim, page []redis.XPendingExt, room room) (entries []stream.Entry, next string, err error) {
+	if len(page) == claimPage {
+		next = stream.After(page[len(page)-1].ID)
+	}
+	if len(claim.Rows) == 0 {
+		return nil, next, nil
+	}
+	claim.Limit = stream.Limit{Count: room.entries, Bytes: room.bytes}
+	claimed, err := r.Group.Claim(ctx, claim)
+	if err != nil {
+		return nil, "", err
+	}
+	r.report.add(claim, claimed)
+	if claimed.Tried < len(claim.Rows) {
+		next = claim.Rows[claimed.Tried].ID
+	}
+	if len(claimed.Entries) > 0 {
+		r.inbox.holdBehind(next)
+	}
+	return claimed.Entries, next, nil
+}
+
+func choose(rows []redis.XPendingExt, want func(redis.XPendingExt) bool) (chosen []redis.XPendingExt) {
 	for _, row := range rows {
-		if len(chosen) == room {
-			return chosen, row.ID
-		}
 		if want(row) {
 			chosen = append(chosen, row)
 		}
 	}
-	if len(rows) < claimPage {
-		return chosen, ""
-	}
-	return chosen, stream.After(rows[len(rows)-1].ID)
+	return chosen
 }
 
 func (r *reclaimer) isMissing(row redis.XPendingExt) bool { return !r.inbox.owns(row.ID) }
 
 // isAbandoned also finds our own: a connection that we gave up may be handed an entry later.
 func (r *reclaimer) isAbandoned(row redis.XPendingExt) bool {
-	return !r.inbox.owns(row.ID) && (r.ShouldClaim == nil || r.ShouldClaim(row))
+	return !r.inbox.owns(row.ID) && r.callbacks.mayClaim(r.ShouldClaim, row)
 }
 
-func (r *reclaimer) claim(ctx context.Context, claim stream.Claim) ([]stream.Entry, error) {
-	if len(claim.Rows) == 0 {
-		return nil, nil
+// longSilence tells a consumer that fell silent from one that released its entries: those look idle since 1970.
+const longSilence = 10 * 365 * 24 * time.Hour
+
+// claimReport collects what the log is told of a turn: one line for each consumer, and one for what was trimmed.
+type claimReport struct {
+	logger  watermill.LoggerAdapter
+	trimmed []string // some of them
+	count   int
+	silent  map[string]*silentConsumer
+}
+
+type silentConsumer struct {
+	count int
+	idle  time.Duration
+}
+
+func (c *claimReport) add(claim stream.Claim, claimed stream.Claimed) {
+	c.count += len(claimed.Trimmed)
+	c.trimmed = append(c.trimmed, claimed.Trimmed[:min(len(claimed.Trimmed), max(0, maxLoggedIDs-len(c.trimmed)))]...)
+	if claim.KeepIdle {
+		return // our own
 	}
-	entries, trimmed, err := r.Group.Claim(ctx, claim)
-	if len(trimmed) > 0 {
-		r.Logger.Error("entries were trimmed from the stream before they were handled", errTrimmed, trimmedFields(trimmed))
+	rows := make(map[string]redis.XPendingExt, len(claim.Rows))
+	for _, row := range claim.Rows {
+		rows[row.ID] = row
 	}
-	return entries, err
+	for _, e := range claimed.Entries {
+		row := rows[e.ID]
+		if row.Idle > longSilence {
+			continue
+		}
+		if c.silent == nil {
+			c.silent = make(map[string]*silentConsumer)
+		}
+		s := c.silent[row.Consumer]
+		if s == nil {
+			s = &silentConsumer{}
+			c.silent[row.Consumer] = s
+		}
+		s.count++
+		s.idle = max(s.idle, row.Idle)
+	}
+}
+
+func (c *claimReport) flush() {
+	if c.count > 0 {
+		c.logger.Error("entries were trimmed from the stream before they were handled", errTrimmed,
+			watermill.LogFields{"count": c.count, "entries": c.trimmed})
+	}
+	for name, s := range c.silent {
+		c.logger.Info("entries were taken over from a consumer that fell silent", watermill.LogFields{
+			"count": s.count, "from_consumer": name, "silent_for": s.idle.Round(time.Millisecond).String(),
+		})
+	}
+	c.trimmed, c.count, c.silent = nil, 0, nil
 }

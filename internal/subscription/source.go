@@ -10,7 +10,9 @@ import (
 
 // Source is where a subscription reads new entries: stream.Group or stream.Fanout.
 type Source interface {
-	Read(ctx context.Context, count int, block time.Duration) ([]stream.Entry, error)
+	Read(ctx context.Context, limit stream.Limit, block time.Duration) ([]stream.Entry, error)
+	// Transfer is how long the bytes of the last reply were under way.
+	Transfer() time.Duration
 	Reset(ctx context.Context)
 	Interrupt()
 	Close()
@@ -21,7 +23,7 @@ type Group interface {
 	Status(ctx context.Context) (stream.Status, error)
 	Extent(ctx context.Context) (stream.Extent, error)
 	Pending(ctx context.Context, page stream.Page) ([]redis.XPendingExt, error)
-	Claim(ctx context.Context, claim stream.Claim) (entries []stream.Entry, trimmed []string, err error)
+	Claim(ctx context.Context, claim stream.Claim) (stream.Claimed, error)
 	Hold(ctx context.Context, leases []stream.Lease) (lost, trimmed []string, err error)
 	Ack(ctx context.Context, ids []string) error
 }

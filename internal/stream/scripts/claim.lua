@@ -1,24 +1,42 @@
--- Takes over pending entries that are still owned by whom the caller saw them with. Their delivery
--- counts stay: an entry that is only read ahead when a consumer dies has done no harm. Only that of an
+-- Takes over pending entries that are still owned by whom the caller saw them with, until there are enough entries or bytes.
+-- Their delivery counts stay: an entry that is only read ahead when a consumer dies has done no harm. Only that of an
 -- entry which nobody was given becomes 1, as XREADGROUP counts what it hands out.
--- KEYS[1] stream; ARGV: group, consumer, min-idle (ms), then pairs of ID and owner.
--- Returns {entries, trimmed}: entries as {ID, fields, deliveries}, trimmed the IDs whose entry
--- is no longer in the stream (XCLAIM takes those off the pending list).
+-- KEYS[1] stream; ARGV: group, consumer, min-idle (ms), how many entries at most, how many bytes about, '1' to let the idle
+-- time go on, then pairs of ID and owner.
+-- Returns {entries, trimmed, tried}: entries as {ID, fields, deliveries, idle time (ms)}, trimmed the IDs whose entry
+-- is no longer in the stream (XCLAIM takes those off the pending list), and how many of the pairs are dealt with.
 local stream, group, consumer = KEYS[1], ARGV[1], ARGV[2]
-local entries, trimmed = {}, {}
+local count, bytes, keep_idle = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6] == '1'
+local entries, trimmed, tried = {}, {}, 0
+-- Lua's numbers are exact up to here. XNACK FATAL sets a count of 2^63-1.
+local most = 9007199254740991
 local function pending(id)
   return redis.call('XPENDING', stream, group, id, id, 1)[1]
 end
-for i = 4, #ARGV, 2 do
+for i = 7, #ARGV, 2 do
+  if #entries >= count or bytes <= 0 then
+    break
+  end
+  tried = tried + 1
   local id, owner = ARGV[i], ARGV[i + 1]
   local row = pending(id)
   if row and row[2] == owner then
-    local claimed = redis.call('XCLAIM', stream, group, consumer, ARGV[3], id, 'RETRYCOUNT', math.max(row[4], 1))
-    if claimed[1] and claimed[1][2] then
-      entries[#entries + 1] = {id, claimed[1][2], row[4]}
+    local deliveries = math.min(row[4], most)
+    local claim = {'XCLAIM', stream, group, consumer, ARGV[3], id, 'RETRYCOUNT', string.format('%.0f', math.max(deliveries, 1))}
+    if keep_idle then
+      claim[#claim + 1] = 'IDLE'
+      claim[#claim + 1] = row[3]
+    end
+    local claimed = redis.call(unpack(claim))
+    local fields = claimed[1] and claimed[1][2]
+    if fields then
+      entries[#entries + 1] = {id, fields, deliveries, keep_idle and row[3] or 0}
+      for _, text in ipairs(fields) do
+        bytes = bytes - #text
+      end
     elseif not pending(id) then
       trimmed[#trimmed + 1] = id
     end
   end
 end
-return {entries, trimmed}
+return {entries, trimmed, tried}

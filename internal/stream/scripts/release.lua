@@ -3,7 +3,7 @@
 -- here: XGROUP DELCONSUMER drops what is pending for good.
 -- KEYS[1] stream; ARGV: group, consumer, first ID of the page, its size, '1' to remove the
 -- consumer, then pairs of ID and delivery count for the entries that the caller knows. The others were
--- handed out and never seen: that delivery is taken back.
+-- handed out and never seen: that delivery is taken back. A count of 'keep' renews the lease of an entry instead.
 -- Returns {last, trimmed}: the last ID of the page, or an empty string when there is none behind it, and the IDs
 -- whose entry is no longer in the stream (XCLAIM takes those off the pending list).
 local stream, group, consumer = KEYS[1], ARGV[1], ARGV[2]
@@ -16,7 +16,12 @@ local trimmed = {}
 local rows = redis.call('XPENDING', stream, group, ARGV[3], '+', size, consumer)
 for _, row in ipairs(rows) do
   local count = deliveries[row[1]] or math.max(row[4] - 1, 0)
-  local claimed = redis.call('XCLAIM', stream, group, consumer, 0, row[1], 'TIME', 0, 'RETRYCOUNT', count, 'JUSTID')
+  local claimed
+  if count == 'keep' then
+    claimed = redis.call('XCLAIM', stream, group, consumer, 0, row[1], 'JUSTID')
+  else
+    claimed = redis.call('XCLAIM', stream, group, consumer, 0, row[1], 'TIME', 0, 'RETRYCOUNT', count, 'JUSTID')
+  end
   if #claimed == 0 then
     trimmed[#trimmed + 1] = row[1]
   end

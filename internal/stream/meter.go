@@ -1,0 +1,64 @@
+package stream
+
+import (
+	"errors"
+	"net"
+	"sync/atomic"
+	"time"
+)
+
+// ErrTooLarge ends a read whose reply is larger than its limit. The size of entries is not known before they come.
+var ErrTooLarge = errors.New("reply is larger than its limit")
+
+// replySlack is what a reply may have beyond the limit: it has more than the bytes of entries, and the limit is an estimate.
+const replySlack = 64 << 10
+
+// meter measures the reply that a connection reads.
+type meter struct {
+	limit atomic.Int64 // bytes; 0: none
+	read  atomic.Int64
+	first atomic.Int64 // when the first bytes of the reply came, since epoch
+	last  atomic.Int64
+}
+
+var epoch = time.Now()
+
+// begin is called before a command is sent.
+func (m *meter) begin() {
+	m.read.Store(0)
+	m.first.Store(0)
+	m.last.Store(0)
+}
+
+// Transfer is how long the bytes of the last reply were under way.
+func (m *meter) Transfer() time.Duration { return time.Duration(m.last.Load() - m.first.Load()) }
+
+// limitReply bounds the replies to come; limit.Bytes 0: not. A reply of one entry has no bound: it comes whole, or never.
+func (m *meter) limitReply(limit Limit) {
+	bytes := 0
+	if limit.Count > 1 && limit.Bytes > 0 {
+		bytes = 2*limit.Bytes + replySlack
+	}
+	m.limit.Store(int64(bytes))
+}
+
+// metered is a connection whose replies are measured.
+type metered struct {
+	net.Conn
+	*meter
+}
+
+// Read is part of net.Conn.
+func (c metered) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	now := int64(time.Since(epoch))
+	read := c.read.Add(int64(n))
+	if read == int64(n) {
+		c.first.Store(now)
+	}
+	c.last.Store(now)
+	if limit := c.limit.Load(); limit > 0 && read > limit {
+		return n, ErrTooLarge
+	}
+	return n, err
+}
