@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"regexp"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -210,8 +209,6 @@ func (c SubscriberConfig) withDefaults() SubscriberConfig {
 	return c
 }
 
-var startID = regexp.MustCompile(`^(\$|\d+(-\d+)?)$`)
-
 const minClaimMinIdle = 100 * time.Millisecond
 
 func (c SubscriberConfig) validate() error {
@@ -220,8 +217,8 @@ func (c SubscriberConfig) validate() error {
 		return invalid("SubscriberConfig.Client", errRequired)
 	case stream.Supported(c.Client) != nil:
 		return invalid("SubscriberConfig.Client", stream.Supported(c.Client))
-	case !startID.MatchString(c.StartID):
-		return invalid("SubscriberConfig.StartID", fmt.Errorf("%q is neither \"$\" nor an entry's ID", c.StartID))
+	case c.StartID != "$" && !stream.ValidID(c.StartID):
+		return invalid("SubscriberConfig.StartID", fmt.Errorf("%q is neither \"$\" nor an entry's ID, which is one or two unsigned 64-bit numbers", c.StartID))
 	case c.MaxInFlight < 1:
 		return invalid("SubscriberConfig.MaxInFlight", fmt.Errorf("%d is negative", c.MaxInFlight))
 	case c.MaxDeliveries < 0:

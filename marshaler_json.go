@@ -1,8 +1,10 @@
 package redisstream
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -11,7 +13,8 @@ import (
 const dataField = "data"
 
 // JSONMarshaler is the format of Dapr's Redis pub/sub: the field "data" with the payload, which Dapr
-// makes a JSON document, and the field "metadata" with a JSON object of strings. The UUID is
+// makes a JSON document, and the field "metadata" with a JSON object of strings. What others write there besides strings is
+// taken as its JSON text: 3, true, null, [1,2]. The UUID is
 // kept in the metadata, under "_watermill_message_uuid"; an entry without one gets its ID for a UUID.
 type JSONMarshaler struct{}
 
@@ -49,16 +52,31 @@ func (JSONMarshaler) Unmarshal(id string, fields map[string]any) (*message.Messa
 	if encoded == "" {
 		return msg, nil
 	}
-	metadata := message.Metadata{}
-	if err := json.Unmarshal([]byte(encoded), &metadata); err != nil {
+	var values map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(encoded), &values); err != nil {
 		return nil, fmt.Errorf("%w: field %q: %w", ErrInvalidEntry, metadataField, err)
 	}
-	if uuid, ok := metadata[uuidField]; ok {
-		msg.UUID = uuid
-		delete(metadata, uuidField)
-	}
-	if metadata != nil {
-		msg.Metadata = metadata
+	for key, value := range values {
+		text, err := textOf(value)
+		if err != nil {
+			return nil, fmt.Errorf("%w: field %q: %w", ErrInvalidEntry, metadataField, err)
+		}
+		if key == uuidField {
+			msg.UUID = text
+		} else {
+			msg.Metadata.Set(key, text)
+		}
 	}
 	return msg, nil
+}
+
+// textOf returns a string as it is, and any other value as its JSON text without space.
+func textOf(value json.RawMessage) (text string, err error) {
+	if value[0] == '"' {
+		err = json.Unmarshal(value, &text)
+		return text, err
+	}
+	var compact bytes.Buffer
+	err = json.Compact(&compact, value)
+	return strings.ToValidUTF8(compact.String(), "\uFFFD"), err
 }

@@ -17,6 +17,9 @@ var errInterrupted = errors.New("connection was interrupted")
 // hangUpGrace is how long a server may take to answer our half-close before the socket is cut.
 const hangUpGrace = 100 * time.Millisecond
 
+// serverClock is how late a server may end a block: it looks at its clock "hz" times a second, 10 by default and 1 at least.
+const serverClock = time.Second
+
 // Conn is one connection of our own for blocking reads: a blocked read on the user's pool would
 // hold one of its connections, and ending it needs the socket itself. It is dialled with the
 // options of the user's client when it is first used, and again after Reset. One goroutine uses
@@ -146,9 +149,13 @@ func (c *Conn) do(ctx context.Context, block time.Duration, run func(context.Con
 	if err != nil {
 		return err
 	}
+	patience := c.timeout
+	if block > 0 {
+		patience = max(patience, serverClock)
+	}
 	// go-redis would wait ten seconds beyond the block for a server that went silent. The end of ctx is no failure of a read:
 	// Interrupt ends it.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), block+c.timeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), block+patience)
 	defer cancel()
 	c.begin()
 	err = run(ctx, client)

@@ -22,21 +22,37 @@ func NewGroup(client redis.UniversalClient, key, name, consumer string) *Group {
 }
 
 // CreateGroup creates the group, and the stream when it is missing; start is where the group
-// begins. A group that exists is left as it is.
+// begins. A group that exists is left as it is. On a server that takes no writes at the moment that is found out by reading.
 func CreateGroup(ctx context.Context, client redis.Cmdable, key, group, start string) error {
 	err := client.XGroupCreateMkStream(ctx, key, group, start).Err()
-	if redis.HasErrorPrefix(err, "BUSYGROUP") {
+	if redis.HasErrorPrefix(err, "BUSYGROUP") || takesNoWrites(err) && hasGroup(ctx, client, key, group) {
 		return nil
 	}
 	return err
 }
 
-// Join creates the group, as CreateGroup does, and the consumer in it: Recreate knows the group by it.
+// takesNoWrites reports whether the server refused a write because its memory is full, too few replicas follow it, or it
+// can't save.
+func takesNoWrites(err error) bool {
+	return redis.IsOOMError(err) || redis.HasErrorPrefix(err, "NOREPLICAS") || redis.HasErrorPrefix(err, "MISCONF")
+}
+
+// hasGroup asks for the pending entries of the group, which every consumer may do.
+func hasGroup(ctx context.Context, client redis.Cmdable, key, group string) bool {
+	return client.XPending(ctx, key, group).Err() == nil
+}
+
+// Join creates the group, as CreateGroup does, and the consumer in it: Recreate knows the group by it. Where the server
+// takes no writes, the consumer's first read creates it.
 func (g *Group) Join(ctx context.Context, start string) error {
 	if err := CreateGroup(ctx, g.shared, g.key, g.name, start); err != nil {
 		return err
 	}
-	return g.shared.XGroupCreateConsumer(ctx, g.key, g.name, g.consumer).Err()
+	err := g.shared.XGroupCreateConsumer(ctx, g.key, g.name, g.consumer).Err()
+	if takesNoWrites(err) {
+		return nil
+	}
+	return err
 }
 
 // Read hands out new entries; it waits for the first for at most block, which is

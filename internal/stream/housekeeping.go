@@ -28,7 +28,8 @@ func (g *Group) RemoveIdle(ctx context.Context, pattern string, idle time.Durati
 	return removed, err
 }
 
-// trimPage bounds how long one call of the trim script keeps the server busy.
+// trimPage bounds how long one call of the trim script keeps the server busy. Whole nodes of the stream are dropped, so that a
+// call may end before it.
 const trimPage = 10_000
 
 // Trim drops from the stream what all of its groups have acknowledged, except for entries that are younger than
@@ -40,7 +41,7 @@ func (g *Group) Trim(ctx context.Context, age time.Duration, keep int64) (droppe
 			return dropped, err
 		}
 		dropped += n
-		if n < trimPage {
+		if n < trimPage/2 {
 			return dropped, nil
 		}
 	}

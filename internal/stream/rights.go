@@ -63,7 +63,7 @@ func (g *Group) CheckRights(ctx context.Context, needs Needs) error {
 		rights = append(rights, on(g.key, "xgroup|delconsumer", g.name, g.consumer))
 	}
 	if needs.Trims {
-		rights = append(rights, on(g.key, "xtrim", "minid", "0"), on(g.key, "xlen"), right{"time", g.key, []any{"time"}})
+		rights = append(rights, on(g.key, "xtrim", "minid", "0"), on(g.key, "xlen"), on(g.key, "xrange", "-", "+"), right{"time", g.key, []any{"time"}})
 	}
 	if !g.NoAck || needs.Trims {
 		rights = append(rights, on(g.key, "xinfo|groups"))

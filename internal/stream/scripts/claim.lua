@@ -6,23 +6,25 @@
 -- Returns {entries, trimmed, tried}: entries as {ID, fields, deliveries, idle time (ms)}, trimmed the IDs whose entry
 -- is no longer in the stream (XCLAIM takes those off the pending list), and how many of the pairs are dealt with.
 local stream, group, consumer = KEYS[1], ARGV[1], ARGV[2]
-local count, bytes, keep_idle = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6] == '1'
+local most, bytes, keep_idle = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6] == '1'
 local entries, trimmed, tried = {}, {}, 0
--- Lua's numbers are exact up to here. XNACK FATAL sets a count of 2^63-1.
-local most = 9007199254740991
+-- From 2^53 on numbers lose digits, and Lua writes 2^63-1 in a way that XCLAIM refuses. Such a count (XNACK FATAL) means that
+-- the entry is to be given up, and stays; the reply has 2^53-1 instead.
+local function count(n)
+  return n < 2 ^ 53 and string.format('%.0f', n) or '9223372036854775807'
+end
 local function pending(id)
   return redis.call('XPENDING', stream, group, id, id, 1)[1]
 end
 for i = 7, #ARGV, 2 do
-  if #entries >= count or bytes <= 0 then
+  if #entries >= most or bytes <= 0 then
     break
   end
   tried = tried + 1
   local id, owner = ARGV[i], ARGV[i + 1]
   local row = pending(id)
   if row and row[2] == owner then
-    local deliveries = math.min(row[4], most)
-    local claim = {'XCLAIM', stream, group, consumer, ARGV[3], id, 'RETRYCOUNT', string.format('%.0f', math.max(deliveries, 1))}
+    local claim = {'XCLAIM', stream, group, consumer, ARGV[3], id, 'RETRYCOUNT', count(math.max(row[4], 1))}
     if keep_idle then
       claim[#claim + 1] = 'IDLE'
       claim[#claim + 1] = row[3]
@@ -30,7 +32,7 @@ for i = 7, #ARGV, 2 do
     local claimed = redis.call(unpack(claim))
     local fields = claimed[1] and claimed[1][2]
     if fields then
-      entries[#entries + 1] = {id, fields, deliveries, keep_idle and row[3] or 0}
+      entries[#entries + 1] = {id, fields, math.min(row[4], 2 ^ 53 - 1), keep_idle and row[3] or 0}
       for _, text in ipairs(fields) do
         bytes = bytes - #text
       end

@@ -4,14 +4,19 @@
 -- KEYS[1] stream; ARGV: group, consumer, then pairs of ID and delivery count.
 -- Returns {lost, trimmed}: lost belong to somebody else or are acknowledged.
 local stream, group, consumer = KEYS[1], ARGV[1], ARGV[2]
+-- From 2^53 on numbers lose digits, and Lua writes 2^63-1 in a way that XCLAIM refuses. Such a count means that the entry is to
+-- be given up, and stays.
+local function count(n)
+  return n < 2 ^ 53 and string.format('%.0f', n) or '9223372036854775807'
+end
 local lost, trimmed = {}, {}
 for i = 3, #ARGV, 2 do
   local id = ARGV[i]
   local row = redis.call('XPENDING', stream, group, id, id, 1, consumer)[1]
-  local count = row and math.max(row[4], tonumber(ARGV[i + 1]))
+  local deliveries = row and count(math.max(row[4], tonumber(ARGV[i + 1])))
   if not row then
     lost[#lost + 1] = id
-  elseif #redis.call('XCLAIM', stream, group, consumer, 0, id, 'RETRYCOUNT', count, 'JUSTID') == 0 then
+  elseif #redis.call('XCLAIM', stream, group, consumer, 0, id, 'RETRYCOUNT', deliveries, 'JUSTID') == 0 then
     trimmed[#trimmed + 1] = id
   end
 end

@@ -12,15 +12,21 @@ local deliveries = {}
 for i = 6, #ARGV, 2 do
   deliveries[ARGV[i]] = ARGV[i + 1]
 end
+-- A count from 2^53 on means that the entry is to be given up, and stays: Lua would write it in a way that XCLAIM refuses.
+local function count(id, n)
+  if n >= 2 ^ 53 then
+    return '9223372036854775807'
+  end
+  return deliveries[id] or string.format('%.0f', math.max(n - 1, 0))
+end
 local trimmed = {}
 local rows = redis.call('XPENDING', stream, group, ARGV[3], '+', size, consumer)
 for _, row in ipairs(rows) do
-  local count = deliveries[row[1]] or math.max(row[4] - 1, 0)
   local claimed
-  if count == 'keep' then
+  if deliveries[row[1]] == 'keep' then
     claimed = redis.call('XCLAIM', stream, group, consumer, 0, row[1], 'JUSTID')
   else
-    claimed = redis.call('XCLAIM', stream, group, consumer, 0, row[1], 'TIME', 0, 'RETRYCOUNT', count, 'JUSTID')
+    claimed = redis.call('XCLAIM', stream, group, consumer, 0, row[1], 'TIME', 0, 'RETRYCOUNT', count(row[1], row[4]), 'JUSTID')
   end
   if #claimed == 0 then
     trimmed[#trimmed + 1] = row[1]

@@ -3,9 +3,13 @@
 -- now may own an entry a moment later.
 -- KEYS[1] stream; ARGV: group, consumer, Lua pattern of the names, idle time (ms). Returns the names that were removed.
 local stream, group = KEYS[1], ARGV[1]
--- Redis 7.0 takes no read for a sign of life that finds nothing new, but one of what the consumer owns. Behind this ID it
--- owns nothing. (The very last ID there is stands for ">".)
-redis.call('XREADGROUP', 'GROUP', group, ARGV[2], 'COUNT', 1, 'STREAMS', stream, '18446744073709551615-0')
+-- Redis 7.0 takes no read for a sign of life that finds nothing new, but one of what the consumer owns. Such a read counts as a
+-- delivery of what it returns, so it begins behind all IDs but the very last, which stands for ">" itself. Who owns that entry
+-- needs no sign: nobody who owns something is removed.
+local last = '18446744073709551615-18446744073709551615'
+if #redis.call('XPENDING', stream, group, last, last, 1, ARGV[2]) == 0 then
+  redis.call('XREADGROUP', 'GROUP', group, ARGV[2], 'COUNT', 1, 'STREAMS', stream, '18446744073709551615-18446744073709551614')
+end
 local removed = {}
 for _, row in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
   local consumer = {}
