@@ -44,7 +44,7 @@ func TestRelease_countsBeyondTheNumbersOfLua(t *testing.T) {
 	countAs(t, client, key, "a", ids[0], math.MaxInt64)
 	countAs(t, client, key, "a", ids[1], math.MaxInt64)
 	countAs(t, client, key, "a", ids[2], 1<<53-1)
-	_, err := group.Release(t.Context(), []stream.Lease{{ids[1], 3}}, false)
+	_, err := group.Release(t.Context(), []stream.Lease{{ids[1], 3}}, nil, false)
 	require.NoError(t, err)
 	rows := pending(t, client, key)
 	assert.EqualValues(t, math.MaxInt64, rows[ids[0]].deliveries)
