@@ -159,16 +159,9 @@ func (s *Subscriber) connect(ctx context.Context, topic, consumer string) (subsc
 		return config, errEmptyTopic
 	}
 	if c.ConsumerGroup == "" {
-		start := c.StartID
-		if start == "$" {
-			var err error
-			if start, err = stream.LastID(ctx, c.Client, topic); err != nil {
-				return config, err
-			}
-		}
-		fanout := stream.NewFanout(c.Client, topic, start)
+		fanout, err := s.fanout(ctx, topic, config.Logger)
 		config.Source = fanout
-		return config, fanout.CheckRights(ctx)
+		return config, err
 	}
 	entry.Group, entry.Consumer = c.ConsumerGroup, consumer
 	group := stream.NewGroup(c.Client, topic, c.ConsumerGroup, consumer)
