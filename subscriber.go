@@ -143,7 +143,11 @@ func (s *Subscriber) connect(ctx context.Context, topic, consumer string) (subsc
 	}
 	config := s.common(topic, consumer)
 	if c.ConsumerGroup == "" {
-		return s.fanOut(ctx, topic, config)
+		// There is nothing to protect, so the end does not wait for handlers; they may finish all the same.
+		config.CloseTimeout, config.LateTimeout = 0, config.CloseTimeout
+		fanout, err := s.fanout(ctx, topic, config.Logger)
+		config.Source = fanout
+		return config, err
 	}
 	return s.inGroup(ctx, topic, consumer, config)
 }
@@ -172,22 +176,6 @@ func (s *Subscriber) common(topic, consumer string) subscription.Config {
 		config.ClaimInterval = DefaultClaimInterval
 	}
 	return config
-}
-
-func (s *Subscriber) fanOut(ctx context.Context, topic string, config subscription.Config) (subscription.Config, error) {
-	c := s.config
-	start := c.StartID
-	if start == "$" {
-		var err error
-		if start, err = stream.LastID(ctx, c.Client, topic); err != nil {
-			return config, err
-		}
-	}
-	// There is nothing to protect, so the end does not wait for handlers; they may finish all the same.
-	config.CloseTimeout, config.LateTimeout = 0, config.CloseTimeout
-	fanout := stream.NewFanout(c.Client, topic, start)
-	config.Source = fanout
-	return config, fanout.CheckRights(ctx)
 }
 
 func (s *Subscriber) inGroup(ctx context.Context, topic, consumer string, config subscription.Config) (subscription.Config, error) {

@@ -21,7 +21,8 @@ func TestConn_idleReadsWithAShortReadTimeout(t *testing.T) {
 	group := stream.NewGroup(client, key, groupName, "a")
 	t.Cleanup(group.Close)
 	require.Eventually(t, func() bool { return group.Join(t.Context(), "0") == nil }, soon, time.Millisecond)
-	fanout := stream.NewFanout(client, key, "0")
+	fanout, err := stream.NewFanout(t.Context(), client, key, "0")
+	require.NoError(t, err)
 	t.Cleanup(fanout.Close)
 	for _, block := range []time.Duration{10 * time.Millisecond, 30 * time.Millisecond, 130 * time.Millisecond} {
 		_, err := group.Read(t.Context(), stream.Limit{Count: 1}, block)

@@ -2,39 +2,68 @@ package stream
 
 import (
 	"context"
-	_ "embed"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
-var (
-	//go:embed scripts/extent.lua
-	extentSource string
-	extentScript = redis.NewScript(extentSource)
-)
-
 // Extent is what the server says of a stream as a whole.
 type Extent struct {
-	Added  int64  // entries that were ever added; 0: unknown
+	Added  int64  // entries that were ever added; 0: none, or unknown
 	Length int64  // entries that are there
 	First  string // the oldest entry; empty: none
-	Last   string // the newest ID ever, be its entry there or not
+	Last   string // the newest ID ever, be its entry there or not; empty: unknown
+	Cost   int    // bytes that the answer took
 }
 
-// Extent asks for the stream's extent (XINFO STREAM).
-func (g *Group) Extent(ctx context.Context) (Extent, error) {
-	var reply []any
-	err := g.do(ctx, 0, func(ctx context.Context, c *redis.Client) (err error) {
-		reply, err = extentScript.Run(ctx, c, []string{g.key}).Slice()
-		return err
+// extentPatience is how much longer than usual the answer may take: it holds two entries, where any read can be content with one.
+const extentPatience = 5 * time.Second
+
+// extent asks for the stream's extent (XINFO STREAM); a stream that does not exist is an empty one. The answer holds the first
+// and the last entry whole. A script would not spare the server that: it would copy both.
+func (c *Conn) extent(ctx context.Context) (e Extent, err error) {
+	err = c.do(ctx, extentPatience, func(ctx context.Context, client *redis.Client) error {
+		info, err := client.WithTimeout(client.Options().ReadTimeout+extentPatience).XInfoStream(ctx, c.key).Result()
+		if err != nil {
+			return err
+		}
+		e = extentOf(info)
+		return nil
 	})
-	if err != nil || len(reply) < 4 {
-		return Extent{}, err
+	if isNoKey(err) {
+		return Extent{Last: "0-0"}, nil
 	}
-	var e Extent
-	e.Added, _ = reply[0].(int64)
-	e.Length, _ = reply[1].(int64)
-	e.First, _ = reply[2].(string)
-	e.Last, _ = reply[3].(string)
-	return e, nil
+	return e, err
 }
+
+func extentOf(info *redis.XInfoStream) Extent {
+	return Extent{
+		Added: info.EntriesAdded, Length: info.Length, First: info.FirstEntry.ID, Last: info.LastGeneratedID,
+		Cost: Entry{Fields: info.FirstEntry.Values}.Size() + Entry{Fields: info.LastEntry.Values}.Size(),
+	}
+}
+
+const (
+	// extentRate is how many bytes a second looks at the extent may take, on average.
+	extentRate = 64 << 10
+	// extentRetry is how long to leave it be after it failed: the entries may be too large for the link.
+	extentRetry = time.Minute
+)
+
+// extentLooks spreads looks at the extent: with large entries they are rare. The zero value allows the first at once.
+type extentLooks struct{ next time.Time }
+
+func (l *extentLooks) due() bool { return !time.Now().Before(l.next) }
+
+// ask asks for the extent and sets when the next look is due: not before pause, and later where it took many bytes.
+func (l *extentLooks) ask(ctx context.Context, conn *Conn, pause time.Duration) (Extent, error) {
+	l.next = time.Now().Add(extentRetry)
+	extent, err := conn.extent(ctx)
+	if err == nil {
+		l.next = time.Now().Add(max(pause, time.Duration(extent.Cost)*time.Second/extentRate))
+	}
+	return extent, err
+}
+
+// Extent asks for the stream's extent; see Conn.extent.
+func (g *Group) Extent(ctx context.Context) (Extent, error) { return g.extent(ctx) }

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -10,44 +11,85 @@ import (
 // Fanout reads a stream without a group: every Fanout sees every entry.
 type Fanout struct {
 	*Conn
-	last string // the newest entry that was read
+	last string // the newest entry that was read, or where to begin
+
+	// WentBack is called when reading goes on at an earlier ID, because the stream has lost its end.
+	WentBack func(from, to string)
+	// Missed is called when n entries were trimmed, or deleted, before they were read.
+	Missed func(n int64)
+
+	reached   bool // the stream has had an ID that was not below last
+	unsure    bool // the connection is another one: so may be the stream
+	seen      seen
+	looks     extentLooks
+	regularly time.Time // when to look next while there is always something to read
+	count     int64     // entries ever added up to last; below 0: unknown
 }
 
-// NewFanout returns a reader of the stream key that goes on after the ID last.
-func NewFanout(client redis.UniversalClient, key, last string) *Fanout {
-	return &Fanout{Conn: NewConn(client, key), last: last}
+// NewFanout returns a reader of the stream key that begins behind the ID start; "$" stands for the newest.
+func NewFanout(ctx context.Context, client redis.UniversalClient, key, start string) (*Fanout, error) {
+	f := &Fanout{Conn: NewConn(client, key), last: start, count: -1, WentBack: func(string, string) {}, Missed: func(int64) {}}
+	extent, err := extentThrough(ctx, client, key)
+	if _, refused := errors.AsType[redis.Error](err); err != nil && (start == "$" || refused) {
+		return nil, err
+	}
+	if start == "$" {
+		f.last = extent.Last
+	}
+	if err == nil {
+		f.settle(extent)
+	}
+	return f, nil
 }
 
-// LastID returns the ID that "$" stands for now: "0-0" for a stream that does not exist.
-func LastID(ctx context.Context, client redis.Cmdable, key string) (string, error) {
+func extentThrough(ctx context.Context, client redis.Cmdable, key string) (Extent, error) {
 	info, err := client.XInfoStream(ctx, key).Result()
 	if isNoKey(err) {
-		return "0-0", nil
+		return Extent{Last: "0-0"}, nil
 	}
 	if err != nil {
-		return "", err
+		return Extent{}, err
 	}
-	return info.LastGeneratedID, nil
+	return extentOf(info), nil
 }
 
 // Read returns entries after the last one read; see Group.Read. After ErrTooLarge they come again.
 func (f *Fanout) Read(ctx context.Context, limit Limit, block time.Duration) ([]Entry, error) {
-	block = atLeastAMillisecond(block)
+	if err := f.look(ctx); err != nil {
+		return nil, err
+	}
 	f.limitReply(limit)
 	defer f.limitReply(Limit{})
+	entries, err := f.readFrom(ctx, f.last, limit.Count, atLeastAMillisecond(block))
+	if err != nil {
+		return nil, err
+	}
+	if len(entries) == 0 {
+		f.regularly = time.Time{} // DEL and FLUSHALL don't end a blocked XREAD
+		return nil, nil
+	}
+	f.last, f.reached = entries[len(entries)-1].ID, true
+	f.seen.add(entries)
+	if f.count >= 0 {
+		f.count += int64(len(entries))
+	}
+	return entries, nil
+}
+
+func (f *Fanout) readFrom(ctx context.Context, id string, count int, block time.Duration) ([]Entry, error) {
 	var streams []redis.XStream
-	err := f.do(ctx, block, func(ctx context.Context, c *redis.Client) (err error) {
-		streams, err = c.XRead(ctx, &redis.XReadArgs{
-			Streams: []string{f.key, f.last}, Count: int64(limit.Count), Block: block,
-		}).Result()
+	err := f.do(ctx, max(block, 0), func(ctx context.Context, c *redis.Client) (err error) {
+		streams, err = c.XRead(ctx, &redis.XReadArgs{Streams: []string{f.key, id}, Count: int64(count), Block: block}).Result()
 		return err
 	})
 	if err != nil && !noneWaiting(err) {
 		return nil, err
 	}
-	entries := fresh(streams)
-	if len(entries) > 0 {
-		f.last = entries[len(entries)-1].ID
-	}
-	return entries, nil
+	return fresh(streams), nil
+}
+
+// Reset drops the connection; see Conn.Reset. The next one may lead to another server.
+func (f *Fanout) Reset(ctx context.Context) {
+	f.Conn.Reset(ctx)
+	f.unsure = true
 }

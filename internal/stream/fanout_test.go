@@ -12,28 +12,30 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestLastID(t *testing.T) {
+func newFanout(t *testing.T, client redis.UniversalClient, key, start string) *stream.Fanout {
+	t.Helper()
+	fanout, err := stream.NewFanout(t.Context(), client, key, start)
+	require.NoError(t, err)
+	t.Cleanup(fanout.Close)
+	return fanout
+}
+
+// "$" is the newest ID that the stream ever had, at the time of NewFanout.
+func TestFanout_beginsAtTheEnd(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)
 	key := ownKey(t)
-	last, err := stream.LastID(t.Context(), client, key)
-	require.NoError(t, err)
-	assert.Equal(t, "0-0", last, "no stream")
-
-	added := add(t, client, key, 3)
-	last, err = stream.LastID(t.Context(), client, key)
-	require.NoError(t, err)
-	assert.Equal(t, added[2], last)
-
-	require.NoError(t, client.XDel(t.Context(), key, added[2]).Err())
+	begin := func(want int) {
+		fanout := newFanout(t, client, key, "$")
+		added := add(t, client, key, want)
+		entries, err := fanout.Read(t.Context(), 10, time.Millisecond)
+		require.NoError(t, err)
+		assert.Equal(t, added, ids(entries))
+	}
+	begin(3) // no stream
+	begin(2)
 	require.NoError(t, client.XTrimMaxLen(t.Context(), key, 0).Err())
-	last, err = stream.LastID(t.Context(), client, key)
-	require.NoError(t, err)
-	assert.Equal(t, added[2], last, "an empty stream remembers")
-
-	require.NoError(t, client.Set(t.Context(), key, "", 0).Err())
-	_, err = stream.LastID(t.Context(), client, key)
-	assert.ErrorContains(t, err, "WRONGTYPE")
+	begin(1)
 }
 
 func TestFanout_readsEveryEntryOnceInOrder(t *testing.T) {
@@ -41,8 +43,7 @@ func TestFanout_readsEveryEntryOnceInOrder(t *testing.T) {
 	client := redistest.Shared().Client(t)
 	key := ownKey(t)
 	old := add(t, client, key, 2)
-	fanout := stream.NewFanout(client, key, old[0])
-	t.Cleanup(fanout.Close)
+	fanout := newFanout(t, client, key, old[0])
 	added := add(t, client, key, 10)
 	want := slices.Concat(old[1:], added)
 	var got []string
@@ -64,8 +65,7 @@ func TestFanout_waitsForTheNextEntry(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	client := server.Client(t)
-	fanout := stream.NewFanout(client, "stream", "0-0")
-	t.Cleanup(fanout.Close)
+	fanout := newFanout(t, client, "stream", "0-0")
 	result := make(chan []stream.Entry, 1)
 	go func() {
 		entries, err := fanout.Read(t.Context(), stream.Limit{Count: 10}, time.Minute)
@@ -82,9 +82,7 @@ func TestFanout_failsOnAKeyThatIsNoStream(t *testing.T) {
 	client := redistest.Shared().Client(t)
 	key := ownKey(t)
 	require.NoError(t, client.Set(t.Context(), key, "", 0).Err())
-	fanout := stream.NewFanout(client, key, "0-0")
-	t.Cleanup(fanout.Close)
-	_, err := fanout.Read(t.Context(), stream.Limit{Count: 1}, time.Millisecond)
+	_, err := stream.NewFanout(t.Context(), client, key, "0-0")
 	require.ErrorContains(t, err, "WRONGTYPE")
 	assert.False(t, stream.IsGroupGone(err))
 	assert.NotErrorIs(t, err, redis.Nil)

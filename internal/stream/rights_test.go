@@ -43,7 +43,7 @@ func TestCheckRights(t *testing.T) {
 			}
 			key := ownKey(t)
 			group := stream.NewGroup(client, key, groupName, "a")
-			fanout := stream.NewFanout(client, key, "$")
+			fanout := newFanout(t, client, key, "0")
 			needs := stream.Needs{DeadLetters: "in another slot", Removed: true}
 			require.NoError(t, group.CheckRights(t.Context(), needs)) // the server gets to know the script
 

@@ -1,0 +1,67 @@
+package stream
+
+import (
+	"hash/maphash"
+	"sort"
+	"strconv"
+)
+
+// seenLimit is how many entries a fan-out remembers, of 24 bytes each.
+const seenLimit = 4096
+
+// seen remembers what was read, for the case that the stream loses its end and takes IDs again. The newest are
+// all there; the older they are, the fewer.
+type seen []sighting
+
+// sighting is an entry that was read. After a failover another entry may have its ID: the sum tells them apart.
+type sighting struct{ t, n, sum uint64 }
+
+func (s *seen) add(entries []Entry) {
+	for i := range entries {
+		if len(*s) == seenLimit {
+			s.thin()
+		}
+		t, n := parseID(entries[i].ID)
+		*s = append(*s, sighting{t, n, fingerprint(entries[i].Fields)})
+	}
+}
+
+// thin drops each second of the older half.
+func (s *seen) thin() {
+	list := *s
+	kept := list[:0]
+	for i, old := range list {
+		if i%2 == 0 || i >= seenLimit/2 {
+			kept = append(kept, old)
+		}
+	}
+	*s = kept
+}
+
+// between returns the part with IDs from first to last.
+func (s seen) between(first, last string) seen {
+	from := sort.Search(len(s), func(i int) bool { return !Precedes(s[i].id(), first) })
+	to := sort.Search(len(s), func(i int) bool { return Precedes(last, s[i].id()) })
+	return s[from:max(from, to)]
+}
+
+// forget drops all that is newer than the ID.
+func (s *seen) forget(id string) { *s = s.between("0-0", id) }
+
+func (s sighting) id() string {
+	return strconv.FormatUint(s.t, 10) + "-" + strconv.FormatUint(s.n, 10)
+}
+
+// is reports whether it was this entry.
+func (s sighting) is(e Entry) bool { return e.ID == s.id() && fingerprint(e.Fields) == s.sum }
+
+var fingerprintSeed = maphash.MakeSeed()
+
+// fingerprint is the same for the same fields, in whatever order.
+func fingerprint(fields map[string]any) (sum uint64) {
+	for name, value := range fields {
+		text, _ := value.(string)
+		sum += 31*maphash.String(fingerprintSeed, name) ^ maphash.String(fingerprintSeed, text)
+	}
+	return sum
+}
