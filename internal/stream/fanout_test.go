@@ -28,7 +28,7 @@ func TestFanout_beginsAtTheEnd(t *testing.T) {
 	begin := func(want int) {
 		fanout := newFanout(t, client, key, "$")
 		added := add(t, client, key, want)
-		entries, err := fanout.Read(t.Context(), 10, time.Millisecond)
+		entries, err := fanout.Read(t.Context(), stream.Limit{Count: 10}, time.Millisecond)
 		require.NoError(t, err)
 		assert.Equal(t, added, ids(entries))
 	}
