@@ -151,7 +151,7 @@ func TestACL_documentedUsersCanDoAll(t *testing.T) {
 		"handover": func(b *bench, publisher, subscriber redis.UniversalClient) {
 			b.publishThrough(publisher, 100)
 			config := inGroupG()
-			config.Client, config.ClaimMinIdle = subscriber, time.Hour
+			config.Client, config.ClaimMinIdle, config.CloseTimeout = subscriber, time.Hour, -1
 			first, messages := b.subscribe(config)
 			receiveAll(b, messages, 50)
 			receive(b, messages)

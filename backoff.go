@@ -20,6 +20,19 @@ func DefaultNackBackoff(attempt int) time.Duration {
 	return pause - rand.N(pause/2+1)
 }
 
+// backoff returns the pauses of a subscription to topic.
+func (c SubscriberConfig) backoff(topic string) func(attempt int) time.Duration {
+	limited := c.MaxDeliveries > 1 && c.ConsumerGroup != "" && !c.AutoAck && !isDeadLetterTopic(topic)
+	switch {
+	case c.NackBackoff != nil:
+		return c.NackBackoff
+	case limited:
+		return budgetBackoff(c.MaxDeliveries)
+	default:
+		return DefaultNackBackoff
+	}
+}
+
 // deliveryBudget is how long a message is tried at least before MaxDeliveries gives it up: an outage behind the handlers that
 // is shorter costs no message.
 const deliveryBudget = time.Minute

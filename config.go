@@ -194,12 +194,6 @@ func (c SubscriberConfig) withDefaults() SubscriberConfig {
 			c.StartID = "0"
 		}
 	}
-	if c.NackBackoff == nil {
-		c.NackBackoff = DefaultNackBackoff
-		if c.MaxDeliveries > 1 {
-			c.NackBackoff = budgetBackoff(c.MaxDeliveries)
-		}
-	}
 	c.MaxInFlight = cmp.Or(c.MaxInFlight, 1)
 	c.ClaimMinIdle = cmp.Or(c.ClaimMinIdle, DefaultClaimMinIdle)
 	c.ClaimInterval = cmp.Or(c.ClaimInterval, DefaultClaimInterval)

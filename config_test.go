@@ -175,7 +175,7 @@ func TestSubscriberConfig_defaults(t *testing.T) {
 			given := test.given
 			subscriber, err := NewSubscriber(given, nil)
 			require.NoError(t, err)
-			require.NotNil(t, subscriber.config.NackBackoff)
+			assert.NotNil(t, got.backoff("topic"))
 			got := subscriber.config
 			got.NackBackoff = nil
 			assert.Equal(t, test.want, got)

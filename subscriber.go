@@ -167,7 +167,8 @@ func (s *Subscriber) common(topic, consumer string) subscription.Config {
 			return ctx
 		},
 		Failure: failureOf,
-		Lanes:   c.MaxInFlight, Key: c.OrderingKey, Backoff: c.NackBackoff, MaxDeliveries: c.MaxDeliveries,
+		Backoff: c.backoff(topic),
+		Lanes:   c.MaxInFlight, Key: c.OrderingKey, MaxDeliveries: c.MaxDeliveries,
 		ClaimMinIdle: c.ClaimMinIdle, ClaimInterval: c.ClaimInterval, NeverClaim: c.ClaimInterval < 0, ShouldClaim: c.ShouldClaim,
 		BlockTime: c.BlockTime, CloseTimeout: max(c.CloseTimeout, 0),
 		Logger: s.logger.With(watermill.LogFields{"topic": topic, "consumer_group": c.ConsumerGroup, "consumer": consumer}),
@@ -196,7 +197,10 @@ func (s *Subscriber) inGroup(ctx context.Context, topic, consumer string, config
 	}
 	config.Chores = c.chores(group, config.Logger)
 	if !c.AutoAck {
-		config.Group, config.LateTimeout = group, c.ClaimMinIdle
+		config.Group = group
+		if c.CloseTimeout >= 0 {
+			config.LateTimeout = c.ClaimMinIdle
+		}
 		if !isDeadLetterTopic(topic) {
 			needs.DeadLetters = DeadLetterTopic(topic)
 			config.DeadLetter = deadLetterer(group, Entry{Stream: topic, Group: c.ConsumerGroup, Consumer: consumer})

@@ -43,8 +43,12 @@ type lateHandlers struct {
 	pause    time.Duration
 }
 
-// add takes a message over from its lane.
+// add takes a message over from its lane. If there is no time for it, its entry is released with the others.
 func (l *lateHandlers) add(e *entry, msg *message.Message, cancel context.CancelFunc) {
+	if l.LateTimeout <= 0 {
+		cancel()
+		return
+	}
 	l.inbox.outlast(e)
 	l.mu.Lock()
 	defer l.mu.Unlock()

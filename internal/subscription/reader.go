@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/millrace/redisstream/internal/stream"
+	"github.com/redis/go-redis/v9"
 )
 
 // read fills the inbox until it is closed or ctx ends. It is the only goroutine that uses the
@@ -116,7 +117,9 @@ func (s *Subscription) line(e *entry) {
 // recover prepares the next read after an error: a reply may have been lost, and with it entries
 // that are pending for us and that we never saw. It returns what is in the way.
 func (s *Subscription) recover(ctx context.Context, err error) error {
-	s.inbox.failed()
+	if _, refused := errors.AsType[redis.Error](err); !refused {
+		s.inbox.failed() // the reply may have been too large for the link
+	}
 	if stream.IsGroupGone(err) && s.Recreate != nil {
 		if failure := s.Recreate(ctx, s.mark()); failure != nil {
 			err = fmt.Errorf("%w; creating the consumer group again failed: %w", err, failure)
