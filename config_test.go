@@ -175,8 +175,8 @@ func TestSubscriberConfig_defaults(t *testing.T) {
 			given := test.given
 			subscriber, err := NewSubscriber(given, nil)
 			require.NoError(t, err)
-			assert.NotNil(t, got.backoff("topic"))
 			got := subscriber.config
+			assert.NotNil(t, got.backoff("topic"))
 			got.NackBackoff = nil
 			assert.Equal(t, test.want, got)
 			assert.Equal(t, test.given, given, "the caller's is left alone")
