@@ -39,7 +39,7 @@ func clusterNode() []string {
 // replicated makes replicas follow at once, and a node show those that follow: they must have got something, if only a ping.
 var replicated = []string{"--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1", "--cluster-replica-validity-factor", "0"}
 
-// Cluster is a cluster of three masters with a replica each.
+// Cluster is a cluster of three masters, with a replica each or with none.
 type Cluster struct {
 	Nodes []*Server // the first three begin as masters
 	nodes map[string]*node
@@ -56,13 +56,44 @@ func StartFullCluster(tb testing.TB) *Cluster {
 	tb.Helper()
 	ctx := context.Background()
 	c := &Cluster{nodes: map[string]*node{}}
-	for i := range 2 * shards {
-		server := Start(tb, append(clusterNode(), replicated...)...)
-		n := &node{Server: server, admin: server.admin(tb)}
-		n.id = n.admin.ClusterMyID(ctx).Val()
-		c.Nodes, c.nodes[server.Addr] = append(c.Nodes, server), n
-		n.must(tb, "cluster", "set-config-epoch", i+1)
+	for range 2 * shards {
+		c.add(tb, Start(tb, append(clusterNode(), replicated...)...))
 	}
+	c.introduce(tb)
+	for i, server := range c.Nodes[shards:] {
+		replica, master := c.nodes[server.Addr], c.nodes[c.Nodes[i].Addr]
+		await(tb, "replication of "+master.Addr, func() error {
+			return replica.admin.Do(ctx, "cluster", "replicate", master.id).Err()
+		})
+	}
+	c.await(tb)
+	return c
+}
+
+// StartMasters starts a cluster of three masters without replicas, whose clocks are offset as StartWithClock says, with further
+// arguments; it is stopped when the test ends.
+func StartMasters(tb testing.TB, offsets [shards]time.Duration, args ...string) *Cluster {
+	tb.Helper()
+	c := &Cluster{nodes: map[string]*node{}}
+	for _, offset := range offsets {
+		c.add(tb, StartWithClock(tb, offset, append(clusterNode(), args...)...))
+	}
+	c.introduce(tb)
+	c.await(tb)
+	return c
+}
+
+func (c *Cluster) add(tb testing.TB, server *Server) {
+	tb.Helper()
+	n := &node{Server: server, admin: server.admin(tb)}
+	n.id = n.admin.ClusterMyID(context.Background()).Val()
+	c.Nodes, c.nodes[server.Addr] = append(c.Nodes, server), n
+	n.must(tb, "cluster", "set-config-epoch", len(c.Nodes))
+}
+
+// introduce gives the first nodes the slots, and all to each other.
+func (c *Cluster) introduce(tb testing.TB) {
+	tb.Helper()
 	first := c.nodes[c.Nodes[0].Addr]
 	for i, server := range c.Nodes {
 		n := c.nodes[server.Addr]
@@ -74,20 +105,17 @@ func StartFullCluster(tb testing.TB) *Cluster {
 			first.must(tb, "cluster", "meet", host, port, server.args[slices.Index(server.args, "--cluster-port")+1])
 		}
 	}
-	for i, server := range c.Nodes[shards:] {
-		replica, master := c.nodes[server.Addr], c.nodes[c.Nodes[i].Addr]
-		await(tb, "replication of "+master.Addr, func() error {
-			return replica.admin.Do(ctx, "cluster", "replicate", master.id).Err()
-		})
-	}
-	for _, n := range c.nodes {
-		await(tb, "the cluster as seen by "+n.Addr, func() error { return n.ready(ctx) })
-	}
-	return c
 }
 
-// ready reports whether the node sees the whole cluster, and its replica or master.
-func (n *node) ready(ctx context.Context) error {
+func (c *Cluster) await(tb testing.TB) {
+	tb.Helper()
+	for _, n := range c.nodes {
+		await(tb, "the cluster as seen by "+n.Addr, func() error { return n.ready(context.Background(), len(c.Nodes)) })
+	}
+}
+
+// ready reports whether the node sees the whole cluster of so many nodes, and its replica or master if there are any.
+func (n *node) ready(ctx context.Context, size int) error {
 	view, err := n.admin.ClusterSlots(ctx).Result() //nolint:staticcheck // what go-redis asks
 	if err != nil {
 		return err
@@ -98,8 +126,8 @@ func (n *node) ready(ctx context.Context) error {
 	}
 	info, err := n.admin.Info(ctx, "replication").Result()
 	state := n.admin.ClusterInfo(ctx).Val()
-	linked := strings.Contains(info, "master_link_status:up") || strings.Contains(info, "state=online")
-	if nodes != 2*shards || !linked || !strings.Contains(state, "cluster_state:ok") {
+	linked := size == shards || strings.Contains(info, "master_link_status:up") || strings.Contains(info, "state=online")
+	if nodes != size || !linked || !strings.Contains(state, "cluster_state:ok") {
 		return errors.Join(err, fmt.Errorf("%d nodes in view, %s%s", nodes, state, info)) //nolint:err113 // for people
 	}
 	return nil
