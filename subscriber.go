@@ -189,7 +189,7 @@ func (s *Subscriber) connect(ctx context.Context, topic, consumer string) (subsc
 		config.Group = group
 		if !isDeadLetterTopic(topic) {
 			needs.DeadLetters = DeadLetterTopic(topic)
-			config.DeadLetter = deadLetterer(group, entry)
+			config.DeadLetter = c.deadLetterer(group, entry)
 		}
 		config.OwnFirst = c.Consumer != ""
 	}
