@@ -112,7 +112,7 @@ type SubscriberConfig struct {
 
 	// StartID is where a group that does not exist yet starts, or a fan-out: "0" with the stream's oldest entry,
 	// "$" with the first entry added after Subscribe, or behind the entry of an ID such as
-	// "1700000000000-0". Default: "0" for a group, "$" for a fan-out.
+	// "1700000000000-0": one or two unsigned 64-bit numbers. Default: "0" for a group, "$" for a fan-out.
 	StartID string
 
 	// AutoAck lets the server take entries as acknowledged when it hands them out (XREADGROUP NOACK): at most
@@ -159,6 +159,11 @@ type SubscriberConfig struct {
 	// (XNACK FATAL). It has no effect on a dead-letter topic itself, with AutoAck and without a ConsumerGroup.
 	MaxDeliveries int
 
+	// DeadLetterMaxLen caps the stream of dead letters at about so many (XADD ... MAXLEN ~): the oldest are dropped by the server
+	// when one is added. Set it where nobody looks after the letters: without it their stream grows without a bound, one
+	// letter for each entry that is given up or can't be decoded. Default 0: no cap.
+	DeadLetterMaxLen int64
+
 	// ClaimMinIdle is the silence after which an entry is taken over from its consumer (XCLAIM). A live
 	// subscriber renews what it holds every third of it, so a handler may take as long as it likes.
 	// All members of a group should have the same. Default: DefaultClaimMinIdle; at least 100 ms.
@@ -197,12 +202,14 @@ type SubscriberConfig struct {
 	ConsumerTimeout time.Duration
 
 	// TrimInterval is how often a subscription drops from its stream what all groups of the stream have acknowledged
-	// (XTRIM ... ACKED from Redis 8.2 on; before, nothing behind the oldest pending entry of any group). A group
+	// (XTRIM ... MINID up to the oldest pending entry of any group). What lies behind that entry is dropped too where the server
+	// can (XTRIM ... ACKED: Redis 8.2.7, 8.4.4, 8.6 and newer), up to the thousandth pending entry of a group, and but for the
+	// last node of the stream that it looks at (100 entries by default). A group
 	// that nobody consumes keeps everything that it has not read, and fan-out subscriptions are not known to the server:
 	// TrimMinAge keeps entries for those, and for groups that are still to be created. Default 0: never.
 	TrimInterval time.Duration
 
-	// TrimMinAge is the age up to which TrimInterval keeps entries. Default 0: none because of its age.
+	// TrimMinAge is the age up to which TrimInterval keeps entries, by the server's clock. Default 0: none because of its age.
 	TrimMinAge time.Duration
 
 	// TrimMinLen is how many of the newest entries TrimInterval keeps at least, and about. Default 0: none.
@@ -247,6 +254,8 @@ func (c SubscriberConfig) validate() error {
 		return invalid("SubscriberConfig.MaxInFlight", fmt.Errorf("%d is negative", c.MaxInFlight))
 	case c.MaxDeliveries < 0:
 		return invalid("SubscriberConfig.MaxDeliveries", fmt.Errorf("%d is negative", c.MaxDeliveries))
+	case c.DeadLetterMaxLen < 0:
+		return invalid("SubscriberConfig.DeadLetterMaxLen", fmt.Errorf("%d is negative", c.DeadLetterMaxLen))
 	case c.OrderingKey != nil && c.MaxInFlight == 1:
 		return invalid("SubscriberConfig.OrderingKey", errors.New("needs MaxInFlight > 1: with 1 all messages are in order"))
 	case c.ClaimMinIdle < minClaimMinIdle:
