@@ -53,6 +53,7 @@ func (g *Group) Pending(ctx context.Context, page Page) (rows []redis.XPendingEx
 type Claim struct {
 	Rows    []redis.XPendingExt // as Pending returned them; one that has a new owner since is left alone
 	MinIdle time.Duration       // leave what was touched since; 0 takes at once
+	Frozen  bool                // take at once, and only what still has no idle time
 	Lost    bool                // the server counted a delivery of which we never saw the reply
 }
 
@@ -61,6 +62,9 @@ type Claim struct {
 func (g *Group) Claim(ctx context.Context, claim Claim) (entries []Entry, trimmed []string, err error) {
 	args := make([]any, 0, 3+2*len(claim.Rows))
 	args = append(args, g.name, g.consumer, claim.MinIdle.Milliseconds())
+	if claim.Frozen {
+		args[2] = "frozen"
+	}
 	for _, row := range claim.Rows {
 		args = append(args, row.ID, row.Consumer)
 	}

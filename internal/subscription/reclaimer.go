@@ -27,11 +27,12 @@ type reclaimer struct {
 	own     string // where the search for our own entries goes on; empty: none to find
 	ownLost bool   // whether a lost reply is the reason: else an earlier process had them
 	cursor  string // where the next turn goes on in the pending list
+	frozen  *frozenIdle
 	due     time.Time
 }
 
 func newReclaimer(config *Config, inbox *inbox, checkpoint *checkpoint) *reclaimer {
-	return &reclaimer{Config: config, inbox: inbox, checkpoint: checkpoint, cursor: "-", due: time.Now()}
+	return &reclaimer{Config: config, inbox: inbox, checkpoint: checkpoint, cursor: "-", frozen: newFrozenIdle(config, inbox), due: time.Now()}
 }
 
 // searchOwn begins a search for entries that are pending for us and not in the inbox, because a reply was lost or, at
@@ -97,6 +98,9 @@ func (r *reclaimer) turn(ctx context.Context, room int) ([]stream.Entry, error) 
 		r.finishTurn()
 		return nil, nil
 	}
+	if entries, err := r.claimFrozen(ctx, room); len(entries) > 0 || err != nil {
+		return entries, err
+	}
 	for range claimPages {
 		rows, err := r.Group.Pending(ctx, stream.Page{From: r.cursor, Count: claimPage, Idle: r.ClaimMinIdle})
 		if err != nil {
@@ -117,6 +121,15 @@ func (r *reclaimer) turn(ctx context.Context, room int) ([]stream.Entry, error) 
 	}
 	r.postpone() // the cursor stays where it is: the tail of a long list has its turn
 	return nil, nil
+}
+
+// claimFrozen claims what is abandoned though the server's clock, which was set back, shows no idle time.
+func (r *reclaimer) claimFrozen(ctx context.Context, room int) ([]stream.Entry, error) {
+	rows, err := r.frozen.abandoned(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return r.claim(ctx, stream.Claim{Rows: rows[:min(room, len(rows))], Frozen: true})
 }
 
 func (r *reclaimer) finishTurn() {
