@@ -13,17 +13,14 @@ import (
 var (
 	//go:embed scripts/claim.lua
 	claimSource string
-	//go:embed scripts/dead_letter.lua
-	deadLetterSource string
 	//go:embed scripts/hold.lua
 	holdSource string
 	//go:embed scripts/release.lua
 	releaseSource string
 
-	claimScript      = redis.NewScript(claimSource)
-	deadLetterScript = redis.NewScript(deadLetterSource)
-	holdScript       = redis.NewScript(holdSource)
-	releaseScript    = redis.NewScript(releaseSource)
+	claimScript   = redis.NewScript(claimSource)
+	holdScript    = redis.NewScript(holdSource)
+	releaseScript = redis.NewScript(releaseSource)
 )
 
 // Page asks for a part of the pending list.
@@ -160,24 +157,6 @@ func (g *Group) Hold(ctx context.Context, leases []Lease) (lost, trimmed []strin
 		return nil, nil, fmt.Errorf("hold script: %d elements in its reply", len(reply))
 	}
 	return stringsOf(reply[0]), stringsOf(reply[1]), nil
-}
-
-// Fate is what became of an entry that was to be dead-lettered.
-type Fate int64
-
-// The fates.
-const (
-	FateTrimmed Fate = -1 // it is no longer in the stream, and acknowledged
-	FateLost    Fate = 0  // it belongs to another consumer, or is acknowledged
-	FateMoved   Fate = 1  // it is in the dead-letter stream, and acknowledged
-)
-
-// DeadLetter moves an entry that we own to the stream target, with further fields, and
-// acknowledges it, in one step.
-func (g *Group) DeadLetter(ctx context.Context, id, target string, further []any) (Fate, error) {
-	args := append([]any{g.name, g.consumer, id}, further...)
-	fate, err := deadLetterScript.Run(ctx, g.shared, []string{g.key, target}, args...).Int64()
-	return Fate(fate), err
 }
 
 // releasePage bounds how long one call of the release script keeps the server busy.
