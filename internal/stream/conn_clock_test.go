@@ -16,13 +16,17 @@ import (
 func TestConn_idleReadsWithAShortReadTimeout(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "--hz", "2")
-	client := server.Client(t, func(o *redis.Options) { o.ReadTimeout = 20 * time.Millisecond })
+	client := server.Client(t, func(o *redis.Options) { o.ReadTimeout = 90 * time.Millisecond })
 	key := ownKey(t)
 	group := stream.NewGroup(client, key, groupName, "a")
 	t.Cleanup(group.Close)
-	require.Eventually(t, func() bool { return group.Join(t.Context(), "0") == nil }, soon, time.Millisecond)
 	fanout := stream.NewFanout(client, key, "0")
 	t.Cleanup(fanout.Close)
+	add(t, server.Client(t), key, 1)
+	connected := func(_ []stream.Entry, err error) bool { return err == nil } // on a busy machine that may take longer
+	require.Eventually(t, func() bool { return group.Join(t.Context(), "0") == nil }, soon, time.Millisecond)
+	require.Eventually(t, func() bool { return connected(group.Read(t.Context(), 1, time.Millisecond)) }, soon, time.Millisecond)
+	require.Eventually(t, func() bool { return connected(fanout.Read(t.Context(), 1, time.Millisecond)) }, soon, time.Millisecond)
 	for _, block := range []time.Duration{10 * time.Millisecond, 30 * time.Millisecond, 130 * time.Millisecond} {
 		_, err := group.Read(t.Context(), 1, block)
 		assert.NoError(t, err, "group, block %s", block)
