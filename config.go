@@ -249,7 +249,7 @@ func (c SubscriberConfig) validate() error {
 	case stream.Supported(c.Client) != nil:
 		return invalid("SubscriberConfig.Client", stream.Supported(c.Client))
 	case c.StartID != "$" && !stream.ValidID(c.StartID):
-		return invalid("SubscriberConfig.StartID", fmt.Errorf("%q is neither \"$\" nor an entry's ID, which is one or two unsigned 64-bit numbers", c.StartID))
+		return invalid("SubscriberConfig.StartID", fmt.Errorf("%q is neither \"$\" nor an ID: one or two unsigned 64-bit numbers", c.StartID))
 	case c.MaxInFlight < 1:
 		return invalid("SubscriberConfig.MaxInFlight", fmt.Errorf("%d is negative", c.MaxInFlight))
 	case c.MaxDeliveries < 0:
