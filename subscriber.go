@@ -167,7 +167,7 @@ func (s *Subscriber) connect(ctx context.Context, topic, consumer string) (subsc
 	group := stream.NewGroup(c.Client, topic, c.ConsumerGroup, consumer)
 	group.NoAck = c.AutoAck
 	needs := stream.Needs{Removed: c.Consumer == "", RemovesOthers: c.ConsumerTimeout > 0, Trims: c.TrimInterval > 0}
-	config.Source = group
+	config.Source, config.Progress = group, group
 	config.Recreate = func(ctx context.Context, mark stream.Mark) error {
 		if mark.ID == "" {
 			return group.Join(ctx, c.StartID)

@@ -43,6 +43,11 @@ func (s *Subscription) next(ctx context.Context, room int) ([]stream.Entry, erro
 			return entries, err
 		}
 	}
+	if s.reclaimer == nil && s.checkpoint != nil && s.checkpoint.untilDue() <= 0 {
+		if _, err := s.checkpoint.save(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if room == 0 {
 		return nil, nil
 	}
@@ -51,10 +56,14 @@ func (s *Subscription) next(ctx context.Context, room int) ([]stream.Entry, erro
 
 // untilTurn is how long a read may wait.
 func (s *Subscription) untilTurn() time.Duration {
-	if s.reclaimer == nil {
+	switch {
+	case s.reclaimer != nil:
+		return s.reclaimer.untilDue()
+	case s.checkpoint != nil:
+		return s.checkpoint.untilDue()
+	default:
 		return s.BlockTime
 	}
-	return s.reclaimer.untilDue()
 }
 
 // patience is how long the reader may wait for space.
@@ -70,7 +79,9 @@ func (s *Subscription) receive(entries []stream.Entry, began time.Time) {
 	if len(entries) == 0 {
 		return
 	}
-	s.lastRead = entries[len(entries)-1].ID
+	if s.reclaimer == nil && s.checkpoint != nil {
+		s.checkpoint.read(entries[len(entries)-1].ID)
+	}
 	list := make([]entry, len(entries))
 	for i := range list {
 		list[i].Entry, list[i].size = entries[i], entries[i].Size()
@@ -99,7 +110,7 @@ func (s *Subscription) line(e *entry) {
 // that are pending for us and that we never saw. It returns what is in the way.
 func (s *Subscription) recover(ctx context.Context, err error) error {
 	if stream.IsGroupGone(err) && s.Recreate != nil {
-		if failure := s.Recreate(ctx, s.mark()); failure != nil {
+		if failure := s.Recreate(ctx, s.checkpoint.known()); failure != nil {
 			err = fmt.Errorf("%w; creating the consumer group again failed: %w", err, failure)
 		}
 	}
@@ -108,14 +119,6 @@ func (s *Subscription) recover(ctx context.Context, err error) error {
 		s.reclaimer.searchOwn(true)
 	}
 	return err
-}
-
-// mark is where a group that vanished is to begin again. Without acknowledgements that is behind what was read last.
-func (s *Subscription) mark() stream.Mark {
-	if s.checkpoint != nil {
-		return s.checkpoint.known()
-	}
-	return stream.Mark{ID: s.lastRead}
 }
 
 // sleep waits for d and reports whether ctx lasted.

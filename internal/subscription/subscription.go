@@ -22,6 +22,7 @@ import (
 type Config struct {
 	Source   Source
 	Group    Group                                                                          // nil: nothing is acknowledged to the server
+	Progress Progress                                                                       // nil: that of Group
 	Recreate func(ctx context.Context, mark stream.Mark) error                              // creates the group again after it vanished; nil: fan-out
 	Release  func(ctx context.Context, leases []stream.Lease) (trimmed []string, err error) // at the end; nil: fan-out
 
@@ -54,10 +55,9 @@ type Config struct {
 type Subscription struct {
 	*Config
 	inbox      *inbox
-	checkpoint *checkpoint // nil without a group
-	reclaimer  *reclaimer  // nil without a group
-	acker      *acker      // nil without a group
-	lastRead   string      // the newest entry read; the reader's
+	checkpoint *checkpoint // nil: fan-out
+	reclaimer  *reclaimer  // nil without a group, and with AutoAck
+	acker      *acker      // nil without a group, and with AutoAck
 
 	output   chan *message.Message
 	messages context.Context //nolint:containedctx // parent of the messages' contexts
@@ -78,8 +78,13 @@ func Start(ctx context.Context, config Config) *Subscription {
 		abandon: make(chan struct{}),
 	}
 	s.ended, s.end = context.WithCancel(context.Background())
-	if config.Group != nil {
+	if config.Progress == nil && config.Group != nil {
+		config.Progress = config.Group
+	}
+	if config.Progress != nil {
 		s.checkpoint = newCheckpoint(s.Config)
+	}
+	if config.Group != nil {
 		s.reclaimer = newReclaimer(s.Config, s.inbox, s.checkpoint)
 		if config.OwnFirst {
 			s.reclaimer.searchOwn(false)
