@@ -21,6 +21,7 @@ type checkpoint struct {
 	due     time.Time // when to save it again, at the latest
 	trims   trimWatch
 	looked  time.Time // when trims was asked last
+	look    time.Time // when it may be asked again: with large entries that is expensive
 }
 
 func newCheckpoint(config *Config) *checkpoint { return &checkpoint{Config: config} }
@@ -50,7 +51,7 @@ func (c *checkpoint) save(ctx context.Context) (stream.Status, error) {
 		mark.ID = stream.Before(rows[0].ID)
 	}
 	c.saved, c.savedAt = mark, time.Now()
-	if status.Lag != 0 || time.Since(c.looked) > trimLook*c.ClaimInterval {
+	if !time.Now().Before(c.look) && (status.Lag != 0 || time.Since(c.looked) > trimLook*c.ClaimInterval) {
 		if err := c.watchTrims(ctx, status); err != nil {
 			return status, err
 		}
@@ -80,11 +81,13 @@ func (c *checkpoint) read(id string) {
 
 // watchTrims says what was trimmed before anybody in the group had it.
 func (c *checkpoint) watchTrims(ctx context.Context, status stream.Status) error {
+	c.look = time.Now().Add(stream.ExtentRetry)
 	extent, err := c.Progress.Extent(ctx)
 	if err != nil {
 		return err
 	}
 	c.looked = time.Now()
+	c.look = c.looked.Add(extent.Pause())
 	if n := c.trims.look(status, extent); n > 0 {
 		c.Logger.Error("entries were trimmed from the stream before the group read them", errTrimmed, watermill.LogFields{"count": n})
 	}
