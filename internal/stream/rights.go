@@ -56,6 +56,7 @@ func (g *Group) CheckRights(ctx context.Context, needs Needs) error {
 		on(g.key, "xgroup|setid", g.name, "0"),
 		on(g.key, "xinfo|consumers", g.name),
 		on(g.key, "xinfo|stream"),
+		on(g.key, "xinfo|groups"),
 		on(g.key, "xpending", g.name),
 		on(g.key, "xclaim", g.name, g.consumer, 0, "0-0"),
 	)
@@ -64,9 +65,6 @@ func (g *Group) CheckRights(ctx context.Context, needs Needs) error {
 	}
 	if needs.Trims {
 		rights = append(rights, on(g.key, "xtrim", "minid", "0"), on(g.key, "xlen"), on(g.key, "xrange", "-", "+"), right{"time", g.key, []any{"time"}})
-	}
-	if !g.NoAck || needs.Trims {
-		rights = append(rights, on(g.key, "xinfo|groups"))
 	}
 	if !g.NoAck {
 		rights = append(rights, on(g.key, "xack", g.name, "0-0"))

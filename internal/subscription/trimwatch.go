@@ -11,8 +11,8 @@ type trimWatch struct {
 
 // look returns how many more entries were trimmed unread since the last look.
 func (w *trimWatch) look(group stream.Status, all stream.Extent) int64 {
-	if group.Read == 0 || all.Added == 0 {
-		return 0 // nothing read yet, or unknown
+	if group.Read < 0 || all.Added == 0 {
+		return 0 // unknown: another program created the group, which has read nothing yet
 	}
 	read := group.Read + w.behind
 	switch {
