@@ -280,11 +280,18 @@ func (s *Server) admin(tb testing.TB) *redis.Client {
 // await polls until ready returns nil.
 func await(tb testing.TB, what string, ready func() error) {
 	tb.Helper()
+	if err := poll(what, ready); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// poll is await outside of a test.
+func poll(what string, ready func() error) error {
 	var err error
 	for deadline := time.Now().Add(startTimeout); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if err = ready(); err == nil {
-			return
+			return nil
 		}
 	}
-	tb.Fatalf("%s: not in time: %v", what, err)
+	return fmt.Errorf("%s: not in time: %w", what, err)
 }

@@ -50,6 +50,8 @@ type Server struct {
 	TLSAddr string // of StartTLS
 	Dir     string
 	args    []string
+	env     []string // beside this process's
+	clock   string   // the file of its clock's offset; empty: it has the machine's
 }
 
 // Start starts a server with further arguments such as "--maxmemory", "10mb"; it is stopped when
@@ -66,6 +68,10 @@ func Start(tb testing.TB, args ...string) *Server {
 
 // Launch starts a server outside of a test; the caller calls Remove.
 func Launch(args ...string) (*Server, error) {
+	return launch(func(*Server) error { return nil }, args)
+}
+
+func launch(prepare func(s *Server) error, args []string) (*Server, error) {
 	if _, err := Binary(); err != nil {
 		return nil, err
 	}
@@ -81,6 +87,9 @@ func Launch(args ...string) (*Server, error) {
 			"--logfile", filepath.Join(dir, "log"), "--daemonize", "yes", "--save", "", "--appendonly", "yes",
 			"--enable-debug-command", "yes",
 		}, args...)
+		if err := prepare(server); err != nil {
+			return nil, errors.Join(err, os.RemoveAll(dir))
+		}
 		if err = server.start(); err == nil {
 			return server, nil
 		}
@@ -107,7 +116,9 @@ func (s *Server) start() error {
 	if err != nil {
 		return err
 	}
-	if out, err := exec.Command(binary, s.args...).CombinedOutput(); err != nil {
+	command := exec.Command(binary, s.args...)
+	command.Env = append(os.Environ(), s.env...)
+	if out, err := command.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", binary, err, out)
 	}
 	return s.wait()
@@ -180,19 +191,23 @@ func (s *Server) RestartCommand(tb testing.TB) []string {
 		tb.Fatal(err)
 	}
 	script := filepath.Join(s.Dir, "restart.sh")
-	text := fmt.Sprintf("kill -9 $(cat %[1]s)\nwhile kill -0 $(cat %[1]s) 2>/dev/null; do sleep 0.01; done\nexec %[2]s", s.pidfile(), quote(binary))
-	quoted := make([]string, len(s.args))
-	for i, arg := range s.args {
-		quoted[i] = quote(arg)
-	}
-	text += " " + strings.Join(quoted, " ")
-	if err := os.WriteFile(script, []byte(text+"\n"), 0o600); err != nil {
+	words := append([]string{"exec", "env"}, quoted(s.env)...)
+	words = append(words, quoted(append([]string{binary}, s.args...))...)
+	text := fmt.Sprintf("kill -9 $(cat %[1]s)\nwhile kill -0 $(cat %[1]s) 2>/dev/null; do sleep 0.01; done\n", s.pidfile())
+	if err := os.WriteFile(script, []byte(text+strings.Join(words, " ")+"\n"), 0o600); err != nil {
 		tb.Fatal(err)
 	}
 	return []string{"bash", script}
 }
 
-func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+// quoted returns words as a shell reads them.
+func quoted(words []string) []string {
+	list := make([]string, len(words))
+	for i, word := range words {
+		list[i] = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+	}
+	return list
+}
 
 // Client returns a client of the server; it is closed when the test ends. Change the options in
 // the functions.
