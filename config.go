@@ -30,7 +30,8 @@ type PublisherConfig struct {
 	// with StayAwake.
 	Client redis.UniversalClient
 
-	// Marshaler turns a message into the fields of an entry. Default: MsgpackMarshaler{}.
+	// Marshaler turns a message into the fields of an entry. When it returns an error or no fields, or panics, Publish sends nothing
+	// and fails; the stack of a panic is in the log. Default: MsgpackMarshaler{}.
 	Marshaler Marshaler
 
 	// MaxLen caps each stream at about so many entries (XADD ... MAXLEN ~): older ones are dropped
@@ -38,8 +39,10 @@ type PublisherConfig struct {
 	MaxLen int64
 
 	// MaxAge drops entries that are older at about that age (XADD ... MINID ~), whether they were read or not, each time that
-	// one is added. An entry's age is what its ID says: the server's clock made it, and is compared to ours.
-	// Default 0: no limit; in whole milliseconds. Not together with MaxLen: XADD takes one of them.
+	// one is added. The age is measured on the server's clock, by the ID that the Publisher's last entry of the stream got: so the first
+	// message of a Publisher drops nothing, and where few are published the age is that at the last one. Nothing is dropped while
+	// the stream's newest ID is ahead of the clock. Default 0: no limit; in whole milliseconds, and more years than the
+	// clock shows are no limit, too. Not together with MaxLen: XADD takes one of them.
 	MaxAge time.Duration
 
 	// WaitReplicas is how many replicas must have the messages before Publish returns nil (WAIT), so that a failover to
