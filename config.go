@@ -117,7 +117,9 @@ type SubscriberConfig struct {
 	StartID string
 
 	// AutoAck lets the server take entries as acknowledged when it hands them out (XREADGROUP NOACK): at most
-	// once. What a subscription has read when it ends or dies is not delivered again. Default false.
+	// once. What a subscription has read when it ends or dies is not delivered again. When the group vanishes it is created again
+	// behind what its members know to be handed out: what others read since the last look, at most ClaimInterval ago, may come
+	// again. All members of a group should have the same. Default false.
 	// Without a ConsumerGroup there is nothing to acknowledge, and it has no effect.
 	AutoAck bool
 
@@ -144,7 +146,9 @@ type SubscriberConfig struct {
 
 	// ClaimMinIdle is the silence after which an entry is taken over from its consumer (XCLAIM). A live
 	// subscriber renews what it holds every third of it, so a handler may take as long as it likes.
-	// All members of a group should have the same. Default: DefaultClaimMinIdle; at least 100 ms.
+	// All members of a group should have the same. The server's wall clock measures it: when that is set forward by more, messages
+	// that are with handlers are given to others, too; when it is set back, what a dead consumer has is taken over after
+	// ClaimMinIdle by our clock. Default: DefaultClaimMinIdle; at least 100 ms.
 	ClaimMinIdle time.Duration
 
 	// ClaimInterval is how often to look for entries to take over, and the longest that an entry
