@@ -119,7 +119,9 @@ type SubscriberConfig struct {
 	StartID string
 
 	// AutoAck lets the server take entries as acknowledged when it hands them out (XREADGROUP NOACK): at most
-	// once. What a subscription has read when it ends or dies is not delivered again. Default false.
+	// once. What a subscription has read when it ends or dies is not delivered again. When the group vanishes it is created again
+	// behind what its members know to be handed out: what others read since the last look, at most ClaimInterval ago, may come
+	// again. All members of a group should have the same. Default false.
 	// Without a ConsumerGroup there is nothing to acknowledge, and it has no effect.
 	AutoAck bool
 
