@@ -86,13 +86,18 @@ func (s *Subscription) patience() time.Duration {
 
 // receive hands entries to the inbox. Each is ours from here on, also when we are closing.
 func (s *Subscription) receive(entries []stream.Entry, began time.Time) {
+	gap := ""
+	if s.reclaimer != nil {
+		gap = s.reclaimer.gap()
+	}
 	if len(entries) == 0 {
+		s.inbox.holdBehind(gap)
 		return
 	}
 	if s.reclaimer == nil && s.checkpoint != nil {
 		s.checkpoint.read(entries[len(entries)-1].ID)
 	}
-	a := arrival{entries: make([]entry, len(entries)), began: began, took: s.Source.Transfer()}
+	a := arrival{entries: make([]entry, len(entries)), began: began, took: s.Source.Transfer(), gap: gap}
 	if entries[0].Claimed {
 		a.sort = true
 	} else {
