@@ -59,10 +59,7 @@ func (l *Letters) CheckRights(ctx context.Context, task Task) error {
 		rights = append(rights, on(l.from, "xdel", "0-0"))
 	}
 	if task == ReplayLetters {
-		rights = append(rights, on(l.to, "xadd", "*", "", ""), on(l.to, "xrevrange", "+", "-"), on(l.from, "watch"))
-		for _, name := range []string{"unwatch", "multi", "exec"} {
-			rights = append(rights, right{name, l.from, []any{name}})
-		}
+		rights = append(rights, on(l.to, "xadd", "*", "", ""), on(l.to, "xrevrange", "+", "-"))
 	}
 	return check(ctx, l.client, l.from, rights)
 }
@@ -109,6 +106,10 @@ func (l *Letters) settle(ctx context.Context, id string, keys []string) (bool, e
 // replayLarge is a move of a letter with thousands of fields, which passes through us. It fails if the dead letters change
 // meanwhile: another may have moved it.
 func (l *Letters) replayLarge(ctx context.Context, id string) (moved int, err error) {
+	rights := append(forTransactions(l.from), on(l.from, "watch"), right{"unwatch", l.from, []any{"unwatch"}})
+	if err := check(ctx, l.client, l.from, rights); err != nil {
+		return 0, err
+	}
 	err = l.client.Watch(ctx, func(tx *redis.Tx) error {
 		page, err := readLetters(ctx, tx, l.from, id, id)
 		if err != nil || len(page.letters) == 0 {

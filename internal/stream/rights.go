@@ -38,6 +38,11 @@ func toRunScripts(key string) []right {
 	return []right{{"eval", key, []any{"eval", "return", 1, key}}, {"evalsha", key, []any{"evalsha", "sha", 1, key}}}
 }
 
+// forTransactions is what an entry with thousands of fields needs to be moved. That is rare, so it is asked for only then.
+func forTransactions(key string) []right {
+	return []right{{"multi", key, []any{"multi"}}, {"exec", key, []any{"exec"}}}
+}
+
 // Needs is what a consumer does beyond reading.
 type Needs struct {
 	DeadLetters   string // the stream that takes them; empty: none
@@ -70,8 +75,7 @@ func (g *Group) CheckRights(ctx context.Context, needs Needs) error {
 		rights = append(rights, on(g.key, "xack", g.name, "0-0"))
 	}
 	if needs.DeadLetters != "" {
-		rights = append(rights, on(g.key, "xrange", "-", "+"), on(needs.DeadLetters, "xadd", "*", "", ""),
-			right{"multi", g.key, []any{"multi"}}, right{"exec", g.key, []any{"exec"}})
+		rights = append(rights, on(g.key, "xrange", "-", "+"), on(needs.DeadLetters, "xadd", "*", "", ""))
 	}
 	return check(ctx, g.shared, g.key, rights)
 }
