@@ -112,7 +112,7 @@ type SubscriberConfig struct {
 
 	// StartID is where a group that does not exist yet starts, or a fan-out: "0" with the stream's oldest entry,
 	// "$" with the first entry added after Subscribe, or behind the entry of an ID such as
-	// "1700000000000-0". Default: "0" for a group, "$" for a fan-out.
+	// "1700000000000-0": one or two unsigned 64-bit numbers. Default: "0" for a group, "$" for a fan-out.
 	StartID string
 
 	// AutoAck lets the server take entries as acknowledged when it hands them out (XREADGROUP NOACK): at most
@@ -122,33 +122,63 @@ type SubscriberConfig struct {
 
 	// MaxInFlight is how many messages of a subscription may be with handlers, not acked or nacked yet.
 	// Default 1: strict stream order, also after a nack. With more, there is no order unless OrderingKey is set.
+	//
+	// The order is that of one subscription. A group with several members shares the entries out among them, so that two of them
+	// handle neighbours at the same time. Where a group needs order, let it have one member, or publish to several topics,
+	// each with one member.
 	MaxInFlight int
 
 	// OrderingKey keeps the stream's order among the messages for which it returns the same key: one of them
-	// at a time, and a nacked one before its successors. Default nil: no order when MaxInFlight
-	// is above 1. It needs MaxInFlight > 1 and must be quick: the reader calls it.
+	// at a time, and a nacked one before its successors. Other keys never wait for it: the reader reads on, past up to 1,000
+	// entries and 8 MiB of entries that wait for their key. The order is that of one subscription: two members of a group
+	// handle messages of one key at the same time (see MaxInFlight). Default nil: no order when MaxInFlight
+	// is above 1. It needs MaxInFlight > 1 and must be quick: the reader calls it. A message for which it panics
+	// is dead-lettered.
 	OrderingKey func(*message.Message) string
 
 	// NackBackoff is the pause before a nacked message is delivered again; attempt counts from 1
-	// in this subscription. 0 or less: no pause. Default: DefaultNackBackoff.
+	// in this subscription. 0 or less: no pause. Meanwhile the successors of the message wait: with MaxInFlight 1 all, with
+	// OrderingKey those of its key; without order none waits. Default: DefaultNackBackoff; with MaxDeliveries above 1 pauses
+	// that begin with 5 ms and grow, and that take a minute together.
 	NackBackoff func(attempt int) time.Duration
 
 	// MaxDeliveries is how often a message is delivered to a handler, by all consumers of the group together and across
 	// their crashes, before it is moved to DeadLetterTopic(topic) instead and acknowledged, in one step. Default 0: no
-	// limit. A message is delivered again only when the server has the acks that were given before: one that kills its
-	// process would take them along each time. An entry that can't be decoded is moved at once, whatever this says. With 1,
-	// what a consumer had only read ahead when it died is moved too, and acks given in the moment before a crash die with it.
-	// It has no effect on a dead-letter topic itself, with AutoAck and without a ConsumerGroup.
+	// limit.
+	//
+	// With the default NackBackoff a message is tried for at least a minute, so that a short outage behind the handlers costs no
+	// message: with MaxDeliveries 5 after 5 ms, 0.1 s, 3 s and 58 s. In strict order (MaxInFlight 1) the whole subscription waits
+	// for it that long. NackBackoff changes the budget.
+	//
+	// A message is delivered again only when the server has the acks that were given before, so a message that crashes its process
+	// can't take them along each time. The server counts an entry as delivered when a consumer reads it: what a consumer had only
+	// read ahead when it crashed has one delivery less left, and with 1 it is dead-lettered. Acks given in the moment before
+	// a crash die with it.
+	//
+	// An entry that can't be decoded is moved at once, whatever this says, and so is one that another client gave up
+	// (XNACK FATAL). It has no effect on a dead-letter topic itself, with AutoAck and without a ConsumerGroup.
 	MaxDeliveries int
+
+	// DeadLetterMaxLen caps the stream of dead letters at about so many (XADD ... MAXLEN ~): the oldest are dropped by the server
+	// when one is added. Set it where nobody looks after the letters: without it their stream grows without a bound, one
+	// letter for each entry that is given up or can't be decoded. Default 0: no cap.
+	DeadLetterMaxLen int64
 
 	// ClaimMinIdle is the silence after which an entry is taken over from its consumer (XCLAIM). A live
 	// subscriber renews what it holds every third of it, so a handler may take as long as it likes.
 	// All members of a group should have the same. Default: DefaultClaimMinIdle; at least 100 ms.
+	//
+	// Entries that are taken over come in stream order, before all that no handler has had yet. What was handed out before
+	// can't be called back: a strict subscription has then seen newer messages.
+	//
+	// The server's wall clock measures the silence. If it is set back, what looks untouched for ClaimMinIdle by our own clock is
+	// taken over. If it is set forward by more than ClaimMinIdle, entries of live subscribers are taken over too: keep
+	// servers' clocks slewed, not stepped.
 	ClaimMinIdle time.Duration
 
 	// ClaimInterval is how often to look for entries to take over, and the longest that an entry
 	// which another consumer released at its Close waits. Default: DefaultClaimInterval. Negative:
-	// this Subscriber claims nothing from others.
+	// this Subscriber claims nothing from others; it still looks after what is pending for its own name.
 	ClaimInterval time.Duration
 
 	// BlockTime is the longest that one read waits on the server for entries (BLOCK). Default:
@@ -157,8 +187,12 @@ type SubscriberConfig struct {
 	BlockTime time.Duration
 
 	// CloseTimeout is how long Close, or the end of a subscription's context, waits for handlers that
-	// are running. Then the contexts of their messages are cancelled and their entries released to
-	// other consumers. Default: DefaultCloseTimeout. Negative: don't wait.
+	// are running. Then the contexts of their messages are cancelled, and Close returns, a second later at most. Messages that
+	// handlers still have stay theirs for ClaimMinIdle: no other consumer starts them, and an ack or nack in that time counts. Make
+	// it as long as handlers take, and at most as long as the Router's CloseTimeout. Default: DefaultCloseTimeout.
+	// Negative: don't wait, and release those messages at once.
+	//
+	// A fan-out has nothing to protect: Close does not wait for its handlers. They may finish in that time all the same.
 	CloseTimeout time.Duration
 
 	// ConsumerTimeout is the idle time (XINFO CONSUMERS) after which a consumer with a generated name that has nothing pending
@@ -168,19 +202,22 @@ type SubscriberConfig struct {
 	ConsumerTimeout time.Duration
 
 	// TrimInterval is how often a subscription drops from its stream what all groups of the stream have acknowledged
-	// (XTRIM ... ACKED from Redis 8.2 on; before, nothing behind the oldest pending entry of any group). A group
+	// (XTRIM ... MINID up to the oldest pending entry of any group). What lies behind that entry is dropped too where the server
+	// can (XTRIM ... ACKED: Redis 8.2.7, 8.4.4, 8.6 and newer), up to the thousandth pending entry of a group, and but for the
+	// last node of the stream that it looks at (100 entries by default). A group
 	// that nobody consumes keeps everything that it has not read, and fan-out subscriptions are not known to the server:
 	// TrimMinAge keeps entries for those, and for groups that are still to be created. Default 0: never.
 	TrimInterval time.Duration
 
-	// TrimMinAge is the age up to which TrimInterval keeps entries. Default 0: none because of its age.
+	// TrimMinAge is the age up to which TrimInterval keeps entries, by the server's clock. Default 0: none because of its age.
 	TrimMinAge time.Duration
 
 	// TrimMinLen is how many of the newest entries TrimInterval keeps at least, and about. Default 0: none.
 	TrimMinLen int64
 
 	// ShouldClaim decides for each entry that was silent for ClaimMinIdle whether to take it over, for
-	// example by asking whether its consumer still lives. The reader calls it. Default nil: all.
+	// example by asking whether its consumer still lives. The reader calls it. An entry for which it panics stays where it
+	// is. Default nil: all.
 	ShouldClaim func(redis.XPendingExt) bool
 }
 
@@ -217,6 +254,8 @@ func (c SubscriberConfig) validate() error {
 		return invalid("SubscriberConfig.MaxInFlight", fmt.Errorf("%d is negative", c.MaxInFlight))
 	case c.MaxDeliveries < 0:
 		return invalid("SubscriberConfig.MaxDeliveries", fmt.Errorf("%d is negative", c.MaxDeliveries))
+	case c.DeadLetterMaxLen < 0:
+		return invalid("SubscriberConfig.DeadLetterMaxLen", fmt.Errorf("%d is negative", c.DeadLetterMaxLen))
 	case c.OrderingKey != nil && c.MaxInFlight == 1:
 		return invalid("SubscriberConfig.OrderingKey", errors.New("needs MaxInFlight > 1: with 1 all messages are in order"))
 	case c.ClaimMinIdle < minClaimMinIdle:

@@ -10,7 +10,6 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/millrace/redisstream/internal/stream"
 	"github.com/millrace/redisstream/internal/subscription"
-	"github.com/redis/go-redis/v9"
 )
 
 // What a dead letter has beyond the fields of the entry that it was. A Subscriber to a dead-letter
@@ -34,6 +33,9 @@ const (
 // DeadLetterTopic returns the stream that takes the dead letters of topic: "{orders}:dead-letter" for "orders". Both
 // are in one hash slot of a cluster; a topic that has a hash tag keeps it. (A topic with a "}" and
 // without a tag can't be given one: in a cluster its entries can't be dead-lettered, and stay pending.)
+//
+// It grows without a bound unless SubscriberConfig.DeadLetterMaxLen caps it, or somebody replays or drops letters. Topics such as
+// "orders" and "{orders}" share it: DeadLetterStreamKey says from which of them a letter came.
 func DeadLetterTopic(topic string) string {
 	if hasHashTag(topic) || strings.Contains(topic, "}") {
 		return topic + deadLetterSuffix
@@ -52,8 +54,8 @@ func hasHashTag(key string) bool {
 func isDeadLetterTopic(topic string) bool { return strings.HasSuffix(topic, deadLetterSuffix) }
 
 // deadLetterer returns what moves an entry of the group to the dead-letter topic.
-func deadLetterer(group *stream.Group, origin Entry) func(context.Context, subscription.DeadLetter) (stream.Fate, error) {
-	target := DeadLetterTopic(origin.Stream)
+func (c SubscriberConfig) deadLetterer(group *stream.Group, origin Entry) func(context.Context, subscription.DeadLetter) (stream.Fate, error) {
+	target := stream.DeadLetters{Stream: DeadLetterTopic(origin.Stream), MaxLen: c.DeadLetterMaxLen}
 	return func(ctx context.Context, letter subscription.DeadLetter) (stream.Fate, error) {
 		fields := []any{
 			DeadLetterReasonKey, letter.Reason.Error(),
@@ -95,15 +97,4 @@ func unmarshalDeadLetter(u Unmarshaler, id string, fields map[string]any) (*mess
 		msg.Metadata.Set(key, value)
 	}
 	return msg, nil
-}
-
-// ReplayDeadLetters moves the oldest dead letters of topic, at most limit of them, back into topic as
-// new entries, whole and in their order, and returns how many it moved. All groups of the topic get them again. Moving one
-// is one step on the server, so that none is lost or doubled when it is interrupted.
-func ReplayDeadLetters(ctx context.Context, client redis.UniversalClient, topic string, limit int) (int, error) {
-	moved, err := stream.Replay(ctx, client, DeadLetterTopic(topic), topic, deadLetterPrefix, limit)
-	if err != nil {
-		return moved, fmt.Errorf("replay dead letters of %q: %w", topic, stream.Discreet(err))
-	}
-	return moved, nil
 }

@@ -203,7 +203,7 @@ func (s *Subscriber) inGroup(ctx context.Context, topic, consumer string, config
 		}
 		if !isDeadLetterTopic(topic) {
 			needs.DeadLetters = DeadLetterTopic(topic)
-			config.DeadLetter = deadLetterer(group, Entry{Stream: topic, Group: c.ConsumerGroup, Consumer: consumer})
+			config.DeadLetter = c.deadLetterer(group, Entry{Stream: topic, Group: c.ConsumerGroup, Consumer: consumer})
 		}
 		config.OwnFirst = c.Consumer != ""
 	}

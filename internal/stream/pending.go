@@ -13,17 +13,14 @@ import (
 var (
 	//go:embed scripts/claim.lua
 	claimSource string
-	//go:embed scripts/dead_letter.lua
-	deadLetterSource string
 	//go:embed scripts/hold.lua
 	holdSource string
 	//go:embed scripts/release.lua
 	releaseSource string
 
-	claimScript      = redis.NewScript(claimSource)
-	deadLetterScript = redis.NewScript(deadLetterSource)
-	holdScript       = redis.NewScript(holdSource)
-	releaseScript    = redis.NewScript(releaseSource)
+	claimScript   = redis.NewScript(claimSource)
+	holdScript    = redis.NewScript(holdSource)
+	releaseScript = redis.NewScript(releaseSource)
 )
 
 // Page asks for a part of the pending list.
@@ -57,6 +54,7 @@ type Claim struct {
 	Rows     []redis.XPendingExt // as Pending returned them; one that has a new owner since is left alone
 	Limit    Limit
 	MinIdle  time.Duration // leave what was touched since; 0 takes at once
+	Frozen   bool          // take at once, and only what still has no idle time
 	KeepIdle bool          // the idle time goes on, so that others may take the entry over if our reply is lost
 	Lost     bool          // the server counted a delivery of which we never saw the reply
 }
@@ -76,6 +74,9 @@ func (g *Group) Claim(ctx context.Context, claim Claim) (Claimed, error) {
 	}
 	args := make([]any, 0, 6+2*len(claim.Rows))
 	args = append(args, g.name, g.consumer, claim.MinIdle.Milliseconds(), claim.Limit.Count, claim.Limit.Bytes, keepIdle)
+	if claim.Frozen {
+		args[2] = "frozen"
+	}
 	for _, row := range claim.Rows {
 		args = append(args, row.ID, row.Consumer)
 	}
@@ -160,24 +161,6 @@ func (g *Group) Hold(ctx context.Context, leases []Lease) (lost, trimmed []strin
 		return nil, nil, fmt.Errorf("hold script: %d elements in its reply", len(reply))
 	}
 	return stringsOf(reply[0]), stringsOf(reply[1]), nil
-}
-
-// Fate is what became of an entry that was to be dead-lettered.
-type Fate int64
-
-// The fates.
-const (
-	FateTrimmed Fate = -1 // it is no longer in the stream, and acknowledged
-	FateLost    Fate = 0  // it belongs to another consumer, or is acknowledged
-	FateMoved   Fate = 1  // it is in the dead-letter stream, and acknowledged
-)
-
-// DeadLetter moves an entry that we own to the stream target, with further fields, and
-// acknowledges it, in one step.
-func (g *Group) DeadLetter(ctx context.Context, id, target string, further []any) (Fate, error) {
-	args := append([]any{g.name, g.consumer, id}, further...)
-	fate, err := deadLetterScript.Run(ctx, g.shared, []string{g.key, target}, args...).Int64()
-	return Fate(fate), err
 }
 
 // releasePage bounds how long one call of the release script keeps the server busy.

@@ -3,6 +3,9 @@ package stream
 import (
 	"context"
 	_ "embed"
+	"errors"
+	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -10,37 +13,146 @@ import (
 var (
 	//go:embed scripts/replay.lua
 	replaySource string
+	//go:embed scripts/replay_delete.lua
+	replayDeleteSource string
+
 	replayScript = redis.NewScript(replaySource)
 )
 
-const replayPage = 100
+const (
+	settleTries = 10
+	// settlePause is the pause after the first failure; it doubles, up to the longest.
+	settlePause   = 10 * time.Millisecond
+	longestSettle = 500 * time.Millisecond
+)
 
-// Replay moves the oldest entries of a stream to the end of another, without the fields whose names begin with the
-// prefix, each in one step, and none that comes meanwhile. It returns how many it moved.
-func Replay(ctx context.Context, client redis.UniversalClient, from, to, prefix string, limit int) (moved int, err error) {
-	// Refused only then, the last step of a move would leave the entry in both streams, once more with each call.
-	rights := append(toRunScripts(from),
-		on(from, "xrange", "-", "+"), on(from, "xrevrange", "+", "-"), on(to, "xadd", "*", "", ""), on(from, "xdel", "0-0"))
-	if err := check(ctx, client, from, rights); err != nil {
-		return 0, err
-	}
-	newest, err := client.XRevRangeN(ctx, from, "+", "-", 1).Result()
-	if err != nil || len(newest) == 0 {
-		return 0, err
-	}
-	for start := "-"; moved < limit; {
-		entries, err := client.XRangeN(ctx, from, start, newest[0].ID, int64(min(limit-moved, replayPage))).Result()
-		if err != nil || len(entries) == 0 {
-			return moved, err
-		}
-		for _, e := range entries {
-			n, err := replayScript.Run(ctx, client, []string{from, to}, e.ID, prefix).Int()
-			if err != nil {
-				return moved, err
-			}
-			moved += n
-			start = After(e.ID)
+// Letters are the dead letters of one stream. Others may share the stream that holds them.
+type Letters struct {
+	client redis.UniversalClient
+	from   string // the dead-letter stream
+	to     string // the stream that they came from
+	origin string // the field that names it; a letter without it came from there too
+	prefix string // of the names of fields that were added
+}
+
+// NewLetters returns the letters in the stream from that came from the stream to, as their field origin says. Fields whose names
+// begin with the prefix tell about the letter.
+func NewLetters(client redis.UniversalClient, from, to, origin, prefix string) *Letters {
+	return &Letters{client: client, from: from, to: to, origin: origin, prefix: prefix}
+}
+
+// CheckRights returns an error that names what the user lacks to drop letters, or to move them back. Refused only in its last
+// step, a move would leave the letter in both streams, once more with each try.
+func (l *Letters) CheckRights(ctx context.Context, replay bool) error {
+	rights := append(toRunScripts(l.from), on(l.from, "xrange", "-", "+"), on(l.from, "xrevrange", "+", "-"), on(l.from, "xdel", "0-0"))
+	if replay {
+		rights = append(rights, on(l.to, "xadd", "*", "", ""), on(l.to, "xrevrange", "+", "-"), on(l.from, "watch"))
+		for _, name := range []string{"unwatch", "multi", "exec"} {
+			rights = append(rights, right{name, l.from, []any{name}})
 		}
 	}
-	return moved, nil
+	return check(ctx, l.client, l.from, rights)
+}
+
+// Replay moves a letter to the end of the stream that it came from, in one step. It reports whether this call did so.
+func (l *Letters) Replay(ctx context.Context, id string) (bool, error) {
+	return l.settle(ctx, id, []string{l.from, l.to})
+}
+
+// Drop deletes a letter, and reports whether this call did so.
+func (l *Letters) Drop(ctx context.Context, id string) (bool, error) {
+	return l.settle(ctx, id, []string{l.from})
+}
+
+// settle tries until the outcome is known. A letter that is gone after a reply was lost was taken by the try without a reply.
+func (l *Letters) settle(ctx context.Context, id string, keys []string) (bool, error) {
+	client := onceScripter{l.client}
+	uncertain := false
+	pause := settlePause
+	for try := 1; ; try++ {
+		n, err := replayScript.Run(ctx, client, keys, id, l.origin, l.to, l.prefix).Int()
+		if err == nil && n == tooLarge {
+			n, err = l.replayLarge(ctx, id)
+		}
+		if err == nil {
+			return n == 1 || uncertain, nil
+		}
+		final := IsNotApplied(err) && !WillPass(err) && !errors.Is(err, redis.TxFailedErr)
+		if final || try == settleTries {
+			return false, err
+		}
+		uncertain = uncertain || !IsNotApplied(err)
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return false, errors.Join(context.Cause(ctx), err)
+		case <-timer.C:
+		}
+		pause = min(2*pause, longestSettle)
+	}
+}
+
+// replayLarge is a move of a letter with thousands of fields, which passes through us. It fails if the dead letters change
+// meanwhile: another may have moved it.
+func (l *Letters) replayLarge(ctx context.Context, id string) (moved int, err error) {
+	err = l.client.Watch(ctx, func(tx *redis.Tx) error {
+		page, err := readLetters(ctx, tx, l.from, id, id)
+		if err != nil || len(page.letters) == 0 {
+			return err
+		}
+		own := l.ownFields(page.letters[0])
+		if len(own) == 0 {
+			return nil
+		}
+		add := once{redis.NewStringCmd(ctx, append([]any{"xadd", l.to, "*"}, own...)...)}
+		remove := redis.NewCmd(ctx, "eval", replayDeleteSource, 2, l.from, l.to, id, len(own), own[len(own)-1])
+		_, err = tx.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
+			return errors.Join(pipe.Process(ctx, add), pipe.Process(ctx, remove)) // only queues them
+		})
+		if err != nil {
+			return err
+		}
+		moved, err = remove.Int()
+		return err
+	}, l.from)
+	return moved, err
+}
+
+// ownFields returns the fields that the letter had in its stream.
+func (l *Letters) ownFields(letter Letter) (own []any) {
+	for i := 0; i+1 < len(letter.Fields); i += 2 {
+		if name, _ := letter.Fields[i].(string); !strings.HasPrefix(name, l.prefix) {
+			own = append(own, letter.Fields[i], letter.Fields[i+1])
+		}
+	}
+	return own
+}
+
+// onceScripter runs scripts that go-redis does not send again behind our back when their reply was lost.
+type onceScripter struct{ redis.UniversalClient }
+
+type onceCmd struct{ *redis.Cmd }
+
+// NoRetry is part of redis.Cmder.
+func (onceCmd) NoRetry() bool { return true }
+
+// EvalSha is part of redis.Scripter.
+func (s onceScripter) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
+	return s.run(ctx, "evalsha", sha, keys, args)
+}
+
+// Eval is part of redis.Scripter.
+func (s onceScripter) Eval(ctx context.Context, script string, keys []string, args ...any) *redis.Cmd {
+	return s.run(ctx, "eval", script, keys, args)
+}
+
+func (s onceScripter) run(ctx context.Context, name, script string, keys []string, args []any) *redis.Cmd {
+	words := []any{name, script, len(keys)}
+	for _, key := range keys {
+		words = append(words, key)
+	}
+	command := redis.NewCmd(ctx, append(words, args...)...)
+	_ = s.Process(ctx, onceCmd{command}) // its error is the command's
+	return command
 }

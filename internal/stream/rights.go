@@ -72,7 +72,8 @@ func (g *Group) CheckRights(ctx context.Context, needs Needs) error {
 		rights = append(rights, on(g.key, "xack", g.name, "0-0"))
 	}
 	if needs.DeadLetters != "" {
-		rights = append(rights, on(g.key, "xrange", "-", "+"), on(needs.DeadLetters, "xadd", "*", "", ""))
+		rights = append(rights, on(g.key, "xrange", "-", "+"), on(needs.DeadLetters, "xadd", "*", "", ""),
+			right{"multi", g.key, []any{"multi"}}, right{"exec", g.key, []any{"exec"}})
 	}
 	return check(ctx, g.shared, g.key, rights)
 }

@@ -19,7 +19,7 @@ func (s *Subscription) keepDoing(ctx context.Context, chore Chore) {
 	for sleep(ctx, chore.Every-rand.N(chore.Every/4+1)) {
 		err := chore.Do(ctx)
 		switch {
-		case ctx.Err() != nil:
+		case hasEnded(ctx):
 			return
 		case err != nil:
 			trouble.failed(err) // the next turn is soon enough

@@ -220,6 +220,7 @@ func (g *fakeGroup) start(t *testing.T, change func(*Config)) (*Subscription, *r
 		ClaimInterval: 1500 * time.Millisecond,
 		BlockTime:     5 * time.Second,
 		CloseTimeout:  10 * time.Second,
+		LateTimeout:   30 * time.Second,
 		Logger:        log.Logger(),
 	}
 	if change != nil {

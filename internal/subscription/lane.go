@@ -42,16 +42,18 @@ func (l *lane) deliver(e *entry) {
 		l.bury(e, msg, reason)
 		return
 	}
+	l.reportRedeliveries(e, msg)
 	ctx, cancel := context.WithCancel(l.messages)
 	delivery := l.inbox.handing(e, cancel)
-	msg.SetContext(l.Context(ctx, e.ID, delivery))
+	whole := l.Context(ctx, e.ID, delivery)
+	msg.SetContext(whole)
 	if !l.offer(ctx, e, msg, delivery) {
 		cancel()
 		l.unsent(e)
 		return
 	}
 	if l.await(msg) {
-		l.settle(e, msg, time.Since(began))
+		l.settle(whole, e, msg, time.Since(began))
 		cancel()
 		return
 	}
@@ -166,8 +168,8 @@ func (l *lane) await(msg *message.Message) bool {
 	return isClosed(msg.Acked()) || isClosed(msg.Nacked())
 }
 
-// settle does what the handler decided.
-func (l *lane) settle(e *entry, msg *message.Message, d time.Duration) {
+// settle does what the handler decided. The context is the one that the message was delivered with.
+func (l *lane) settle(ctx context.Context, e *entry, msg *message.Message, d time.Duration) {
 	if isClosed(msg.Acked()) {
 		l.inbox.finish(e, d, l.acker != nil)
 		if l.acker != nil {
@@ -176,9 +178,8 @@ func (l *lane) settle(e *entry, msg *message.Message, d time.Duration) {
 		return
 	}
 	if l.Failure != nil {
-		e.failure = l.Failure(msg.Context())
+		e.failure = l.Failure(ctx)
 	}
-	l.reportRedeliveries(e, msg)
 	if reason := l.overLimit(e); reason != nil {
 		l.bury(e, msg, reason)
 		return
@@ -186,7 +187,8 @@ func (l *lane) settle(e *entry, msg *message.Message, d time.Duration) {
 	l.inbox.retry(e, d, l.backoff(e.handed))
 }
 
-// reportRedeliveries logs a message that fails again and again, after 10, 100, 1,000 and so on deliveries.
+// reportRedeliveries logs a message that fails or crashes its consumers again and again, after 10, 100, 1,000 and so on
+// deliveries.
 func (l *lane) reportRedeliveries(e *entry, msg *message.Message) {
 	n := e.delivered()
 	for n >= 10 && n%10 == 0 {

@@ -55,10 +55,18 @@ func (l *lateHandlers) add(e *entry, msg *message.Message, cancel context.Cancel
 	l.messages = append(l.messages, lateMessage{e, msg.UUID, msg.Acked(), msg.Nacked(), cancel})
 }
 
-// watch looks after the messages until the time is over, and finishes the subscription then or when all are settled.
+// watch looks after the messages until the time is over, and finishes the subscription then or when all are settled. It does
+// not wait for the server.
 func (l *lateHandlers) watch(until time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.messages) == 0 {
+		l.over = true
+		l.finish()
+		return
+	}
 	l.until, l.pause = until, firstLateLook
-	l.look()
+	time.AfterFunc(0, l.look)
 }
 
 func (l *lateHandlers) look() {

@@ -29,6 +29,7 @@ type reclaimer struct {
 	own     string // where the search for our own entries goes on; empty: none to find
 	ownLost bool   // whether a lost reply is the reason: else an earlier process had them
 	cursor  string // where the next turn goes on in the pending list
+	frozen  *frozenIdle
 	due     time.Time
 	report  claimReport
 }
@@ -36,7 +37,7 @@ type reclaimer struct {
 func newReclaimer(config *Config, inbox *inbox, checkpoint *checkpoint, callbacks *callbacks) *reclaimer {
 	return &reclaimer{
 		Config: config, inbox: inbox, checkpoint: checkpoint, callbacks: callbacks,
-		cursor: "-", due: time.Now(), report: claimReport{logger: config.Logger},
+		cursor: "-", frozen: newFrozenIdle(config, inbox, callbacks), due: time.Now(), report: claimReport{logger: config.Logger},
 	}
 }
 
@@ -113,6 +114,9 @@ func (r *reclaimer) turn(ctx context.Context, room room) ([]stream.Entry, error)
 			r.finishTurn()
 			return nil, nil
 		}
+		if entries, err := r.claimFrozen(ctx, room); len(entries) > 0 || err != nil {
+			return entries, err
+		}
 	}
 	wanted := 0
 	for range claimPages {
@@ -138,6 +142,19 @@ func (r *reclaimer) turn(ctx context.Context, room room) ([]stream.Entry, error)
 		r.postpone() // the cursor stays where it is: the tail of a long list has its turn
 	}
 	return nil, nil
+}
+
+// claimFrozen claims what is abandoned though the server's clock, which was set back, shows no idle time.
+func (r *reclaimer) claimFrozen(ctx context.Context, room room) ([]stream.Entry, error) {
+	if r.NeverClaim {
+		return nil, nil
+	}
+	rows, err := r.frozen.abandoned(ctx)
+	if err != nil {
+		return nil, err
+	}
+	entries, _, err := r.claim(ctx, stream.Claim{Rows: rows, Frozen: true}, rows, room)
+	return entries, err
 }
 
 func (r *reclaimer) finishTurn() {

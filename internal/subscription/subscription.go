@@ -193,7 +193,7 @@ func (s *Subscription) run(ctx, stopping context.Context) {
 	s.Source.Close()
 	joined = join(limit, &chores) && joined
 	// 5. The rest is free for others.
-	joined = joinFunc(limit, func() { s.release(limit) }) && joined
+	joined = limit.Err() == nil && joinFunc(limit, func() { s.release(limit) }) && joined
 	if !joined {
 		s.Logger.Error("the server did not answer in time when the subscription ended; others claim its entries after ClaimMinIdle",
 			errNotJoined, nil)
