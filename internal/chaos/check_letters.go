@@ -87,7 +87,7 @@ func (f *fates) seen(e entry, since, until int64) (n int) {
 
 // uncounted reports whether the count of an entry's deliveries may have been lost: the group began anew, or the server could not be told.
 func (h *history) uncounted(f *fates, list []*delivery) bool {
-	from, to := list[0].at, list[len(list)-1].at
+	from, to := max(list[0].at-f.heldAtMost(), h.triedAt(list[0].uuid)), list[len(list)-1].at // read before
 	if overlaps(h.destroyed[f.Name], from, to) || overlaps(h.troubles, from, to) {
 		return true
 	}

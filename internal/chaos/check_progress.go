@@ -8,6 +8,8 @@ import (
 const (
 	// promptly is how soon messages of other keys are handled while a key fails. Few may be later: their worker was killed or stopped.
 	promptly = 2 * time.Second
+	// replayed is how long a group may have to do with what it gets again after it was destroyed.
+	replayed = 10 * time.Second
 	// fewest is how many messages have to be looked at to judge.
 	fewest = 20
 )
@@ -44,11 +46,16 @@ func (h *history) checkProgress(v *verdict, f *fates) {
 	}
 }
 
-// comparable reports whether a message was published while the key failed, and nothing else kept it from being handled.
+// comparable reports whether a message was published while the key failed, and nothing else kept it from being handled: no
+// trouble, and no backlog from before.
 func (h *history) comparable(f *fates, p *publication, handled int64, failing failingKey) bool {
 	if !p.done || p.uncertain > 0 || p.doneAt < failing.from || p.doneAt > failing.to {
 		return false
 	}
-	since := p.tried - int64(promptly) // a backlog from before
-	return !overlaps(h.troubles, since, handled) && !overlaps(h.destroyed[f.Name], since, handled)
+	for _, t := range h.troubles {
+		if backlog := (t.to - t.from) + int64(promptly); t.from <= handled && p.tried <= t.to+backlog {
+			return false
+		}
+	}
+	return !overlaps(h.destroyed[f.Name], p.tried-int64(replayed), handled)
 }

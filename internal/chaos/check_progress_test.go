@@ -53,6 +53,12 @@ func TestCheck_progress(t *testing.T) {
 		"others wait, the server was away": {
 			story: progress(50, func(h *history) { h.troubles = []span{{10, int64(time.Second)}} }),
 		},
+		"others wait, the server was away long ago": {
+			story: progress(50, func(h *history) { h.troubles = []span{{-int64(10 * time.Second), -int64(9 * time.Second)}} }), stalled: 1,
+		},
+		"others wait, there is a backlog": {
+			story: progress(50, func(h *history) { h.troubles = []span{{-int64(10 * time.Second), -int64(5 * time.Second)}} }),
+		},
 		"others wait, the server was away later": {
 			story: progress(50, func(h *history) { h.troubles = []span{{int64(4 * time.Second), int64(5 * time.Second)}} }), stalled: 1,
 		},
