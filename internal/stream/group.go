@@ -2,7 +2,6 @@ package stream
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -23,8 +22,8 @@ func NewGroup(client redis.UniversalClient, key, name, consumer string) *Group {
 
 // CreateGroup creates the group, and the stream when it is missing; start is where the group
 // begins. A group that exists is left as it is. On a server that takes no writes at the moment that is found out by reading.
-func CreateGroup(ctx context.Context, client redis.Cmdable, key, group, start string) error {
-	err := client.XGroupCreateMkStream(ctx, key, group, start).Err()
+func CreateGroup(ctx context.Context, client redis.UniversalClient, key, group, start string) error {
+	err := createGroupScript.Run(ctx, client, []string{key}, group, start).Err()
 	if redis.HasErrorPrefix(err, "BUSYGROUP") || takesNoWrites(err) && hasGroup(ctx, client, key, group) {
 		return nil
 	}
@@ -80,32 +79,6 @@ func (g *Group) Read(ctx context.Context, limit Limit, block time.Duration) ([]E
 
 // A Block of less than a millisecond would be sent as 0, which is for ever.
 func atLeastAMillisecond(d time.Duration) time.Duration { return max(d, time.Millisecond) }
-
-// Status is what the group says of itself.
-type Status struct {
-	Pending       int64  // entries handed out to any consumer and not acknowledged
-	LastDelivered string // the newest entry handed out
-	Read          int64  // entries handed out, of all that were ever added to the stream; 0: none, or unknown
-	Lag           int64  // entries still to be handed out; below 0: unknown
-}
-
-// Status asks for the group's state (XINFO GROUPS).
-func (g *Group) Status(ctx context.Context) (Status, error) {
-	var groups []redis.XInfoGroup
-	err := g.do(ctx, 0, func(ctx context.Context, c *redis.Client) (err error) {
-		groups, err = c.XInfoGroups(ctx, g.key).Result()
-		return err
-	})
-	if err != nil && !isNoKey(err) {
-		return Status{}, err
-	}
-	for _, group := range groups {
-		if group.Name == g.name {
-			return Status{Pending: group.Pending, LastDelivered: group.LastDeliveredID, Read: group.EntriesRead, Lag: group.Lag}, nil
-		}
-	}
-	return Status{}, fmt.Errorf("stream %q: %w", g.key, errNoGroup)
-}
 
 var errNoGroup error = ownError("NOGROUP the consumer group does not exist")
 

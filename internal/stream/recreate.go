@@ -25,11 +25,15 @@ type Mark struct {
 }
 
 // Recreate creates the group again after it vanished: behind the mark, so that what was pending then comes again and
-// what was acknowledged before does not; at the beginning where the stream itself began anew since.
+// what was acknowledged before does not; at the beginning where the stream itself began anew since. With NoAck a group that is
+// there already is never set back: what was handed out must not come again.
 func (g *Group) Recreate(ctx context.Context, mark Mark) error {
-	start, recent := mark.ID, "0"
-	if mark.Recent {
-		recent = "1"
+	start, known := mark.ID, "stale"
+	switch {
+	case g.NoAck:
+		known = "forward"
+	case mark.Recent:
+		known = "recent"
 	}
 	info, err := g.shared.XInfoStream(ctx, g.key).Result()
 	switch {
@@ -40,5 +44,5 @@ func (g *Group) Recreate(ctx context.Context, mark Mark) error {
 	case Precedes(info.LastGeneratedID, mark.ID) || info.EntriesAdded < mark.Read:
 		start = "0"
 	}
-	return recreateScript.Run(ctx, g.shared, []string{g.key}, g.name, start, g.consumer, Recreated, recent).Err()
+	return recreateScript.Run(ctx, g.shared, []string{g.key}, g.name, start, g.consumer, Recreated, known).Err()
 }

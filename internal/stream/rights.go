@@ -38,6 +38,11 @@ func toRunScripts(key string) []right {
 	return []right{{"eval", key, []any{"eval", "return", 1, key}}, {"evalsha", key, []any{"evalsha", "sha", 1, key}}}
 }
 
+// forTransactions is what an entry with thousands of fields needs to be moved. That is rare, so it is asked for only then.
+func forTransactions(key string) []right {
+	return []right{{"multi", key, []any{"multi"}}, {"exec", key, []any{"exec"}}}
+}
+
 // Needs is what a consumer does beyond reading.
 type Needs struct {
 	DeadLetters   string // the stream that takes them; empty: none
@@ -56,6 +61,7 @@ func (g *Group) CheckRights(ctx context.Context, needs Needs) error {
 		on(g.key, "xgroup|setid", g.name, "0"),
 		on(g.key, "xinfo|consumers", g.name),
 		on(g.key, "xinfo|stream"),
+		on(g.key, "xinfo|groups"),
 		on(g.key, "xpending", g.name),
 		on(g.key, "xclaim", g.name, g.consumer, 0, "0-0"),
 	)
@@ -65,15 +71,11 @@ func (g *Group) CheckRights(ctx context.Context, needs Needs) error {
 	if needs.Trims {
 		rights = append(rights, on(g.key, "xtrim", "minid", "0"), on(g.key, "xlen"), on(g.key, "xrange", "-", "+"), right{"time", g.key, []any{"time"}})
 	}
-	if !g.NoAck || needs.Trims {
-		rights = append(rights, on(g.key, "xinfo|groups"))
-	}
 	if !g.NoAck {
 		rights = append(rights, on(g.key, "xack", g.name, "0-0"))
 	}
 	if needs.DeadLetters != "" {
-		rights = append(rights, on(g.key, "xrange", "-", "+"), on(needs.DeadLetters, "xadd", "*", "", ""),
-			right{"multi", g.key, []any{"multi"}}, right{"exec", g.key, []any{"exec"}})
+		rights = append(rights, on(g.key, "xrange", "-", "+"), on(needs.DeadLetters, "xadd", "*", "", ""))
 	}
 	return check(ctx, g.shared, g.key, rights)
 }

@@ -148,6 +148,9 @@ func (l *lateHandlers) expire() {
 				"another consumer takes it over, and a later ack does not count", m.fields())
 		}
 	}
+	if l.Group == nil {
+		l.messages = nil // their acks never counted
+	}
 	l.over = true
 	l.finish()
 }

@@ -53,6 +53,11 @@ func (s *Subscription) next(ctx context.Context, room room) ([]stream.Entry, err
 			return entries, err
 		}
 	}
+	if s.reclaimer == nil && s.checkpoint != nil && s.checkpoint.untilDue() <= 0 {
+		if _, err := s.checkpoint.save(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if room.entries == 0 {
 		return nil, nil
 	}
@@ -61,10 +66,14 @@ func (s *Subscription) next(ctx context.Context, room room) ([]stream.Entry, err
 
 // untilTurn is how long a read may wait.
 func (s *Subscription) untilTurn() time.Duration {
-	if s.reclaimer == nil {
+	switch {
+	case s.reclaimer != nil:
+		return s.reclaimer.untilDue()
+	case s.checkpoint != nil:
+		return s.checkpoint.untilDue()
+	default:
 		return s.BlockTime
 	}
-	return s.reclaimer.untilDue()
 }
 
 // patience is how long the reader may wait for space.
@@ -77,10 +86,18 @@ func (s *Subscription) patience() time.Duration {
 
 // receive hands entries to the inbox. Each is ours from here on, also when we are closing.
 func (s *Subscription) receive(entries []stream.Entry, began time.Time) {
+	gap := ""
+	if s.reclaimer != nil {
+		gap = s.reclaimer.gap()
+	}
 	if len(entries) == 0 {
+		s.inbox.holdBehind(gap)
 		return
 	}
-	a := arrival{entries: make([]entry, len(entries)), began: began, took: s.Source.Transfer()}
+	if s.reclaimer == nil && s.checkpoint != nil {
+		s.checkpoint.read(entries[len(entries)-1].ID)
+	}
+	a := arrival{entries: make([]entry, len(entries)), began: began, took: s.Source.Transfer(), gap: gap}
 	if entries[0].Claimed {
 		a.sort = true
 	} else {
@@ -121,7 +138,7 @@ func (s *Subscription) recover(ctx context.Context, err error) error {
 		s.inbox.failed() // the reply may have been too large for the link
 	}
 	if stream.IsGroupGone(err) && s.Recreate != nil {
-		if failure := s.Recreate(ctx, s.mark()); failure != nil {
+		if failure := s.Recreate(ctx, s.checkpoint.known()); failure != nil {
 			err = fmt.Errorf("%w; creating the consumer group again failed: %w", err, failure)
 		}
 	}
@@ -130,14 +147,6 @@ func (s *Subscription) recover(ctx context.Context, err error) error {
 		s.reclaimer.searchOwn(true)
 	}
 	return err
-}
-
-// mark is where a group that vanished is to begin again. Without acknowledgements that is behind what was read last.
-func (s *Subscription) mark() stream.Mark {
-	if s.checkpoint != nil {
-		return s.checkpoint.known()
-	}
-	return stream.Mark{ID: s.lastRead}
 }
 
 // sleep waits for d and reports whether ctx lasted.

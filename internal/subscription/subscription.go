@@ -22,6 +22,7 @@ import (
 type Config struct {
 	Source   Source
 	Group    Group                                             // nil: nothing is acknowledged to the server
+	Progress Progress                                          // nil: that of Group
 	Recreate func(ctx context.Context, mark stream.Mark) error // creates the group again after it vanished; nil: fan-out
 	// Release frees all that is pending for the consumer but what is to be kept, whose leases it renews; nil: fan-out.
 	Release func(ctx context.Context, leases []stream.Lease, keep []string) (trimmed []string, err error)
@@ -67,9 +68,9 @@ type DeadLetter struct {
 type Subscription struct {
 	*Config
 	inbox      *inbox
-	checkpoint *checkpoint // nil without a group
-	reclaimer  *reclaimer  // nil without a group
-	acker      *acker      // nil without a group
+	checkpoint *checkpoint // nil: fan-out
+	reclaimer  *reclaimer  // nil without a group, and with AutoAck
+	acker      *acker      // nil without a group, and with AutoAck
 	lastRead   string      // the newest entry read; the reader's
 
 	late      *lateHandlers
@@ -101,8 +102,13 @@ func Start(ctx context.Context, config Config) *Subscription {
 	s.ended, s.end = context.WithCancel(context.Background())
 	// Handlers may finish after the end of ctx: their messages' contexts have its values only.
 	s.messages, s.cancelMessages = context.WithCancel(context.WithoutCancel(ctx))
-	if config.Group != nil {
+	if config.Progress == nil && config.Group != nil {
+		config.Progress = config.Group
+	}
+	if config.Progress != nil {
 		s.checkpoint = newCheckpoint(s.Config)
+	}
+	if config.Group != nil {
 		s.reclaimer = newReclaimer(s.Config, s.inbox, s.checkpoint, s.callbacks)
 		if config.OwnFirst {
 			s.reclaimer.searchOwn(false)

@@ -1,0 +1,215 @@
+package subscription
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/millrace/redisstream/internal/redistest"
+	"github.com/millrace/redisstream/internal/stream"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// closeWithHandler closes a subscription whose handler has a message, and returns the message when Close has returned.
+func closeWithHandler(t *testing.T, g *fakeGroup, change func(*Config)) (*Subscription, *redistest.Log, *message.Message) {
+	t.Helper()
+	s, log := g.start(t, change)
+	msg := <-s.Output()
+	began := time.Now()
+	s.Close()
+	require.Equal(t, s.CloseTimeout, time.Since(began))
+	require.Error(t, msg.Context().Err(), "CloseTimeout is over")
+	return s, log, msg
+}
+
+func isOpen(output <-chan *message.Message) bool {
+	synctest.Wait()
+	select {
+	case _, open := <-output:
+		return open
+	default:
+		return true
+	}
+}
+
+func TestLate_ackCountsAndClosesTheOutput(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newFakeGroup(2)
+		s, log, msg := closeWithHandler(t, g, nil)
+		g.locked(func() { assert.Equal(t, []string{"1-0"}, g.kept) })
+		time.Sleep(20 * time.Second)
+		require.True(t, isOpen(s.Output()), "the handler may publish")
+		msg.Ack()
+		time.Sleep(longestLateLook)
+		assert.Equal(t, 1, g.acked())
+		assert.False(t, isOpen(s.Output()))
+		assert.Zero(t, log.Count("level=ERROR"))
+	})
+}
+
+func TestLate_nackReleasesAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newFakeGroup(2)
+		s, _, msg := closeWithHandler(t, g, nil)
+		time.Sleep(time.Second)
+		msg.Nack()
+		time.Sleep(longestLateLook)
+		synctest.Wait()
+		g.locked(func() { assert.EqualValues(t, 1, g.released["1-0"], "the delivery counts") })
+		assert.False(t, isOpen(s.Output()))
+	})
+}
+
+// One handler nacks while another still runs: only the first one's message is released.
+func TestLate_nackLeavesTheOthers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newFakeGroup(2)
+		s, _ := g.start(t, func(c *Config) { c.Lanes = 2 })
+		first, second := <-s.Output(), <-s.Output()
+		s.Close()
+		first.Nack()
+		time.Sleep(longestLateLook)
+		g.locked(func() { assert.Equal(t, []string{second.UUID}, g.kept) })
+		require.True(t, isOpen(s.Output()))
+		second.Ack()
+		time.Sleep(longestLateLook)
+		assert.Equal(t, 1, g.acked())
+		assert.False(t, isOpen(s.Output()))
+	})
+}
+
+func TestLate_leaseIsOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newFakeGroup(1)
+		s, log, msg := closeWithHandler(t, g, nil)
+		time.Sleep(s.LateTimeout + longestLateLook)
+		require.False(t, isOpen(s.Output()), "nobody waits for a handler for ever")
+		assert.Equal(t, 1, log.Count("its lease is over"))
+		msg.Ack()
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		assert.Zero(t, g.acked())
+		require.Equal(t, 1, log.Count("level=ERROR"), log.Lines())
+		assert.Equal(t, 1, log.Count("an ack came too late"))
+		assert.Equal(t, 2, log.Count("entry=1-0"), "both lines name it")
+	})
+}
+
+// The server is away when the handler is done: the ack is sent when it is back.
+func TestLate_ackIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newFakeGroup(1)
+		s, _, msg := closeWithHandler(t, g, nil)
+		g.locked(func() { g.failAcks = 20 })
+		msg.Ack()
+		time.Sleep(10 * time.Second)
+		assert.Equal(t, 1, g.acked())
+		assert.False(t, isOpen(s.Output()))
+	})
+}
+
+// The handler is done in the moment in which Close gives up, and the server hangs: Close does not wait for it.
+func TestLate_closeDoesNotWaitForTheServer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newFakeGroup(1)
+		var msg *message.Message
+		s, _ := g.start(t, func(c *Config) {
+			c.Group = &hangingGroup{g}
+			c.Release = func(context.Context, []stream.Lease, []string) ([]string, error) {
+				msg.Ack() // after its lane gave up, and before the look at late handlers
+				return nil, nil
+			}
+		})
+		msg = <-s.Output()
+		began := time.Now()
+		s.Close()
+		assert.Less(t, time.Since(began), s.CloseTimeout+time.Second)
+		time.Sleep(time.Minute)
+		assert.False(t, isOpen(s.Output()))
+	})
+}
+
+// hangingGroup is a group on a server that takes half a minute for each ack.
+type hangingGroup struct{ *fakeGroup }
+
+// Ack does not heed its context, as a client does.
+func (g *hangingGroup) Ack(ctx context.Context, ids []string) error {
+	time.Sleep(30 * time.Second)
+	return g.fakeGroup.Ack(ctx, ids)
+}
+
+// A fan-out does not wait, but its handlers may finish before the output is closed.
+func TestLate_fanout(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newFakeGroup(1)
+		s, _ := g.start(t, func(c *Config) {
+			c.Group, c.Release, c.CloseTimeout, c.LateTimeout = nil, nil, 0, 5*time.Second
+		})
+		msg := <-s.Output()
+		began := time.Now()
+		s.Close()
+		assert.Zero(t, time.Since(began))
+		time.Sleep(4 * time.Second)
+		require.NoError(t, msg.Context().Err())
+		require.True(t, isOpen(s.Output()))
+		msg.Ack()
+		time.Sleep(longestLateLook)
+		assert.False(t, isOpen(s.Output()))
+	})
+}
+
+func TestLate_fanoutTimeIsOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newFakeGroup(1)
+		s, log := g.start(t, func(c *Config) {
+			c.Group, c.Release, c.CloseTimeout, c.LateTimeout = nil, nil, 0, 5*time.Second
+		})
+		msg := <-s.Output()
+		s.Close()
+		time.Sleep(s.LateTimeout + longestLateLook)
+		require.False(t, isOpen(s.Output()))
+		require.Error(t, msg.Context().Err())
+		msg.Ack()
+		time.Sleep(time.Minute)
+		assert.Zero(t, log.Count("too late"), "there is nothing to acknowledge")
+	})
+}
+
+// Values of Subscribe's context outlive its end, and so do messages' contexts while handlers run.
+func TestStart_messagesOutliveTheContext(t *testing.T) {
+	t.Parallel()
+	type key struct{}
+	synctest.Test(t, func(t *testing.T) {
+		g := newFakeGroup(1)
+		var config Config
+		s, _ := g.start(t, func(c *Config) { config = *c })
+		s.Close()
+		g = newFakeGroup(2)
+		config.Source, config.Group, config.Release = g, g, g.release
+		ctx, cancel := context.WithCancelCause(context.WithValue(t.Context(), key{}, "value"))
+		s = Start(ctx, config)
+		msg := <-s.Output()
+		cancel(errors.New("shutdown"))
+		time.Sleep(config.CloseTimeout - time.Millisecond)
+		require.NoError(t, msg.Context().Err())
+		_, bounded := msg.Context().Deadline()
+		assert.False(t, bounded)
+		assert.Equal(t, "value", msg.Context().Value(key{}))
+		time.Sleep(2 * time.Millisecond)
+		require.Error(t, msg.Context().Err())
+		msg.Ack()
+		<-s.Ended().Done()
+	})
+}
