@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill"
 	"github.com/millrace/redisstream/internal/stream"
 	"github.com/redis/go-redis/v9"
 )
@@ -121,8 +122,12 @@ func (s *Subscription) recover(ctx context.Context, err error) error {
 		s.inbox.failed() // the reply may have been too large for the link
 	}
 	if stream.IsGroupGone(err) && s.Recreate != nil {
-		if failure := s.Recreate(ctx, s.mark()); failure != nil {
+		start, failure := s.Recreate(ctx, s.mark())
+		if failure != nil {
 			err = fmt.Errorf("%w; creating the consumer group again failed: %w", err, failure)
+		} else if start != "" {
+			s.Logger.Info("the consumer group had vanished and was created again; it goes on behind an ID",
+				watermill.LogFields{"id": start})
 		}
 	}
 	s.Source.Reset(ctx)
