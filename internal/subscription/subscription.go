@@ -21,9 +21,10 @@ import (
 // Config is what a subscription needs; the package redisstream documents and checks the values.
 type Config struct {
 	Source   Source
-	Group    Group                                             // nil: nothing is acknowledged to the server
-	Progress Progress                                          // nil: that of Group
-	Recreate func(ctx context.Context, mark stream.Mark) error // creates the group again after it vanished; nil: fan-out
+	Group    Group    // nil: nothing is acknowledged to the server
+	Progress Progress // nil: that of Group
+	// Recreate creates the group again after it vanished, and returns where it begins; empty: it was there. nil: fan-out.
+	Recreate func(ctx context.Context, mark stream.Mark) (start string, err error)
 	// Release frees all that is pending for the consumer but what is to be kept, whose leases it renews; nil: fan-out.
 	Release func(ctx context.Context, leases []stream.Lease, keep []string) (trimmed []string, err error)
 
