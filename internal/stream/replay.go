@@ -21,7 +21,7 @@ func Replay(ctx context.Context, client redis.UniversalClient, from, to, prefix 
 	// Refused only then, the last step of a move would leave the entry in both streams, once more with each call.
 	rights := append(toRunScripts(from),
 		on(from, "xrange", "-", "+"), on(from, "xrevrange", "+", "-"), on(to, "xadd", "*", "", ""), on(from, "xdel", "0-0"))
-	if err := check(ctx, client, from, rights); err != nil {
+	if _, err := check(ctx, client, from, rights); err != nil {
 		return 0, err
 	}
 	newest, err := client.XRevRangeN(ctx, from, "+", "-", 1).Result()
