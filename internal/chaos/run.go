@@ -264,11 +264,21 @@ func (r *run) undrained(ctx context.Context) (left string, err error) {
 		case i < 0:
 			lines = append(lines, "group "+wanted.Name+" is not there")
 		case all[i].Pending > 0 || all[i].LastDeliveredID != info.LastGeneratedID:
-			lines = append(lines, fmt.Sprintf("group %s: %d pending, read up to %s of %s",
-				wanted.Name, all[i].Pending, all[i].LastDeliveredID, info.LastGeneratedID))
+			lines = append(lines, fmt.Sprintf("group %s: %d pending, read up to %s of %s%s",
+				wanted.Name, all[i].Pending, all[i].LastDeliveredID, info.LastGeneratedID, r.oldestPending(ctx, wanted.Name)))
 		}
 	}
 	return strings.Join(lines, "; "), nil
+}
+
+// oldestPending says who has the oldest pending entries of a group, for people.
+func (r *run) oldestPending(ctx context.Context, name string) string {
+	rows, _ := r.client.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: r.topic, Group: name, Start: "-", End: "+", Count: 3}).Result()
+	var text strings.Builder
+	for _, row := range rows {
+		fmt.Fprintf(&text, ", %s of %s idle for %s, %d deliveries", row.ID, row.Consumer, row.Idle, row.RetryCount)
+	}
+	return text.String()
 }
 
 // randomSeed is for runs that were given none.
