@@ -37,6 +37,7 @@ type group struct {
 	MaxInFlight   int
 	Keyed         bool
 	MaxDeliveries int
+	Serial        bool // handlers run one after the other, whatever MaxInFlight is: the next messages wait to be received
 }
 
 // line returns what a message has to be in order with; false: with none.
@@ -115,7 +116,7 @@ func (s *subscriber) run(ctx context.Context) {
 	var handlers sync.WaitGroup
 	handlers.Go(func() {
 		for msg := range messages {
-			if s.group.MaxInFlight == 1 {
+			if s.group.MaxInFlight == 1 || s.group.Serial {
 				s.handle(msg)
 			} else {
 				handlers.Go(func() { s.handle(msg) })
