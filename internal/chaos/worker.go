@@ -39,6 +39,7 @@ type group struct {
 	MaxDeliveries int
 	FailingKeys   bool // keys fail here for a while
 	AutoAck       bool
+	Serial        bool // handlers run one after the other, whatever MaxInFlight is: the next messages wait to be received
 }
 
 // line returns what a message has to be in order with; false: with none.
@@ -123,7 +124,7 @@ func (s *subscriber) run(ctx context.Context) {
 	var handlers sync.WaitGroup
 	handlers.Go(func() {
 		for msg := range messages {
-			if s.group.MaxInFlight == 1 {
+			if s.group.MaxInFlight == 1 || s.group.Serial {
 				s.handle(msg)
 			} else {
 				handlers.Go(func() { s.handle(msg) })
