@@ -23,10 +23,10 @@ import (
 )
 
 const (
-	rollingKinds     = 10 // of commands, and of events
+	rollingKinds     = 8 // of commands, and of events
 	rollingProcesses = 3
-	rollingCommands  = 3000
-	rollingRestarts  = 7
+	rollingCommands  = 1500
+	rollingRestarts  = 6
 )
 
 // rollingEnv tells a process of the test binary that it is a worker: the server's address and the prefix of all keys.
