@@ -140,18 +140,18 @@ func TestLog_deadLetteredIsNotLost(t *testing.T) {
 	config.Client = b.server.Client(t, func(o *redis.Options) { o.Addr = proxy.Addr })
 	config.ClaimMinIdle, config.MaxInFlight = 100*time.Millisecond, 16
 	pipe := b.client.Pipeline()
-	for i := range 3000 {
+	for i := range 1000 {
 		pipe.XAdd(t.Context(), &redis.XAddArgs{Stream: b.topic, Values: []string{"foreign", fmt.Sprint(i)}})
 	}
 	_, err := pipe.Exec(t.Context())
 	require.NoError(t, err)
 	b.subscribeLogged(config, &log)
 	require.Eventually(t, func() bool {
-		return b.client.XLen(t.Context(), redisstream.DeadLetterTopic(b.topic)).Val() >= 3000
+		return b.client.XLen(t.Context(), redisstream.DeadLetterTopic(b.topic)).Val() >= 1000
 	}, 3*soon, 20*time.Millisecond)
 	assert.Zero(t, log.Count("lost while they were held"), log.Count("lost while they were held"))
-	assert.Equal(t, 3000, log.Count("entry dead-lettered"))
-	assert.Equal(t, 3000, log.Count("level=ERROR"))
+	assert.Equal(t, 1000, log.Count("entry dead-lettered"))
+	assert.Equal(t, 1000, log.Count("level=ERROR"))
 }
 
 // Many entries that are trimmed while they are held are one line with their count.

@@ -121,10 +121,12 @@ func TestLines_deadLetterOutage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(500)
-		down, moved := true, 0
+		down, moved := true, 0 // guarded by the group
 		s, log := g.start(t, func(c *Config) {
 			c.Decode = func(stream.Entry) (*message.Message, error) { return nil, errors.New("foreign") }
 			c.DeadLetter = func(context.Context, DeadLetter) (stream.Fate, error) {
+				g.mu.Lock()
+				defer g.mu.Unlock()
 				if down {
 					return stream.FateLost, serverError("WRONGTYPE of the dead letters")
 				}
@@ -137,10 +139,10 @@ func TestLines_deadLetterOutage(t *testing.T) {
 		assert.Equal(t, 1, log.Count("dead-lettering failed"))
 		assert.Equal(t, 1, log.Count("WRONGTYPE of the dead letters"))
 		assert.Equal(t, 1, log.Count("foreign"))
-		down = false
+		g.locked(func() { down = false })
 		time.Sleep(10 * time.Minute)
 		s.Close()
-		assert.Equal(t, 500, moved)
+		g.locked(func() { assert.Equal(t, 500, moved) })
 		assert.Equal(t, 1, log.Count("dead-lettering works again"))
 		assert.Equal(t, 500, log.Count("entry dead-lettered"))
 	})
