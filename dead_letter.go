@@ -73,6 +73,16 @@ func (c SubscriberConfig) deadLetterer(group *stream.Group, origin Entry) func(c
 	}
 }
 
+// unmarshalSafely returns a panic as an error: it is the reason why many a letter is one.
+func unmarshalSafely(u Unmarshaler, id string, fields map[string]any) (msg *message.Message, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("Unmarshaler panicked: %v", cause)
+		}
+	}()
+	return u.Unmarshal(id, fields)
+}
+
 // unmarshalDeadLetter decodes an entry of a dead-letter topic. One that could not be decoded in
 // its own topic either becomes a message with the entry's fields, as a JSON object, for a payload.
 func unmarshalDeadLetter(u Unmarshaler, id string, fields map[string]any) (*message.Message, error) {
@@ -85,8 +95,8 @@ func unmarshalDeadLetter(u Unmarshaler, id string, fields map[string]any) (*mess
 			original[name] = value
 		}
 	}
-	msg, err := u.Unmarshal(id, original)
-	if err != nil {
+	msg, err := unmarshalSafely(u, id, original)
+	if err != nil || msg == nil {
 		payload, err := json.Marshal(original)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrInvalidEntry, err)

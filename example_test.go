@@ -43,6 +43,12 @@ func publishTexts(client redis.UniversalClient, topic string, payloads ...string
 	}
 }
 
+// go-redis has one logger for the whole process; its lines may go where those of Watermill go.
+func ExampleRedisLogger() {
+	logger := watermill.NewStdLogger(false, false)
+	redis.SetLogger(redisstream.RedisLogger(logger))
+}
+
 func ExamplePublisher() {
 	client, disconnect := exampleClient()
 	defer disconnect()

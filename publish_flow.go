@@ -3,29 +3,33 @@ package redisstream
 import (
 	"slices"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // What is under way at the same time shares the way to the server, and all of it has to arrive within the client's
 // time-outs. So a flow bounds its bytes, by what the way has shown to carry.
 const (
-	// firstFlow is a third of a second at 1.5 MB/s: go-redis gives 5 seconds.
+	// firstFlow is a third of a second at 1.5 MB/s. It is for usualPatience; who has less begins with less.
 	firstFlow = 512 << 10
 	leastFlow = 128 << 10
 	mostFlow  = 32 << 20
-	// A pipeline that takes slowFlow longer than the shortest makes the bound smaller, one that takes less than
-	// quickFlow makes it larger.
-	quickFlow = 100 * time.Millisecond
-	slowFlow  = 500 * time.Millisecond
+	// usualPatience is how long go-redis waits for a reply by default. A pipeline that takes a slowPart of the client's patience longer
+	// than the shortest makes the bound smaller, one that takes less than a quickPart makes it larger.
+	usualPatience = 5 * time.Second
+	quickPart     = 50
+	slowPart      = 10
 	// deadFlow is after how many failures in a row those that wait fail, too: the server is gone, or hangs.
 	deadFlow = 2
 )
 
 // flow bounds how many bytes of calls are queued or under way. It is guarded by the mutex of its publishQueues.
 type flow struct {
-	limit    int // bytes; 0: firstFlow
-	most     int // calls; 0: no bound
-	bytes    int // admitted
-	calls    int // admitted
+	patience time.Duration // the client's time-out
+	limit    int           // bytes; 0: none yet
+	most     int           // calls; 0: no bound
+	bytes    int           // admitted
+	calls    int           // admitted
 	waiting  []*admission
 	failures int // in a row
 }
@@ -59,7 +63,7 @@ func (f *flow) forget(waiter *admission) {
 // fits reports whether a call may go beside those that were admitted. One always may, whatever its size.
 func (f *flow) fits(size int) bool {
 	if f.limit == 0 {
-		f.limit = firstFlow
+		f.limit = max(int(firstFlow*min(f.patience, usualPatience)/usualPatience), leastFlow)
 	}
 	return f.calls == 0 || f.bytes+size <= f.limit && (f.most == 0 || f.calls < f.most)
 }
@@ -84,9 +88,9 @@ func (f *flow) next() {
 func (f *flow) passed(bytes int, excess time.Duration) {
 	f.failures = 0
 	switch {
-	case excess > slowFlow:
+	case excess > f.patience/slowPart:
 		f.limit = max(f.limit/2, leastFlow)
-	case excess < quickFlow && len(f.waiting) > 0:
+	case excess < f.patience/quickPart && len(f.waiting) > 0:
 		f.limit = min(f.limit+bytes, mostFlow)
 	}
 }
@@ -102,4 +106,24 @@ func (f *flow) failed(why error) {
 		waiter.turn <- why
 	}
 	f.waiting = nil
+}
+
+// patience returns how long the client waits for a reply.
+func patience(client redis.UniversalClient) time.Duration {
+	var read, write time.Duration
+	switch client := client.(type) {
+	case interface{ Options() *redis.Options }:
+		read, write = client.Options().ReadTimeout, client.Options().WriteTimeout
+	case interface{ Options() *redis.ClusterOptions }:
+		read, write = client.Options().ReadTimeout, client.Options().WriteTimeout
+	case interface{ Options() *redis.RingOptions }:
+		read, write = client.Options().ReadTimeout, client.Options().WriteTimeout
+	}
+	patience := usualPatience
+	for _, timeout := range []time.Duration{read, write} {
+		if timeout > 0 {
+			patience = min(patience, timeout)
+		}
+	}
+	return patience
 }

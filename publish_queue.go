@@ -55,8 +55,9 @@ func (c *publishCall) large() bool { return c.bytes >= largeMessage && len(c.add
 // publishQueues has a queue for each topic with calls under way, so that a slow topic or shard
 // holds up no other.
 type publishQueues struct {
-	adder  *stream.Adder
-	spread bool // topics are on different servers: each has flows of its own
+	adder    *stream.Adder
+	patience time.Duration // the client's
+	spread   bool          // topics are on different servers: each has flows of its own
 
 	mu     sync.Mutex
 	queues map[string]*publishQueue
@@ -106,10 +107,13 @@ func (q *publishQueues) enter(topic string, call *publishCall) (*publishQueue, *
 
 // flow returns what bounds the call.
 func (q *publishQueue) flow(call *publishCall) *flow {
+	flows := &q.owner.flows
 	if q.owner.spread {
-		return q.flows.of(call)
+		flows = &q.flows
 	}
-	return q.owner.flows.of(call)
+	flow := flows.of(call)
+	flow.patience = q.owner.patience
+	return flow
 }
 
 // await waits for the call's turn. If the error is not nil, the call has left the queue.

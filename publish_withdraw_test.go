@@ -27,7 +27,7 @@ func TestPublishQueue_withdrawsOneCallOfAPipeline(t *testing.T) {
 					return new(net.Dialer).DialContext(ctx, network, addr)
 				}
 			})
-			queues := publishQueues{adder: stream.NewAdder(client, stream.Confirmation{})}
+			queues := publishQueues{adder: stream.NewAdder(client, stream.Confirmation{}), patience: usualPatience}
 			topic := t.Name() + rand.Text()
 			var calls []*publishCall
 			var queue *publishQueue

@@ -38,7 +38,9 @@ func NewPublisher(config PublisherConfig, logger watermill.LoggerAdapter) (*Publ
 		config:  config,
 		logger:  discreet(logger),
 		closing: make(chan struct{}),
-		queues:  publishQueues{adder: stream.NewAdder(config.Client, confirm), spread: spreads(config.Client)},
+		queues: publishQueues{
+			adder: stream.NewAdder(config.Client, confirm), patience: patience(config.Client), spread: spreads(config.Client),
+		},
 	}, nil
 }
 

@@ -167,6 +167,6 @@ func TestPublish_largeMessagesToAServerThatHangs(t *testing.T) {
 	for _, result := range results {
 		failed += len(asPublishError(t, redistest.Within(t, "Publish", result)).Failed)
 	}
-	assert.Less(t, time.Since(began), 3*time.Second)
+	assert.Less(t, time.Since(began), soon, "one after the other would take half a minute")
 	assert.NotZero(t, failed, "those that were not sent say so")
 }

@@ -186,9 +186,9 @@ func (s *Subscriber) inGroup(ctx context.Context, topic, consumer string, config
 	// A name that is not the configured one is of no use to a later process.
 	needs := stream.Needs{Removed: consumer != c.Consumer, RemovesOthers: c.ConsumerTimeout > 0, Trims: c.TrimInterval > 0}
 	config.Source, config.Progress = group, group
-	config.Recreate = func(ctx context.Context, mark stream.Mark) error {
+	config.Recreate = func(ctx context.Context, mark stream.Mark) (string, error) {
 		if mark.ID == "" {
-			return group.Join(ctx, c.StartID)
+			return "", group.Join(ctx, c.StartID)
 		}
 		return group.Recreate(ctx, mark)
 	}
@@ -196,11 +196,11 @@ func (s *Subscriber) inGroup(ctx context.Context, topic, consumer string, config
 		return group.Release(ctx, leases, keep, needs.Removed)
 	}
 	config.Chores = c.chores(group, config.Logger)
+	if c.CloseTimeout >= 0 {
+		config.LateTimeout = c.ClaimMinIdle
+	}
 	if !c.AutoAck {
 		config.Group = group
-		if c.CloseTimeout >= 0 {
-			config.LateTimeout = c.ClaimMinIdle
-		}
 		if !isDeadLetterTopic(topic) {
 			needs.DeadLetters = DeadLetterTopic(topic)
 			config.DeadLetter = c.deadLetterer(group, Entry{Stream: topic, Group: c.ConsumerGroup, Consumer: consumer})

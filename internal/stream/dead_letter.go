@@ -54,7 +54,7 @@ func (g *Group) DeadLetter(ctx context.Context, id string, letters DeadLetters, 
 // deadLetterLarge is DeadLetter for an entry with thousands of fields: it passes through us. The script has renewed its lease, so
 // that nobody takes it over in between.
 func (g *Group) deadLetterLarge(ctx context.Context, id string, letters DeadLetters, further []any) (Fate, error) {
-	if err := check(ctx, g.shared, g.key, forTransactions(g.key)); err != nil {
+	if _, err := check(ctx, g.shared, g.key, forTransactions(g.key)); err != nil {
 		return FateLost, err
 	}
 	page, err := readLetters(ctx, g.shared, g.key, id, id)

@@ -13,6 +13,8 @@ type Group struct {
 	key, name, consumer string
 	// NoAck reads with NOACK: what is handed out counts as acknowledged.
 	NoAck bool
+
+	limited bool // the server keeps replies within a limit of bytes
 }
 
 // NewGroup returns a consumer of the group name on the stream key.
@@ -56,19 +58,31 @@ func (g *Group) Join(ctx context.Context, start string) error {
 
 // Read hands out new entries; it waits for the first for at most block, which is
 // rounded up to a millisecond. No entries and no error: none came. ErrTooLarge: they are more bytes than the limit, and now
-// pending for us. (With NoAck they would be lost, so the limit does not hold.)
+// pending for us. (With NoAck they would be lost, so only a server that knows MAXSIZE heeds the limit.)
 func (g *Group) Read(ctx context.Context, limit Limit, block time.Duration) ([]Entry, error) {
-	block = atLeastAMillisecond(block)
+	args := &redis.XReadGroupArgs{
+		Group: g.name, Consumer: g.consumer, Streams: []string{g.key, ">"},
+		Count: int64(limit.Count), Block: atLeastAMillisecond(block), NoAck: g.NoAck,
+	}
+	if g.limited && limit.Count > 1 {
+		args.MaxSize = max(int64(limit.Bytes), 1)
+	}
+	entries, err := g.read(ctx, args, limit)
+	if args.MaxSize > 0 && redis.HasErrorPrefix(err, "syntax error") {
+		g.limited = false // another server took over, that is older
+		return g.Read(ctx, limit, block)
+	}
+	return entries, err
+}
+
+func (g *Group) read(ctx context.Context, args *redis.XReadGroupArgs, limit Limit) ([]Entry, error) {
 	if !g.NoAck {
 		g.limitReply(limit)
 		defer g.limitReply(Limit{})
 	}
 	var streams []redis.XStream
-	err := g.do(ctx, block, func(ctx context.Context, c *redis.Client) (err error) {
-		streams, err = c.XReadGroup(ctx, &redis.XReadGroupArgs{
-			Group: g.name, Consumer: g.consumer, Streams: []string{g.key, ">"},
-			Count: int64(limit.Count), Block: block, NoAck: g.NoAck,
-		}).Result()
+	err := g.do(ctx, args.Block, func(ctx context.Context, c *redis.Client) (err error) {
+		streams, err = c.XReadGroup(ctx, args).Result()
 		return err
 	})
 	if err != nil && !noneWaiting(err) {

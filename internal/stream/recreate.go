@@ -26,9 +26,11 @@ type Mark struct {
 
 // Recreate creates the group again after it vanished: behind the mark, so that what was pending then comes again and
 // what was acknowledged before does not; at the beginning where the stream itself began anew since. With NoAck a group that is
-// there already is never set back: what was handed out must not come again.
-func (g *Group) Recreate(ctx context.Context, mark Mark) error {
-	start, known := mark.ID, "stale"
+// there already is never set back: what was handed out must not come again. It returns where the group begins; empty: it was
+// there, and is left as it is.
+func (g *Group) Recreate(ctx context.Context, mark Mark) (start string, err error) {
+	start = mark.ID
+	known := "stale"
 	switch {
 	case g.NoAck:
 		known = "forward"
@@ -40,9 +42,13 @@ func (g *Group) Recreate(ctx context.Context, mark Mark) error {
 	case isNoKey(err):
 		start = "0"
 	case err != nil:
-		return err
+		return "", err
 	case Precedes(info.LastGeneratedID, mark.ID) || info.EntriesAdded < mark.Read:
 		start = "0"
 	}
-	return recreateScript.Run(ctx, g.shared, []string{g.key}, g.name, start, g.consumer, Recreated, known).Err()
+	changed, err := recreateScript.Run(ctx, g.shared, []string{g.key}, g.name, start, g.consumer, Recreated, known).Int()
+	if err != nil || changed == 0 {
+		return "", err
+	}
+	return start, nil
 }

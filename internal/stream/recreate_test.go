@@ -41,10 +41,10 @@ func TestRecreate(t *testing.T) {
 				require.NoError(t, group.Join(t.Context(), test.newcomer))
 			}
 			mark := stream.Mark{ID: added[3], Read: 7, Recent: !test.stale}
-			require.NoError(t, group.Recreate(t.Context(), mark))
+			require.NoError(t, recreate(t, group, mark))
 			read(t, group, 1)
 			mark.ID = added[1] // another who knows, a little less
-			require.NoError(t, group.Recreate(t.Context(), mark))
+			require.NoError(t, recreate(t, group, mark))
 			if test.want > 0 {
 				assert.Len(t, read(t, group, 100), test.want-1, "where the first one set it")
 			}
@@ -62,11 +62,17 @@ func TestRecreate_ofAStreamThatBeganAnew(t *testing.T) {
 	t.Cleanup(group.Close)
 	for _, mark := range []stream.Mark{{ID: "9999999999999-0"}, {ID: "1-0", Read: 1000, Recent: true}} {
 		require.NoError(t, client.Del(t.Context(), key).Err())
-		require.NoError(t, group.Recreate(t.Context(), mark), "no stream")
+		require.NoError(t, recreate(t, group, mark), "no stream")
 		add(t, client, key, 3)
 		assert.Len(t, read(t, group, 100), 3)
 		require.NoError(t, client.XGroupDestroy(t.Context(), key, groupName).Err())
-		require.NoError(t, group.Recreate(t.Context(), mark), "another stream")
+		require.NoError(t, recreate(t, group, mark), "another stream")
 		assert.Len(t, read(t, group, 100), 3)
 	}
+}
+
+func recreate(t *testing.T, group *stream.Group, mark stream.Mark) error {
+	t.Helper()
+	_, err := group.Recreate(t.Context(), mark)
+	return err
 }

@@ -61,7 +61,8 @@ func (l *Letters) CheckRights(ctx context.Context, task Task) error {
 	if task == ReplayLetters {
 		rights = append(rights, on(l.to, "xadd", "*", "", ""), on(l.to, "xrevrange", "+", "-"))
 	}
-	return check(ctx, l.client, l.from, rights)
+	_, err := check(ctx, l.client, l.from, rights)
+	return err
 }
 
 // Replay moves a letter to the end of the stream that it came from, in one step. It reports whether this call did so.
@@ -107,7 +108,7 @@ func (l *Letters) settle(ctx context.Context, id string, keys []string) (bool, e
 // meanwhile: another may have moved it.
 func (l *Letters) replayLarge(ctx context.Context, id string) (moved int, err error) {
 	rights := append(forTransactions(l.from), on(l.from, "watch"), right{"unwatch", l.from, []any{"unwatch"}})
-	if err := check(ctx, l.client, l.from, rights); err != nil {
+	if _, err := check(ctx, l.client, l.from, rights); err != nil {
 		return 0, err
 	}
 	err = l.client.Watch(ctx, func(tx *redis.Tx) error {

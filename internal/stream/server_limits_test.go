@@ -74,7 +74,7 @@ func TestRemoveIdle_signOfLifeReadsNothing(t *testing.T) {
 			require.Eventually(t, func() bool { return consumer(t, client, key).Idle > 20*time.Millisecond }, soon, time.Millisecond)
 			began := time.Now()
 			for range 3 {
-				_, err := group.RemoveIdle(t.Context(), "^other", time.Hour)
+				_, err := group.RemoveIdle(t.Context(), []string{"^other"}, time.Hour)
 				require.NoError(t, err)
 			}
 			rows := pending(t, client, key)

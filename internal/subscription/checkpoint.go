@@ -66,10 +66,19 @@ func (c *checkpoint) status(ctx context.Context) (stream.Status, error) {
 	if err != nil || c.Group != nil || !stream.Precedes(status.LastDelivered, c.saved.ID) {
 		return status, err
 	}
-	if err := c.Recreate(ctx, c.known()); err != nil {
+	if err := c.recreate(ctx); err != nil {
 		return status, err
 	}
 	return c.Progress.Status(ctx)
+}
+
+// recreate creates the group again at the checkpoint, or sets it there, unless it is where it was.
+func (c *checkpoint) recreate(ctx context.Context) error {
+	start, err := c.Recreate(ctx, c.known())
+	if err == nil && start != "" {
+		c.Logger.Info("the consumer group had vanished and was created again; it goes on behind an ID", watermill.LogFields{"id": start})
+	}
+	return err
 }
 
 // read keeps the newest ID that was read: without acknowledgements the group has come that far.

@@ -12,6 +12,8 @@ import (
 const (
 	firstPause   = 20 * time.Millisecond
 	longestPause = time.Second // a server that is back is read from within two seconds
+	// movePatience is how long a slot may move, or a group be gone, before that is an outage.
+	movePatience = 2 * time.Second
 )
 
 // outage counts the failures of one kind of work in a row: a line in the log when they begin and
@@ -34,14 +36,17 @@ func (o *outage) failedWith(err error, fields watermill.LogFields) time.Duration
 		o.since = time.Now()
 	}
 	o.failures++
-	// A slot that moves refuses the first command after it moved: that is no outage.
-	if !o.logged && (o.failures > 1 || !stream.IsRedirection(err)) {
+	if !o.logged && (!mayBeAMove(err) || time.Since(o.since) > movePatience) {
 		o.logged = true
 		o.logger.Error(o.what+" failed; retrying", err, fields)
 	}
 	pause := min(firstPause<<min(o.failures-1, 16), longestPause)
 	return pause/2 + rand.N(pause/2+1)
 }
+
+// mayBeAMove reports whether a slot that moves is enough for an error: first the stream is gone at its old node, then that
+// refuses commands. So does a group that vanished, which has a line of its own when it is created again.
+func mayBeAMove(err error) bool { return stream.IsRedirection(err) || stream.IsGroupGone(err) }
 
 // over notes a success.
 func (o *outage) over() {

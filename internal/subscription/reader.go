@@ -138,7 +138,7 @@ func (s *Subscription) recover(ctx context.Context, err error) error {
 		s.inbox.failed() // the reply may have been too large for the link
 	}
 	if stream.IsGroupGone(err) && s.Recreate != nil {
-		if failure := s.Recreate(ctx, s.checkpoint.known()); failure != nil {
+		if failure := s.checkpoint.recreate(ctx); failure != nil {
 			err = fmt.Errorf("%w; creating the consumer group again failed: %w", err, failure)
 		}
 	}

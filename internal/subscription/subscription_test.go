@@ -312,7 +312,7 @@ func TestOutage_groupThatCannotBeCreatedAgainIsOneLine(t *testing.T) {
 		g := newFakeGroup(0)
 		tries := 0
 		s, log := g.start(t, func(c *Config) {
-			c.Recreate = func(context.Context, stream.Mark) error { tries++; return errDown }
+			c.Recreate = func(context.Context, stream.Mark) (string, error) { tries++; return "", errDown }
 		})
 		g.locked(func() { g.fail = serverError("NOGROUP no such group") })
 		time.Sleep(10 * time.Minute)

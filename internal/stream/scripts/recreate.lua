@@ -4,6 +4,7 @@
 -- KEYS[1] stream; ARGV: group, ID, this consumer, the one that shows, and one of "recent", "stale" (a group that is there is left as
 -- it is: others may have worked with it for long) and "forward" (nothing may come twice: a group that was created again is set to
 -- the newest ID that anybody knows, and never back).
+-- Returns 1 if it created or set the group, 0 if the group was left as it is.
 local stream, group, id, consumer, sign, known = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
 -- IDs are pairs of 64-bit numbers, which Lua's numbers can't hold: their digits are compared.
@@ -43,14 +44,17 @@ local function placed()
   return member or signed or known == 'stale'
 end
 
+local changed = 0
 local created = redis.pcall('XGROUP', 'CREATE', stream, group, id, 'MKSTREAM')
 if not created.err then
+  changed = 1
   redis.call('XGROUP', 'CREATECONSUMER', stream, group, sign)
 elseif not string.find(created.err, 'BUSYGROUP', 1, true) then
   return created
 elseif not placed() then
+  changed = 1
   redis.call('XGROUP', 'SETID', stream, group, id)
   redis.call('XGROUP', 'CREATECONSUMER', stream, group, sign)
 end
 redis.call('XGROUP', 'CREATECONSUMER', stream, group, consumer)
-return 1
+return changed
