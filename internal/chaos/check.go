@@ -107,15 +107,18 @@ type fates struct {
 	members []*subscription
 	byID    map[string][]*delivery // by entry, in the order of time
 	handled map[string]bool        // messages that were acked
-	known   map[string][]int64     // by entry: when an ack was known to be through, or a letter to be written
+	known   map[string][]settled   // by entry
 	letters map[string][]letter    // by entry
 }
+
+// settled is that an entry was acked or given up at a time, which the server is known to have since another.
+type settled struct{ at, known int64 }
 
 func (h *history) fates(g group, members []*subscription) *fates {
 	f := &fates{
 		group: g, members: members,
 		byID: make(map[string][]*delivery, len(h.entries)), handled: make(map[string]bool, len(h.entries)),
-		known: map[string][]int64{}, letters: h.lettersOf(g),
+		known: map[string][]settled{}, letters: h.lettersOf(g),
 	}
 	for _, s := range members {
 		for _, d := range s.deliveries() {
@@ -131,13 +134,13 @@ func (h *history) fates(g group, members []*subscription) *fates {
 	for _, s := range members {
 		for _, e := range s.events {
 			if e.kind == through && len(f.byID[e.id]) > 1 {
-				f.known[e.id] = append(f.known[e.id], e.at)
+				f.known[e.id] = append(f.known[e.id], settled{e.at, e.at})
 			}
 		}
 	}
 	for id, letters := range f.letters {
 		for _, l := range letters {
-			f.known[id] = append(f.known[id], l.at+int64(buriedWithin))
+			f.known[id] = append(f.known[id], settled{l.at, l.at + int64(buriedWithin)})
 		}
 	}
 	return f
@@ -169,7 +172,7 @@ func (h *history) checkGroup(v *verdict, g group, members []*subscription) {
 
 // knownThrough is since when the ack of an entry is known to be through, at a time; forever: it is not. What was
 // acknowledged before its group was destroyed says nothing of the time after.
-func (h *history) knownThrough(g group, acks []int64, at int64) int64 {
+func (h *history) knownThrough(g group, acks []settled, at int64) int64 {
 	since := never
 	for _, d := range h.destroyed[g.Name] {
 		if d.from <= at {
@@ -178,8 +181,8 @@ func (h *history) knownThrough(g group, acks []int64, at int64) int64 {
 	}
 	first := forever
 	for _, ack := range acks {
-		if ack >= since {
-			first = min(first, ack)
+		if ack.at >= since {
+			first = min(first, ack.known)
 		}
 	}
 	return first

@@ -90,6 +90,20 @@ func TestCheck_deliveredAfterLetter(t *testing.T) {
 	assert.Len(t, s.verdict(t).unexplained, 1, "the letter was written long ago")
 }
 
+func TestCheck_letterBeforeItsGroupWasDestroyed(t *testing.T) {
+	t.Parallel()
+	s := story{group: letters, change: given(14, 9000000030), destroyed: []span{{20, 21}}, killed: map[string]int64{"b": 9000000005}}
+	s.journals = map[string]string{
+		"a": "D 10 0 1-0 1 0-1, N 11 0 1-0, D 12 0 1-0 2 0-1, N 13 0 1-0",
+		"b": "D 9000000001 0 1-0 1 0-1, N 9000000002 0 1-0",
+		"c": "D 9000000010 0 1-0 2 0-1, N 9000000011 0 1-0",
+	}
+	v := s.verdict(t)
+	assert.True(t, v.ok(), "the first letter says nothing of the new group: %+v", v)
+	assert.Equal(t, 1, v.takenOver[wasDestroyed])
+	assert.Equal(t, 1, v.takenOver[wasKilled])
+}
+
 func TestCheck_orderOfLetters(t *testing.T) {
 	t.Parallel()
 	const (
