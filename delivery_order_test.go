@@ -14,15 +14,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// order is the payloads of messages in the order in which they were first handed out.
-type order struct {
+// firsts is the payloads of messages in the order in which they were first handed out.
+type firsts struct {
 	mu      sync.Mutex
 	numbers []int
 	seen    map[int]bool
 }
 
 // note reports whether it is the first time.
-func (o *order) note(t *testing.T, msg *message.Message) (number int, first bool) {
+func (o *firsts) note(t *testing.T, msg *message.Message) (number int, first bool) {
 	t.Helper()
 	number, err := strconv.Atoi(string(msg.Payload))
 	require.NoError(t, err)
@@ -91,7 +91,7 @@ func TestOrder_afterTakeOver(t *testing.T) {
 			config := inGroupG()
 			config.ClaimMinIdle, config.ClaimInterval = 5*time.Second, 50*time.Millisecond
 			_, messages := b.subscribe(config)
-			var o order
+			var o firsts
 			due, claimed := false, false
 			for handled := 0; handled < total; handled++ {
 				if handled == total/10 {
@@ -137,7 +137,7 @@ func TestOrder_afterTakeOverWithKeys(t *testing.T) {
 	}
 	config.OrderingKey = key
 	_, messages := b.subscribe(config)
-	var orders [keys]order
+	var orders [keys]firsts
 	handled := make(chan struct{}, total)
 	for range 8 {
 		go func() {

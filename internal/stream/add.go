@@ -18,9 +18,10 @@ type Addition struct {
 	ID     string        // empty: it is not known to be in the stream
 	Err    error
 
-	minID   int64    // ms; older entries are dropped
-	sending *Sending // of its pipeline
-	written bool     // at least the start of the command
+	minID   int64            // ms; older entries are dropped
+	sending *Sending         // of its pipeline
+	written bool             // at least the start of the command
+	last    *redis.StringCmd // of this addition
 }
 
 // FieldList orders fields by name: with the same order in every entry, the server stores the
@@ -154,5 +155,6 @@ func (a *Addition) command(ctx context.Context, key string) once {
 		args = append(args, "minid", "~", a.minID)
 	}
 	args = append(args, (*newID)(a))
-	return once{redis.NewStringCmd(ctx, append(args, a.Fields...)...)}
+	a.last = redis.NewStringCmd(ctx, append(args, a.Fields...)...)
+	return once{a.last}
 }

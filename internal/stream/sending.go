@@ -49,6 +49,9 @@ func (id *newID) MarshalBinary() ([]byte, error) {
 		return nil, errWithdrawn
 	}
 	id.written = true
+	// A cluster client writes again what was refused because the slot moved, and leaves that refusal in place if it gets no reply
+	// this time. The entry may be in the stream then.
+	id.last.SetErr(nil)
 	return anyID, nil
 }
 
