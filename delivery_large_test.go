@@ -92,7 +92,7 @@ func TestLarge_healthyMemberGetsWhatASlowOneCannotCarry(t *testing.T) {
 	b.eventually("the slow one has some of them", func() bool { return b.pending() > 0 })
 	_, messages := b.subscribe(config)
 	began := time.Now()
-	for done := 0; done < large; done++ {
+	for done := range large {
 		select {
 		case msg := <-messages:
 			require.True(t, msg.Ack())

@@ -22,10 +22,11 @@ type firsts struct {
 }
 
 // note reports whether it is the first time.
-func (o *firsts) note(t *testing.T, msg *message.Message) (number int, first bool) {
-	t.Helper()
+func (o *firsts) note(msg *message.Message) (number int, first bool) {
 	number, err := strconv.Atoi(string(msg.Payload))
-	require.NoError(t, err)
+	if err != nil {
+		panic(err)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.seen == nil {
@@ -93,12 +94,12 @@ func TestOrder_afterTakeOver(t *testing.T) {
 			_, messages := b.subscribe(config)
 			var o firsts
 			due, claimed := false, false
-			for handled := 0; handled < total; handled++ {
+			for handled := range total {
 				if handled == total/10 {
 					b.pendingSince("dead", entries, time.Minute)
 				}
 				msg := receive(t, messages)
-				n, first := o.note(t, msg)
+				n, first := o.note(msg)
 				if due {
 					require.Less(t, n, old, "what was read ahead comes before what is claimed")
 					due, claimed = false, true
@@ -143,7 +144,7 @@ func TestOrder_afterTakeOverWithKeys(t *testing.T) {
 		go func() {
 			for msg := range messages {
 				k, _ := strconv.Atoi(key(msg))
-				n, first := orders[k].note(t, msg)
+				n, first := orders[k].note(msg)
 				time.Sleep(time.Duration(n%5) * time.Millisecond)
 				if first && n%17 == 3 {
 					msg.Nack()

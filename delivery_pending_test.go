@@ -54,8 +54,8 @@ func TestTrimmed_pendingEntriesDelayNothing(t *testing.T) {
 	began := time.Now()
 	messages := b.subscribeLogged(config, &log)
 	newer := make(chan error, 1)
+	publisher := openPublisher(t, redisstream.PublisherConfig{Client: b.client})
 	go func() { // new entries flow meanwhile
-		publisher := openPublisher(t, redisstream.PublisherConfig{Client: b.client})
 		for range 100 {
 			if err := publisher.Publish(b.topic, message.NewMessage(watermill.NewShortUUID(), []byte("new"))); err != nil {
 				newer <- err

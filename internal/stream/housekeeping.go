@@ -21,7 +21,7 @@ var (
 // RemoveIdle removes the group's consumers whose names match one of the Lua patterns, which own nothing and gave no sign of
 // life for so long; for this one it is a sign of life. It returns their names.
 func (g *Group) RemoveIdle(ctx context.Context, patterns []string, idle time.Duration) ([]string, error) {
-	args := []any{g.name, g.consumer, idle.Milliseconds()}
+	args := append(make([]any, 0, 3+len(patterns)), g.name, g.consumer, idle.Milliseconds())
 	for _, pattern := range patterns {
 		args = append(args, pattern)
 	}

@@ -502,9 +502,7 @@ func (b *inbox) wanted() room {
 		want = max(want, free-ready, waiting)
 	}
 	if full := b.bytes >= maxHeldBytes && len(b.held) > b.asides; full || most <= 0 {
-		// What is held may wait for what is claimed next. If that waits too, because its keys are busy, there is an end.
-		overfull := b.bytes >= 2*maxHeldBytes || most <= -maxAhead
-		if b.gap == "" || free <= 0 || ready > 0 || overfull && b.claimed > 0 {
+		if free <= 0 || ready > 0 || !b.overfills(most) {
 			return room{}
 		}
 		most = 1
@@ -513,6 +511,13 @@ func (b *inbox) wanted() room {
 		return room{}
 	}
 	return b.window.next(want, b.bytes)
+}
+
+// overfills reports whether a full inbox takes an entry more: what it holds may wait for what is claimed next. If that waits
+// too, because its keys are busy, there is an end.
+func (b *inbox) overfills(most int) bool {
+	overfull := b.bytes >= 2*maxHeldBytes || most <= -maxAhead
+	return b.gap != "" && (b.claimed == 0 || !overfull)
 }
 
 // owns reports whether the entry is held here.

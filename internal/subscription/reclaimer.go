@@ -198,7 +198,7 @@ func (r *reclaimer) postpone() {
 
 // claim takes over entries of a page, as many as there is room for, and returns them and where to go on; empty: the list ends
 // here.
-func (r *reclaimer) claim(ctx context.Context, claim stream.Claim, page []redis.XPendingExt, room room) (entries []stream.Entry, next string, err error) {
+func (r *reclaimer) claim(ctx context.Context, claim stream.Claim, page []redis.XPendingExt, room room) (_ []stream.Entry, next string, _ error) {
 	if len(page) == claimPage {
 		next = stream.After(page[len(page)-1].ID)
 	}

@@ -85,7 +85,7 @@ func TestTakeOver_strictOrder(t *testing.T) {
 }
 
 // Old and newer entries of each key, some of them nacked at first.
-func TestTakeOver_orderOfKeys(t *testing.T) {
+func TestTakeOver_orderOfKeys(t *testing.T) { //nolint:gocognit // one scenario
 	t.Parallel()
 	for _, old := range []int{40, 1200} {
 		for _, keys := range []int{3, 50} {
