@@ -152,7 +152,6 @@ func TestClose_ackUnderWayCounts(t *testing.T) {
 	}
 }
 
-
 // A leaves with a backlog read ahead: B has it at once, in spite of a claim time of an hour, and what A's handlers
 // never saw is not counted as delivered.
 func TestClose_handsOver(t *testing.T) {
