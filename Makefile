@@ -2,6 +2,7 @@ FUZZTIME ?= 20s
 TESTFLAGS ?=
 DURATION ?= 2m
 SEED ?= 0
+CHAOSFLAGS ?=
 
 LINT_VERSION := v2.15.0
 LINT_DIR := $(CURDIR)/bin/golangci-lint-$(LINT_VERSION)
@@ -35,9 +36,9 @@ fuzz: redis
 		done; \
 	done
 
-## chaos: everything goes wrong at random for DURATION; with the printed SEED, by the same schedule again
+## chaos: everything goes wrong at random for DURATION; with the printed SEED, by the same schedule again; CHAOSFLAGS=-cluster
 chaos: redis
-	go run ./internal/chaos -duration $(DURATION) -seed $(SEED)
+	go run ./internal/chaos -duration $(DURATION) -seed $(SEED) $(CHAOSFLAGS)
 
 redis:
 	@scripts/install-redis

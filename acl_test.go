@@ -318,10 +318,7 @@ func TestACL_eachRightOfASubscriberIsUsed(t *testing.T) {
 			receiveAll(t, messages, 1)
 			b.eventually("acknowledged", func() bool { return b.pending() == 0 })
 			go nackOnce(messages)
-			large := func() { require.NoError(b, b.client.XAdd(b.Context(), manyFields(b.topic, 4000)).Err()) }
 			provoke := map[string]func(){
-				"multi":                 large,
-				"exec":                  large,
 				"xgroup|create":         func() { b.client.XGroupDestroy(b.Context(), b.topic, "g") },
 				"xinfo|stream":          func() { b.client.XGroupDestroy(b.Context(), b.topic, "g") },
 				"xgroup|createconsumer": func() { b.client.XGroupDestroy(b.Context(), b.topic, "g") },

@@ -15,9 +15,12 @@ const (
 // random, so that messages that failed together don't come again together. It is short because the successors of
 // a nacked message wait with it.
 func DefaultNackBackoff(attempt int) time.Duration {
-	pause := firstNackPause << min(max(attempt-1, 0), 10)
-	pause = min(pause, longestNackPause)
+	pause := defaultPause(attempt)
 	return pause - rand.N(pause/2+1)
+}
+
+func defaultPause(attempt int) time.Duration {
+	return min(firstNackPause<<min(max(attempt-1, 0), 10), longestNackPause)
 }
 
 // backoff returns the pauses of a subscription to topic.
@@ -48,7 +51,8 @@ func budgetBackoff(maxDeliveries int) func(attempt int) time.Duration {
 		if pauses == 1 {
 			pause = deliveryBudget
 		}
-		return max(pause+rand.N(pause/10+1), DefaultNackBackoff(attempt))
+		pause = max(pause, defaultPause(attempt))
+		return pause + rand.N(pause/10+1)
 	}
 }
 

@@ -30,7 +30,8 @@ type PublisherConfig struct {
 	// with StayAwake.
 	Client redis.UniversalClient
 
-	// Marshaler turns a message into the fields of an entry. Default: MsgpackMarshaler{}.
+	// Marshaler turns a message into the fields of an entry. When it returns an error or no fields, or panics, Publish sends nothing
+	// and fails; the stack of a panic is in the log. Default: MsgpackMarshaler{}.
 	Marshaler Marshaler
 
 	// MaxLen caps each stream at about so many entries (XADD ... MAXLEN ~): older ones are dropped
@@ -38,8 +39,10 @@ type PublisherConfig struct {
 	MaxLen int64
 
 	// MaxAge drops entries that are older at about that age (XADD ... MINID ~), whether they were read or not, each time that
-	// one is added. An entry's age is what its ID says: the server's clock made it, and is compared to ours.
-	// Default 0: no limit; in whole milliseconds. Not together with MaxLen: XADD takes one of them.
+	// one is added. The age is measured on the server's clock, by the ID that the Publisher's last entry of the stream got: so the first
+	// message of a Publisher drops nothing, and where few are published the age is that at the last one. Nothing is dropped while
+	// the stream's newest ID is ahead of the clock. Default 0: no limit; in whole milliseconds, and more years than the
+	// clock shows are no limit, too. Not together with MaxLen: XADD takes one of them.
 	MaxAge time.Duration
 
 	// WaitReplicas is how many replicas must have the messages before Publish returns nil (WAIT), so that a failover to
@@ -116,7 +119,9 @@ type SubscriberConfig struct {
 	StartID string
 
 	// AutoAck lets the server take entries as acknowledged when it hands them out (XREADGROUP NOACK): at most
-	// once. What a subscription has read when it ends or dies is not delivered again. Default false.
+	// once. What a subscription has read when it ends or dies is not delivered again. When the group vanishes it is created again
+	// behind what its members know to be handed out: what others read since the last look, at most ClaimInterval ago, may come
+	// again. All members of a group should have the same. Default false.
 	// Without a ConsumerGroup there is nothing to acknowledge, and it has no effect.
 	AutoAck bool
 
@@ -249,7 +254,7 @@ func (c SubscriberConfig) validate() error {
 	case stream.Supported(c.Client) != nil:
 		return invalid("SubscriberConfig.Client", stream.Supported(c.Client))
 	case c.StartID != "$" && !stream.ValidID(c.StartID):
-		return invalid("SubscriberConfig.StartID", fmt.Errorf("%q is neither \"$\" nor an entry's ID, which is one or two unsigned 64-bit numbers", c.StartID))
+		return invalid("SubscriberConfig.StartID", fmt.Errorf("%q is neither \"$\" nor an ID: one or two unsigned 64-bit numbers", c.StartID))
 	case c.MaxInFlight < 1:
 		return invalid("SubscriberConfig.MaxInFlight", fmt.Errorf("%d is negative", c.MaxInFlight))
 	case c.MaxDeliveries < 0:

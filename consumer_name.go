@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 )
 
@@ -36,6 +37,19 @@ func (s *Subscriber) consumer(topic string) (name string, release func()) {
 var generatedSuffix = "~" + strings.Repeat("[A-Z2-7]", generatedLength) + "$"
 
 const generatedLength = 10
+
+// luaMagic are the characters that mean something in a Lua pattern.
+var luaMagic = regexp.MustCompile(`[\^$()%.\[\]*+\-?]`)
+
+// removable returns the Lua patterns of the consumers that are of no use to a later process: those with generated names, and
+// the numbered ones beside a fixed name.
+func (c SubscriberConfig) removable() []string {
+	patterns := []string{generatedSuffix}
+	if c.Consumer != "" {
+		patterns = append(patterns, "^"+luaMagic.ReplaceAllString(c.Consumer, "%${0}")+"#%d+$")
+	}
+	return patterns
+}
 
 func generatedName() string {
 	host, err := os.Hostname()

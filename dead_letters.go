@@ -34,9 +34,21 @@ type DeadLetter struct {
 // beside "orders", are left out. An error is the last thing that comes.
 func DeadLetters(ctx context.Context, client redis.UniversalClient, topic string) iter.Seq2[DeadLetter, error] {
 	return func(yield func(DeadLetter, error) bool) {
-		for letter, err := range lettersOf(client, topic).All(ctx) {
+		letters := lettersOf(client, topic)
+		if err := letters.CheckRights(ctx, stream.ReadLetters); err != nil {
+			yield(DeadLetter{}, lettersError("read", topic, err))
+			return
+		}
+		readAll(ctx, letters, topic)(yield)
+	}
+}
+
+// readAll is DeadLetters for who has the right to read them.
+func readAll(ctx context.Context, letters *stream.Letters, topic string) iter.Seq2[DeadLetter, error] {
+	return func(yield func(DeadLetter, error) bool) {
+		for letter, err := range letters.All(ctx) {
 			if err != nil {
-				yield(DeadLetter{}, fmt.Errorf("read dead letters of %q: %w", topic, stream.Discreet(err)))
+				yield(DeadLetter{}, lettersError("read", topic, err))
 				return
 			}
 			read := readDeadLetter(letter)
@@ -85,13 +97,13 @@ func DropDeadLettersByID(ctx context.Context, client redis.UniversalClient, topi
 // settlement is what becomes of a letter.
 type settlement struct {
 	name   string
-	replay bool
+	task   stream.Task
 	settle func(*stream.Letters, context.Context, string) (bool, error)
 }
 
 var (
-	replaying = settlement{"replay", true, (*stream.Letters).Replay}
-	dropping  = settlement{"drop", false, (*stream.Letters).Drop}
+	replaying = settlement{"replay", stream.ReplayLetters, (*stream.Letters).Replay}
+	dropping  = settlement{"drop", stream.DropLetters, (*stream.Letters).Drop}
 )
 
 func lettersOf(client redis.UniversalClient, topic string) *stream.Letters {
@@ -103,13 +115,13 @@ func settleLetters(
 	ctx context.Context, client redis.UniversalClient, topic string, how settlement, limit int, choose func(DeadLetter) bool,
 ) (settled int, err error) {
 	letters := lettersOf(client, topic)
-	if err := letters.CheckRights(ctx, how.replay); err != nil {
-		return 0, settleError(how, topic, err)
+	if err := letters.CheckRights(ctx, how.task); err != nil {
+		return 0, lettersError(how.name, topic, err)
 	}
 	if limit == 0 {
 		return 0, nil
 	}
-	for letter, err := range DeadLetters(ctx, client, topic) {
+	for letter, err := range readAll(ctx, letters, topic) {
 		if err != nil {
 			return settled, fmt.Errorf("%s: %w", how.name, err)
 		}
@@ -118,7 +130,7 @@ func settleLetters(
 		}
 		done, err := how.settle(letters, ctx, letter.ID)
 		if err != nil {
-			return settled, settleError(how, topic, err)
+			return settled, lettersError(how.name, topic, err)
 		}
 		if done {
 			settled++
@@ -133,17 +145,17 @@ func settleLetters(
 func settleIDs(ctx context.Context, client redis.UniversalClient, topic string, how settlement, ids []string) (settled int, err error) {
 	for _, id := range ids {
 		if !stream.ValidID(id) {
-			return 0, settleError(how, topic, fmt.Errorf("%q is not an entry's ID", id))
+			return 0, lettersError(how.name, topic, fmt.Errorf("%q is not an entry's ID", id))
 		}
 	}
 	letters := lettersOf(client, topic)
-	if err := letters.CheckRights(ctx, how.replay); err != nil {
-		return 0, settleError(how, topic, err)
+	if err := letters.CheckRights(ctx, how.task); err != nil {
+		return 0, lettersError(how.name, topic, err)
 	}
 	for _, id := range ids {
 		done, err := how.settle(letters, ctx, id)
 		if err != nil {
-			return settled, settleError(how, topic, err)
+			return settled, lettersError(how.name, topic, err)
 		}
 		if done {
 			settled++
@@ -152,8 +164,8 @@ func settleIDs(ctx context.Context, client redis.UniversalClient, topic string, 
 	return settled, nil
 }
 
-func settleError(how settlement, topic string, err error) error {
-	return fmt.Errorf("%s dead letters of %q: %w", how.name, topic, stream.Discreet(err))
+func lettersError(doing, topic string, err error) error {
+	return fmt.Errorf("%s dead letters of %q: %w", doing, topic, stream.Discreet(err))
 }
 
 func readDeadLetter(letter stream.Letter) DeadLetter {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -75,7 +76,9 @@ func TestDeadLetters_list(t *testing.T) {
 		{ID: b.letters()[1].ID, Fields: map[string]any{"foreign": "letter"}},
 	}, b.list())
 
-	for range redisstream.DeadLetters(t.Context(), b.client, b.topic) {
+	for letter, err := range redisstream.DeadLetters(t.Context(), b.client, b.topic) {
+		require.NoError(t, err)
+		require.Equal(t, id, letter.ID)
 		break // at any time
 	}
 	b.do("SET", redisstream.DeadLetterTopic("string-"+b.topic), "")
@@ -159,6 +162,20 @@ func TestDeadLetters_chooseByIDAndPredicate(t *testing.T) {
 		require.ErrorContains(t, err, b.topic)
 	}
 	assert.Len(t, b.letters(), 3, "nothing is done for a list with a wrong ID")
+}
+
+// A letter that has no field of its entry can't be an entry again. It is in nobody's way.
+func TestReplayDeadLetters_letterWithoutFields(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.do("XADD", redisstream.DeadLetterTopic(b.topic), "*", redisstream.DeadLetterReasonKey, "none")
+	b.letter(b.topic, "1")
+	moved, err := redisstream.ReplayDeadLetters(t.Context(), b.client, b.topic, 10)
+	require.NoError(t, err)
+	assert.Equal(t, 1, moved)
+	assert.Equal(t, []string{"1"}, b.data(b.topic))
+	require.Len(t, b.list(), 1)
+	assert.Equal(t, "none", b.list()[0].Reason)
 }
 
 // "{orders}" and "orders" have one dead-letter stream. Each gets back its own.
@@ -385,4 +402,46 @@ func TestReplayDeadLetters_readsFromTheMaster(t *testing.T) {
 		})
 		assert.False(t, read, "a replica was asked")
 	}
+}
+
+// What the README says that listing and dropping need, and each of it is said when it is missing.
+func TestACL_dropper(t *testing.T) {
+	t.Parallel()
+	server := newACLServer(t)
+	rights := []string{"+ping", "+eval", "+evalsha", "+xrange", "+xrevrange", "+xdel"}
+	readme, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	require.Contains(t, strings.Join(strings.Fields(string(readme)), " "), "`"+strings.Join(rights, " ")+"`")
+	drop := func(t *testing.T, denied ...string) (*bench, int, error) {
+		t.Helper()
+		b := server.newBench(t)
+		b.letter(b.topic, "1")
+		rules := append([]string{"reset", "on", ">secret", "~" + redisstream.DeadLetterTopic(b.topic)}, rights...)
+		require.NoError(t, b.client.ACLSetUser(t.Context(), "dropper"+b.topic, append(rules, denied...)...).Err())
+		client := connectAs(b, "redis://dropper"+b.topic+":secret@"+server.Addr)
+		for _, err := range redisstream.DeadLetters(t.Context(), client, b.topic) {
+			if err != nil {
+				return b, 0, err
+			}
+		}
+		n, err := redisstream.DropDeadLettersFunc(t.Context(), client, b.topic, func(redisstream.DeadLetter) bool { return true })
+		return b, n, err
+	}
+	b, dropped, err := drop(t)
+	require.NoError(t, err)
+	assert.Equal(t, 1, dropped)
+	assert.Empty(t, server.denied(b, "dropper"))
+	for _, right := range rights[1:] {
+		b, _, err := drop(t, "-"+right[1:])
+		require.ErrorContains(t, err, right[1:])
+		assert.Len(t, b.letters(), 1)
+	}
+}
+
+func connectAs(b *bench, rawURL string) redis.UniversalClient {
+	b.Helper()
+	client, err := redisstream.Connect(b.Context(), rawURL)
+	require.NoError(b, err)
+	b.Cleanup(func() { _ = client.Close() })
+	return client
 }

@@ -36,10 +36,11 @@ type PublishError struct {
 	Topic string
 	// Published are in the stream.
 	Published []*message.Message
-	// Failed are certainly not in the stream: publishing them again duplicates nothing.
+	// Failed are certainly not in the stream: the server refused them, or they were not sent, or not as a whole. Publishing them
+	// again duplicates nothing, but they come behind those in Published.
 	Failed []*message.Message
-	// Uncertain were sent, but no reply came, or too few replicas have them (ErrNotReplicated): they may be in the
-	// stream. Publishing them again delivers them at least once.
+	// Uncertain were sent, but no reply came within the client's time-outs, or too few replicas have them (ErrNotReplicated): they
+	// may be in the stream. Publishing them again delivers them at least once.
 	Uncertain []*message.Message
 	// Err is why the first of the messages that are not in Published is not.
 	Err error

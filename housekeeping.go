@@ -15,7 +15,7 @@ func (c SubscriberConfig) chores(group *stream.Group, logger watermill.LoggerAda
 			What:  "removing consumers that are gone",
 			Every: c.ConsumerTimeout / 2,
 			Do: func(ctx context.Context) error {
-				removed, err := group.RemoveIdle(ctx, generatedSuffix, c.ConsumerTimeout)
+				removed, err := group.RemoveIdle(ctx, c.removable(), c.ConsumerTimeout)
 				if len(removed) > 0 {
 					logger.Info("consumers whose process is gone were removed from the group",
 						watermill.LogFields{"count": len(removed), "consumers": removed})

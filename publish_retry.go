@@ -6,8 +6,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
-
-	"github.com/ThreeDotsLabs/watermill/message"
 )
 
 const (
@@ -16,26 +14,26 @@ const (
 )
 
 // persist sends what failed again, with growing pauses, until it is published, fails for another reason, a
-// message's context ends or the Publisher is closed.
-func (p *Publisher) persist(failure *PublishError, call []*message.Message, watch *contextWatch) *PublishError {
+// message's context ends or the Publisher is closed. What failed is the end of the call.
+func (p *Publisher) persist(failure *PublishError, call publication) *PublishError {
 	for pause := firstPublishPause; ; pause = min(2*pause, longestPublishPause) {
 		select {
 		case <-time.After(pause/2 + rand.N(pause/2)):
-		case <-watch.cancelled:
-			failure.Err = gaveUp(watch.err(), failure.Err)
+		case <-call.watch.cancelled:
+			failure.Err = gaveUp(call.watch.err(), failure.Err)
 			return failure
 		case <-p.closing:
 			failure.Err = gaveUp(ErrPublisherClosed, failure.Err)
 			return failure
 		}
-		next, passes := p.attempt(failure.Topic, failure.Failed, watch)
+		next, passes := p.attempt(call.from(len(failure.Published)))
 		if next == nil {
 			return nil
 		}
-		if ended := watch.err(); ended != nil && errors.Is(next.Err, ended) {
+		if ended := call.watch.err(); ended != nil && errors.Is(next.Err, ended) {
 			next.Err = gaveUp(ended, failure.Err)
 		}
-		next.Published = inOrderOf(call, slices.Concat(failure.Published, next.Published))
+		next.Published = slices.Concat(failure.Published, next.Published)
 		failure = next
 		if !passes {
 			return failure
@@ -46,13 +44,4 @@ func (p *Publisher) persist(failure *PublishError, call []*message.Message, watc
 // gaveUp says what kept the call waiting until its end.
 func gaveUp(end, refusal error) error {
 	return fmt.Errorf("%w, while trying again after: %w", end, refusal)
-}
-
-func inOrderOf(call, some []*message.Message) []*message.Message {
-	position := make(map[*message.Message]int, len(call))
-	for i, msg := range call {
-		position[msg] = i
-	}
-	slices.SortStableFunc(some, func(a, b *message.Message) int { return position[a] - position[b] })
-	return some
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/millrace/redisstream"
 	"github.com/millrace/redisstream/internal/redistest"
-	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -82,53 +81,6 @@ func TestPublish_contextThatEndsInTheQueueSendsNothing(t *testing.T) {
 	}
 	require.NoError(t, redistest.Within(t, "Publish", third), "who came later is not affected")
 	assert.ElementsMatch(t, []string{"first-0-0", "first-1-0", "third-0"}, stored(t, g.client, g.topic))
-}
-
-func TestPublish_contextThatEndsInFlightReturnsAtOnce(t *testing.T) {
-	t.Parallel()
-	server := redistest.Start(t)
-	client := server.Client(t, func(o *redis.Options) { o.ReadTimeout = time.Minute })
-	require.NoError(t, client.Ping(t.Context()).Err())
-	topic := ownTopic(t)
-	gate := newGate(topic)
-	gate.open() // only to know when a round trip begins
-	client.AddHook(gate)
-	publisher := openPublisher(t, redisstream.PublisherConfig{Client: client})
-
-	server.Pause()
-	defer server.Resume()
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	messages := numbered("m", 2)
-	messages[0].SetContext(ctx)
-	result := publishing(publisher, topic, messages...)
-	redistest.Within(t, "the round trip", gate.entered)
-	cancel()
-	err := redistest.Within(t, "Publish", result)
-	assert.Equal(t, messages, asPublishError(t, err).Uncertain)
-	assert.ErrorIs(t, err, context.Canceled)
-
-	server.Resume()
-	require.NoError(t, publisher.Close())
-	inStream := stored(t, client, topic)
-	assert.Equal(t, uuids(messages), inStream, "Close waited for the round trip whose caller had left")
-}
-
-func TestPublish_deadlineInFlightReturnsAtOnce(t *testing.T) {
-	t.Parallel()
-	server := redistest.Start(t)
-	client := server.Client(t, func(o *redis.Options) { o.ReadTimeout = time.Minute })
-	require.NoError(t, client.Ping(t.Context()).Err())
-	publisher := openPublisher(t, redisstream.PublisherConfig{Client: client})
-	server.Pause()
-	defer server.Resume()
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	messages := numbered("m", 1)
-	messages[0].SetContext(ctx)
-	err := redistest.Within(t, "Publish", publishing(publisher, "topic", messages...))
-	assert.Equal(t, messages, asPublishError(t, err).Uncertain)
-	assert.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
 func TestPublish_contextThatEndsAfterwardsChangesNothing(t *testing.T) {

@@ -185,7 +185,7 @@ func (s *Subscriber) inGroup(ctx context.Context, topic, consumer string, config
 	group.NoAck = c.AutoAck
 	// A name that is not the configured one is of no use to a later process.
 	needs := stream.Needs{Removed: consumer != c.Consumer, RemovesOthers: c.ConsumerTimeout > 0, Trims: c.TrimInterval > 0}
-	config.Source = group
+	config.Source, config.Progress = group, group
 	config.Recreate = func(ctx context.Context, mark stream.Mark) (string, error) {
 		if mark.ID == "" {
 			return "", group.Join(ctx, c.StartID)

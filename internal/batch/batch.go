@@ -18,6 +18,9 @@ type Committer[T any] struct {
 	Parallel func() int
 	// MaxItems bounds a batch; 0: no bound.
 	MaxItems int
+	// Size is how much an item weighs, and MaxSize bounds the sum in a batch, which has one item at least. Nil: no bound.
+	Size    func(T) int
+	MaxSize int
 
 	mu      sync.Mutex
 	queue   []T
@@ -119,6 +122,7 @@ func (c *Committer[T]) take() []T {
 	if c.MaxItems > 0 {
 		n = min(n, c.MaxItems)
 	}
+	n = c.fitting(n)
 	if n == 1 {
 		c.singles.Add(1)
 	} else {
@@ -128,6 +132,20 @@ func (c *Committer[T]) take() []T {
 	c.queue = c.queue[n:]
 	c.flying++
 	return items
+}
+
+// fitting returns how many of the first n items fit in a batch.
+func (c *Committer[T]) fitting(n int) int {
+	if c.Size == nil {
+		return n
+	}
+	sum := 0
+	for i, item := range c.queue[:n] {
+		if sum += c.Size(item); sum > c.MaxSize {
+			return max(i, 1)
+		}
+	}
+	return n
 }
 
 // again reports whether the caller goes on with the next round trip; otherwise it has ended. Where there are more than

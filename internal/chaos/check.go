@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,16 +13,20 @@ type verdict struct {
 	lost        []string
 	unexplained []string // came again, and nothing that happened allows it
 	disorder    []string
+	letters     []string // wrong, missing or too many
+	stalled     []string // keys that stopped others
 	failures    []string // other things that should not have happened
 
 	deliveries int
 	duplicates map[reason]int // delivered again after an ack
 	takenOver  map[reason]int // delivered by another before it was acked
+	missed     map[reason]int // never delivered, where each is delivered at most once
+	buried     int            // dead letters
 	explained  []string       // each of them
 }
 
 func (v *verdict) ok() bool {
-	return len(v.lost)+len(v.unexplained)+len(v.disorder)+len(v.failures) == 0
+	return len(v.lost)+len(v.unexplained)+len(v.disorder)+len(v.letters)+len(v.stalled)+len(v.failures) == 0
 }
 
 // reason is why a message may come again.
@@ -33,8 +38,10 @@ const (
 	wasKilled    reason = "its process was killed before the ack was known to be through"
 	wasClosed    reason = "its subscriber was closed before the handler was done"
 	wasStill     reason = "its process stood still, and the lease expired"
-	wasStorm     reason = "its connections were cut again and again, and the lease expired or the ack was not through"
+	wasStorm     reason = "its connections were cut again and again, or hung, and the lease expired or the ack was not through"
 	wasTrouble   reason = "the server was down, paused or slow, and the lease expired or the ack was not through"
+	wasJump      reason = "the server's clock jumped forward, and the lease expired"
+	wasFailure   reason = "a read failed, and its reply was lost"
 	wasUncertain reason = "publish was uncertain, and tried again"
 )
 
@@ -45,9 +52,17 @@ const late = 100 * time.Millisecond
 // and nacked ones.
 const heldAtMost = 5 * time.Second
 
+// heldAtMost is longer where nacked ones are nacked for long.
+func (g group) heldAtMost() int64 {
+	if g.FailingKeys {
+		return int64(5 * heldAtMost)
+	}
+	return int64(heldAtMost)
+}
+
 // check judges a run.
 func check(h *history) *verdict {
-	v := &verdict{duplicates: map[reason]int{}, takenOver: map[reason]int{}}
+	v := &verdict{duplicates: map[reason]int{}, takenOver: map[reason]int{}, missed: map[reason]int{}}
 	h.checkPublished(v)
 	all := h.subscriptions()
 	for _, g := range h.groups {
@@ -62,6 +77,7 @@ func check(h *history) *verdict {
 			v.disorder = append(v.disorder, h.checkOrder(s, members)...)
 		}
 	}
+	h.checkUnknownLetters(v)
 	return v
 }
 
@@ -85,45 +101,78 @@ func (h *history) checkPublished(v *verdict) {
 	}
 }
 
-// checkGroup checks that a group handled every entry, and each more than once only with a reason.
-func (h *history) checkGroup(v *verdict, g group, members []*subscription) {
-	byID := make(map[string][]*delivery, len(h.entries))
-	handled := make(map[string]bool, len(h.entries))
-	known := make(map[string][]int64) // when acks of an entry that came twice were known to be through
+// fates is what became of a group's entries.
+type fates struct {
+	group
+	members []*subscription
+	byID    map[string][]*delivery // by entry, in the order of time
+	handled map[string]bool        // messages that were acked
+	known   map[string][]settled   // by entry
+	letters map[string][]letter    // by entry
+}
+
+// settled is that an entry was acked or given up at a time, which the server is known to have since another.
+type settled struct{ at, known int64 }
+
+func (h *history) fates(g group, members []*subscription) *fates {
+	f := &fates{
+		group: g, members: members,
+		byID: make(map[string][]*delivery, len(h.entries)), handled: make(map[string]bool, len(h.entries)),
+		known: map[string][]settled{}, letters: h.lettersOf(g),
+	}
 	for _, s := range members {
 		for _, d := range s.deliveries() {
-			v.deliveries++
-			byID[d.id] = append(byID[d.id], d)
+			f.byID[d.id] = append(f.byID[d.id], d)
 			if d.end == acked {
-				handled[d.uuid] = true
+				f.handled[d.uuid] = true
 			}
 		}
+	}
+	for _, list := range f.byID {
+		slices.SortFunc(list, func(a, b *delivery) int { return cmp.Compare(a.at, b.at) })
 	}
 	for _, s := range members {
 		for _, e := range s.events {
-			if e.kind == through && len(byID[e.id]) > 1 {
-				known[e.id] = append(known[e.id], e.at)
+			if e.kind == through && len(f.byID[e.id]) > 1 {
+				f.known[e.id] = append(f.known[e.id], settled{e.at, e.at})
 			}
 		}
 	}
-	for _, e := range h.entries {
-		if !handled[e.uuid] {
-			v.lost = append(v.lost, fmt.Sprintf("message %s: entry %s was never acked in group %s (delivered %d times)",
-				e.uuid, e.id, g.Name, len(byID[e.id])))
+	for id, letters := range f.letters {
+		for _, l := range letters {
+			f.known[id] = append(f.known[id], settled{l.at, l.at + int64(buriedWithin)})
 		}
-		list := byID[e.id]
-		slices.SortFunc(list, func(a, b *delivery) int { return int(a.at - b.at) })
+	}
+	return f
+}
+
+// checkGroup checks that a group handled or gave up every entry, and each more than once only with a reason.
+func (h *history) checkGroup(v *verdict, g group, members []*subscription) {
+	f := h.fates(g, members)
+	for i, e := range h.entries {
+		list := f.byID[e.id]
+		v.deliveries += len(list)
+		switch {
+		case f.handled[e.uuid] || len(f.letters[e.id]) > 0:
+		case g.AutoAck:
+			h.checkMissed(v, f, i)
+		default:
+			v.lost = append(v.lost, fmt.Sprintf("message %s: entry %s was never acked in group %s (delivered %d times)",
+				e.uuid, e.id, g.Name, len(list)))
+		}
 		isAcked := false
 		for i := range len(list) - 1 {
 			isAcked = isAcked || list[i].end == acked && list[i].ended < list[i+1].at
-			h.judge(v, list[i], list[i+1], isAcked, h.knownThrough(g, known[e.id], list[i+1].at))
+			h.judge(v, list[i], list[i+1], isAcked, h.knownThrough(g, f.known[e.id], list[i+1].at))
 		}
+		h.checkLetters(v, f, e)
 	}
+	h.checkProgress(v, f)
 }
 
 // knownThrough is since when the ack of an entry is known to be through, at a time; forever: it is not. What was
 // acknowledged before its group was destroyed says nothing of the time after.
-func (h *history) knownThrough(g group, acks []int64, at int64) int64 {
+func (h *history) knownThrough(g group, acks []settled, at int64) int64 {
 	since := never
 	for _, d := range h.destroyed[g.Name] {
 		if d.from <= at {
@@ -132,8 +181,8 @@ func (h *history) knownThrough(g group, acks []int64, at int64) int64 {
 	}
 	first := forever
 	for _, ack := range acks {
-		if ack >= since {
-			first = min(first, ack)
+		if ack.at >= since {
+			first = min(first, ack.known)
 		}
 	}
 	return first
@@ -178,7 +227,10 @@ func clock(at int64) string { return time.Unix(0, at).UTC().Format("15:04:05.000
 
 // explain returns what allowed a delivery after another one of the same entry.
 func (h *history) explain(before, again *delivery, knownThrough int64) reason {
-	held := max(before.at-int64(heldAtMost), h.triedAt(again.uuid))
+	if again.sub.group.AutoAck {
+		return h.explainOnce(before, again)
+	}
+	held := max(before.at-again.sub.group.heldAtMost(), h.triedAt(again.uuid))
 	stillPending := knownThrough > again.at-int64(late) // it was asked for just before
 	first := before.sub
 	// Who had it first may be late: it got the entry, lost it while it stood still, and delivers it nevertheless.
@@ -196,12 +248,22 @@ func (h *history) explain(before, again *delivery, knownThrough int64) reason {
 		return wasClosed
 	case knownThrough < again.at-int64(longPause(h.claimMinIdle)) && !h.unheard(again):
 		return noReason
+	default:
+		return h.explainLease(loser, before, again, held)
+	}
+}
+
+// explainLease returns what may have ended the lease of a subscription that held an entry since a time.
+func (h *history) explainLease(loser *subscription, before, again *delivery, held int64) reason {
+	switch {
 	case overlaps(loser.still, held, again.at):
 		return wasStill
 	case overlaps(loser.process.storms, before.at-int64(h.claimMinIdle), again.at):
 		return wasStorm
 	case overlaps(h.troubles, held, again.at):
 		return wasTrouble
+	case overlaps(h.jumps, held, again.at):
+		return wasJump
 	default:
 		return noReason
 	}
@@ -216,7 +278,8 @@ func (d *delivery) ackedInTime() bool {
 // with one that was claimed, or whose lease is over, it asks whether it still has it.
 func (h *history) unheard(d *delivery) bool {
 	since := d.at - int64(h.claimMinIdle)
-	return overlaps(d.sub.still, since, d.at) || overlaps(d.sub.process.storms, since, d.at) || overlaps(h.troubles, since, d.at)
+	return overlaps(d.sub.still, since, d.at) || overlaps(d.sub.process.storms, since, d.at) ||
+		overlaps(h.troubles, since, d.at) || overlaps(h.jumps, since, d.at)
 }
 
 // triedAt is when a message was published first.

@@ -96,6 +96,10 @@ const (
 	aClosesAt13 = ", C 13 -1"
 )
 
+func jumpedAt(at int64) story {
+	return story{change: func(h *history) { h.jumps = []span{{at, at + 1}} }}
+}
+
 func TestCheck_duplicates(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -147,6 +151,11 @@ func TestCheck_duplicates(t *testing.T) {
 		},
 		"the server was away":                {a: ackedByA, b: againByB, story: story{troubles: []span{{14, 18}}}, why: wasTrouble},
 		"the server was away, but later":     {a: ackedByA, b: againByB, story: story{troubles: []span{{24, 28}}}},
+		"the clock jumped":                   {a: heldByA, b: againByB, story: jumpedAt(14), why: wasJump},
+		"the clock jumped, but later":        {a: heldByA, b: againByB, story: jumpedAt(24)},
+		"late, after a jump":                 {a: throughByA, b: lateByB, story: jumpedAt(13), why: wasJump},
+		"late, a jump long ago":              {a: throughByA, b: "D 3000000020 0 1-0 1 0-1, A 3000000021 0 1-0", story: jumpedAt(13)},
+		"killed by itself":                   {a: heldByA + ", K 11 0 1-0", b: againByB, story: story{killed: map[string]int64{"a": 11}}, why: wasKilled},
 		"the group was destroyed":            {a: throughByA, b: againByB, story: story{destroyed: []span{{14, 15}}}, why: wasDestroyed},
 		"the group was destroyed, but later": {a: throughByA, b: againByB, story: story{destroyed: []span{{24, 25}}}},
 		"destroyed long ago, then killed": {
@@ -239,12 +248,18 @@ func TestCheck_order(t *testing.T) {
 
 func TestPlan_replays(t *testing.T) {
 	t.Parallel()
-	faults := plan(7, time.Minute, time.Second, 4, 3)
-	assert.Equal(t, faults, plan(7, time.Minute, time.Second, 4, 3))
-	assert.NotEqual(t, faults, plan(8, time.Minute, time.Second, 4, 3))
-	assert.Greater(t, len(faults), 60)
-	for _, f := range faults {
-		assert.LessOrEqual(t, f.at+f.lasts, time.Minute, "%s", f)
+	o := options{seed: 7, duration: time.Minute, claimMinIdle: time.Second, workers: 4, groups: allGroups}
+	for _, o.cluster = range []bool{false, true} {
+		faults := plan(o)
+		assert.Equal(t, faults, plan(o))
+		other := o
+		other.seed = 8
+		assert.NotEqual(t, faults, plan(other))
+		assert.Greater(t, len(faults), 60)
+		for _, f := range faults {
+			assert.LessOrEqual(t, f.at+f.lasts, time.Minute, "%s", f)
+			assert.NotEqual(t, f.kind, map[bool]faultKind{true: jumpClock, false: moveSlot}[o.cluster])
+		}
 	}
 }
 

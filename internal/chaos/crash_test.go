@@ -218,9 +218,9 @@ func TestServerKilled(t *testing.T) {
 		for _, w := range s.workers {
 			s.eventually("at work", func() bool { return s.count(w, through, "") > 0 })
 		}
-		s.server.Kill()
+		s.servers.all[0].Kill()
 		time.Sleep(away) // that is the fault
-		require.NoError(t, s.server.Relaunch())
+		require.NoError(t, s.servers.relaunch(0))
 		back := time.Now()
 		for _, w := range s.workers {
 			s.eventually("at work again", func() bool {
@@ -268,9 +268,7 @@ func TestDeadlyMessage(t *testing.T) {
 	assert.Equal(t, deadly, letters[0].Values["_watermill_message_uuid"])
 	assert.Equal(t, "3", letters[0].Values[redisstream.DeadLetterDeliveriesKey])
 	_, v := s.verdict()
-	assert.Len(t, v.lost, 1, "the one that nobody survives")
-	assert.Empty(t, v.unexplained)
-	assert.Empty(t, v.disorder)
+	assert.True(t, v.ok(), "%+v", v)
 	deaths := 0
 	for _, w := range s.workers {
 		for _, l := range w.lives {

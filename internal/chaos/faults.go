@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,34 +45,77 @@ func (r *run) begin(ctx context.Context, f fault) (heal func()) {
 	case stopWorker:
 		r.workers[f.target].stop()
 		return r.workers[f.target].resume
-	case cutWorker, cutPublishers:
-		r.proxy(f.target).Cut()
-	case tearRequest:
-		r.proxy(f.target).OnSend(tear(1))
-		return func() { r.proxy(f.target).OnSend(nil) }
-	case tearReply:
-		r.proxy(f.target).OnReply(tear(1))
-		return func() { r.proxy(f.target).OnReply(nil) }
-	case cutStorm:
-		r.proxy(f.target).OnSend(tear(stormy))
-		r.proxy(f.target).OnReply(tear(stormy))
-		began := time.Now()
-		return func() {
-			r.proxy(f.target).OnSend(nil)
-			r.proxy(f.target).OnReply(nil)
-			over := time.Now().Add(calm)
-			r.note(func() { r.storms[f.target] = append(r.storms[f.target], span{began.UnixNano(), over.UnixNano()}) })
-		}
-	case crashServer:
-		r.server.Kill()
-		return r.relaunch
-	case hiccupServer, pauseServer:
-		r.server.Pause()
-		return r.server.Resume
 	case destroyGroup:
 		r.destroy(ctx, r.groups[f.target].Name)
+	case failKey:
+		r.failKey(f)
+	case cutWorker, cutPublishers, tearRequest, tearReply, cutStorm, hangNetwork:
+		return r.disturb(f)
+	case crashServer, hiccupServer, pauseServer, jumpClock, moveSlot:
+		return r.disturbServer(f)
 	}
 	return func() {}
+}
+
+// disturb lets the network of a worker, or of the publishers, carry less.
+func (r *run) disturb(f fault) (heal func()) {
+	began, links := time.Now(), r.network(f.target)
+	record := r.cuts
+	switch f.kind {
+	case tearRequest:
+		links.filter(tear(1), nil)
+	case tearReply:
+		links.filter(nil, tear(1))
+	case cutStorm:
+		record = r.storms
+		links.filter(tear(stormy), tear(stormy))
+	case hangNetwork:
+		record = r.storms
+		links.each((*redistest.Proxy).Hang)
+	default:
+		links.cut()
+	}
+	return func() {
+		links.filter(nil, nil)
+		links.each((*redistest.Proxy).Resume)
+		over := time.Now().Add(calm)
+		r.note(func() { record[f.target] = append(record[f.target], span{began.UnixNano(), over.UnixNano()}) })
+	}
+}
+
+// disturbServer stops a server for a while, or changes the clock of the topic.
+func (r *run) disturbServer(f fault) (heal func()) {
+	r.servers.mu.Lock()
+	over := r.servers.mu.Unlock
+	n := r.servers.from(f.target)
+	server, began := r.servers.all[n], time.Now()
+	switch f.kind {
+	case crashServer:
+		server.Kill()
+		return func() {
+			defer over()
+			by := r.setClock(n, f.clock)
+			if err := r.servers.relaunch(n); err != nil {
+				r.fail(err.Error())
+			}
+			r.jumped(n, by, began)
+		}
+	case jumpClock:
+		r.jumped(n, r.setClock(n, f.clock), began)
+	case moveSlot:
+		by := r.servers.clocks[n] - r.servers.clocks[r.servers.home]
+		if err := r.servers.move(r.topic, n); err != nil {
+			r.fail(err.Error())
+		}
+		r.jumped(n, by, began)
+	default:
+		server.Pause()
+		return func() {
+			defer over()
+			server.Resume()
+		}
+	}
+	return over
 }
 
 func (r *run) destroy(ctx context.Context, name string) {
@@ -98,29 +142,39 @@ func tear(every int64) redistest.Filter {
 	}
 }
 
-// proxy returns the proxy of a worker, or that of the publishers.
-func (r *run) proxy(target int) *redistest.Proxy {
-	if target == publishersProxy {
+// network returns the network of a worker, or that of the publishers.
+func (r *run) network(target int) *network {
+	if target == publishersNetwork {
 		return r.publishing
 	}
-	return r.proxies[target]
+	return r.networks[target]
+}
+
+// failKey has a key fail until the fault is over.
+func (r *run) failKey(f fault) {
+	now := time.Now()
+	failing := failingKey{span{now.UnixNano(), now.Add(f.lasts).UnixNano()}, strconv.Itoa(f.target)}
+	r.note(func() { r.failing = append(r.failing, failing) })
+}
+
+// failingNow returns the key that fails now, and until when.
+func (r *run) failingNow() (key string, until time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.failing) == 0 {
+		return "", time.Time{}
+	}
+	last := r.failing[len(r.failing)-1]
+	if until = time.Unix(0, last.to); time.Now().After(until) {
+		return "", time.Time{}
+	}
+	return last.key, until
 }
 
 func (r *run) start(w *worker) {
 	if err := w.start(); err != nil {
 		r.fail(fmt.Sprintf("%s can't be started: %v", w.name, err))
 	}
-}
-
-// relaunch starts the server again; while it was down, somebody may have taken its port for a moment.
-func (r *run) relaunch() {
-	var err error
-	for range 10 {
-		if err = r.server.Relaunch(); err == nil {
-			return
-		}
-	}
-	r.fail(fmt.Sprintf("the server can't be started again: %v", err))
 }
 
 // wait waits for d, and reports whether ctx lasted.

@@ -12,8 +12,11 @@ type history struct {
 	groups       []group
 	published    map[string]*publication // by UUID
 	entries      []entry                 // of the stream, at the end
+	letters      []letter                // of the dead-letter stream, at the end
 	processes    []*processHistory
 	troubles     []span            // when the server did not answer
+	jumps        []span            // when its clock jumped forward
+	failing      []failingKey      // which keys failed, and when
 	destroyed    map[string][]span // when each group was destroyed
 	claimMinIdle time.Duration
 }
@@ -21,15 +24,27 @@ type history struct {
 // entry is one entry of the stream.
 type entry struct{ id, uuid string }
 
+// letter is an entry that a group gave up.
+type letter struct {
+	group, id, uuid string
+	deliveries      int64 // as it says
+	at              int64 // when it was about to be written
+}
+
 // processHistory is what one process wrote, and when it was killed.
 type processHistory struct {
 	name   string
 	killed int64  // 0: it was not
-	storms []span // when its connections were cut again and again
+	storms []span // when its connections were cut again and again, or hung
+	cuts   []span // when one or all were cut
 	events []event
 }
 
 func (p *processHistory) killedBy(at int64) bool { return p.killed != 0 && p.killed <= at }
+
+func (p *processHistory) killedIn(from, to int64) bool {
+	return p.killed != 0 && from <= p.killed && p.killed <= to
+}
 
 // subscription is one subscription of a process, as its journal tells it.
 type subscription struct {

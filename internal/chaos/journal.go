@@ -26,6 +26,7 @@ const (
 	failing    kind = 'F' // reading fails
 	working    kind = 'W' // reading works again
 	stoodStill kind = 'P' // the process did not run from this time until now
+	dying      kind = 'K' // the process is about to kill itself
 	closing    kind = 'C' // the process closes its subscribers
 	closed     kind = 'E' // all are closed
 )

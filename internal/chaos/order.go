@@ -19,7 +19,10 @@ type orderCheck struct {
 type line struct {
 	open   string // delivered, and neither acked nor nacked
 	nacked string // comes again before all others
-	newest event  // of those that came fresh from the stream
+	// exhausted is a nacked one that is to be given up. While that can't be done it keeps nobody waiting.
+	exhausted bool
+	count     int64 // of the deliveries of the newest one
+	newest    event // of those that came fresh from the stream
 }
 
 // checkOrder returns what a subscription did out of order.
@@ -41,7 +44,7 @@ func (h *history) checkOrder(s *subscription, members []*subscription) []string 
 		case e.kind == acked && l != nil && l.open == e.id:
 			l.open = ""
 		case e.kind == nacked && l != nil && l.open == e.id:
-			l.open, l.nacked = "", e.id
+			l.open, l.nacked, l.exhausted = "", e.id, s.group.exhausted(l.count)
 		}
 	}
 	return c.found
@@ -65,14 +68,19 @@ func (c *orderCheck) delivered(e event) {
 	if l.open != "" {
 		c.complainf(e, "came while %s was unacknowledged", l.open)
 	}
-	if l.nacked != "" && l.nacked != e.id && !c.gone[l.nacked] {
+	if l.nacked != "" && l.nacked != e.id && !c.gone[l.nacked] && !l.exhausted {
 		c.complainf(e, "came before %s, which was nacked", l.nacked)
 	}
 	if first := c.lineOf[e.id] == nil; first && e.deliveries == 1 {
 		c.fresh(l, e)
 	}
 	c.lineOf[e.id] = l
-	l.open, l.nacked = e.id, ""
+	l.open, l.nacked, l.count = e.id, "", e.deliveries
+}
+
+// exhausted reports whether a message that was delivered so often is given up.
+func (g group) exhausted(deliveries int64) bool {
+	return g.MaxDeliveries > 0 && deliveries >= int64(g.MaxDeliveries)
 }
 
 // fresh checks that an entry that looks as if it was read from the stream is newer than those before.

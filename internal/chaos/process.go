@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,6 +31,8 @@ type worker struct {
 	mu      sync.Mutex
 	lives   []*life
 	current *process
+	revive  context.Context //nolint:containedctx // while it lasts, a process that ended by itself is started again
+	retired bool
 }
 
 // process is a worker's process that runs.
@@ -50,6 +53,11 @@ func (w *worker) start() error {
 	if w.current != nil {
 		return nil
 	}
+	return w.launch()
+}
+
+// launch starts a process; mu is held.
+func (w *worker) launch() error {
 	l := &life{name: fmt.Sprintf("%s.%d", w.name, len(w.lives)+1)}
 	l.journal = filepath.Join(w.dir, l.name+".journal")
 	config := w.config
@@ -94,6 +102,25 @@ func (w *worker) await(p *process) {
 	}
 	w.current = nil
 	close(p.ended)
+	if !p.expected && w.revive != nil && w.revive.Err() == nil && !w.retired {
+		if err := w.launch(); err != nil {
+			p.life.failure += fmt.Sprintf("; it can't be started again: %v", err)
+		}
+	}
+}
+
+// reviveFrom has the process started again whenever it ends by itself, until ctx ends or the worker retires.
+func (w *worker) reviveFrom(ctx context.Context) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.revive = ctx
+}
+
+// retire makes the end of the process the last.
+func (w *worker) retire() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.retired = true
 }
 
 // signal sends a signal, which may be about to end the process; it returns the process, nil when there is none.

@@ -17,8 +17,11 @@ type publication struct {
 	uuid      string
 	tried     int64 // when first
 	done      bool  // Publish returned nil, or said that it is in the stream
+	doneAt    int64 // when
 	uncertain int   // how often it was told that it may be in the stream
 }
+
+func (p *publication) publishedNow() { p.done, p.doneAt = true, time.Now().UnixNano() }
 
 // source publishes one message after the other, as its seed says.
 type source struct {
@@ -29,6 +32,8 @@ type source struct {
 	publisher *redisstream.Publisher
 	published []*publication
 	errors    int
+	large     bool                                 // some payloads are
+	failing   func() (key string, until time.Time) // the key that fails now; nil: none ever does
 }
 
 func newSource(seed uint64, number int, topic string, every time.Duration, publisher *redisstream.Publisher) *source {
@@ -64,14 +69,20 @@ func (s *source) batch() []item {
 		p := &publication{uuid: fmt.Sprintf("%d-%d", s.number, len(s.published)), tried: time.Now().UnixNano()}
 		s.published = append(s.published, p)
 		batch[i] = item{publication: p, work: s.work(), payload: s.payload()}
+		if s.failing != nil {
+			if key, until := s.failing(); key == keyOf(p.uuid) {
+				batch[i].work.until = until
+			}
+		}
 	}
 	return batch
 }
 
 func (s *source) payload() []byte {
 	size := s.random.IntN(200)
-	if s.random.IntN(500) == 0 {
-		size = 100_000
+	if s.large && s.random.IntN(500) == 0 {
+		size = 1 << (14 + s.random.IntN(8)) // to 2 MiB
+		size -= s.random.IntN(size / 2)
 	}
 	return []byte(strings.Repeat("x", size))
 }
@@ -86,6 +97,12 @@ func (s *source) work() (w work) {
 	w.heeds = s.random.IntN(2) == 0
 	if s.random.IntN(100) == 0 {
 		w.nacks = int64(1 + s.random.IntN(3))
+	}
+	switch n := s.random.IntN(20_000); {
+	case n == 0:
+		w.poison, w.kills = true, true
+	case n < 40:
+		w.poison, w.nacks = true, 1<<30
 	}
 	return w
 }
@@ -108,7 +125,7 @@ func (s *source) publish(batch []item) (again []item) {
 	err := s.publisher.Publish(s.topic, messages...)
 	if err == nil {
 		for _, one := range batch {
-			one.done = true
+			one.publishedNow()
 		}
 		return nil
 	}
@@ -118,7 +135,7 @@ func (s *source) publish(batch []item) (again []item) {
 		panic(err) // every error is one
 	}
 	for _, msg := range failure.Published {
-		items[msg].done = true
+		items[msg].publishedNow()
 	}
 	for _, msg := range failure.Failed {
 		again = append(again, items[msg])

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/millrace/redisstream"
-	"github.com/millrace/redisstream/internal/redistest"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -24,6 +23,8 @@ type options struct {
 	workers      int
 	groups       []group
 	claimMinIdle time.Duration
+	cluster      bool
+	large        bool // some messages are
 	dir          string
 	verbose      bool
 }
@@ -34,22 +35,32 @@ const (
 	drainTimeout = 90 * time.Second
 )
 
-// allGroups are in strict order, in order for each key, and in none.
+// allGroups are in strict order, in order for each key, and in none; one gives up messages, one has keys that fail for a while,
+// and one gets each message at most once.
 var allGroups = []group{
 	{Name: "strict", MaxInFlight: 1},
 	{Name: "keyed", MaxInFlight: 8, Keyed: true},
 	{Name: "loose", MaxInFlight: 4},
+	{Name: "letters", MaxInFlight: 8, Keyed: true, MaxDeliveries: 5},
+	{Name: "failing", MaxInFlight: 8, Keyed: true, FailingKeys: true},
+	{Name: "once", MaxInFlight: 1, AutoAck: true},
 }
+
+const (
+	// slowLink is the bandwidth of every second worker, in bytes a second, and slowTimeout the ReadTimeout of its clients.
+	slowLink    = 6 << 20
+	slowTimeout = 3 * time.Second
+)
 
 // run is one chaos run.
 type run struct {
 	options
 	topic      string
 	out        io.Writer
-	server     *redistest.Server
-	client     *redis.Client // straight to the server
-	proxies    []*redistest.Proxy
-	publishing *redistest.Proxy
+	servers    *servers
+	client     redis.UniversalClient // straight to the servers
+	networks   []*network            // of the workers
+	publishing *network
 	workers    []*worker
 	sources    []*source
 	done       map[faultKind]int
@@ -59,9 +70,19 @@ type run struct {
 	mu        sync.Mutex
 	failures  []string
 	troubles  []span // of the server
+	jumps     []span // of its clock, forward
 	destroyed map[string][]span
 	storms    map[int][]span // by worker
+	cuts      map[int][]span // likewise
+	failing   []failingKey
 	began     time.Time
+}
+
+// failingKey is a key whose messages fail until a time, in groups with FailingKeys, if they were published since another.
+type failingKey struct {
+	span
+
+	key string
 }
 
 // span is a time from which until which something was so, in Unix ns.
@@ -82,11 +103,11 @@ func (r *run) verbose(what any) {
 	}
 }
 
-// open starts the server, the proxies and the workers.
+// open starts the servers, the proxies and the workers.
 func open(o options, out io.Writer) (r *run, err error) {
 	r = &run{
 		options: o, out: out, topic: "chaos", began: time.Now(),
-		done: map[faultKind]int{}, destroyed: map[string][]span{}, storms: map[int][]span{},
+		done: map[faultKind]int{}, destroyed: map[string][]span{}, storms: map[int][]span{}, cuts: map[int][]span{},
 	}
 	watching, stop := context.WithCancel(context.Background())
 	r.stopWatch = stop
@@ -95,32 +116,41 @@ func open(o options, out io.Writer) (r *run, err error) {
 			r.close()
 		}
 	}()
-	if r.server, err = redistest.Launch(redistest.Durable...); err != nil {
+	if r.servers, err = launchServers(o.cluster, r.topic); err != nil {
 		return nil, err
 	}
-	r.client = redis.NewClient(&redis.Options{Addr: r.server.Addr, ReadTimeout: time.Second, MaxRetries: -1})
-	r.watch.Go(func() { r.watchServer(watching) })
-	if r.publishing, err = redistest.LaunchProxy(r.server.Addr, 0); err != nil {
+	r.client = connection{Addrs: r.servers.addrs(), ReadTimeout: 5 * time.Second, Impatient: true}.client()
+	r.watch.Go(func() { r.watchServers(watching) })
+	if r.publishing, err = lay(r.servers.all, 0); err != nil {
 		return nil, err
 	}
 	for i := range o.workers {
-		proxy, err := redistest.LaunchProxy(r.server.Addr, 0)
-		if err != nil {
-			return nil, err
-		}
-		w := &worker{name: fmt.Sprintf("w%d", i), dir: o.dir}
-		w.config = workerConfig{
-			Addr: proxy.Addr, Topic: r.topic, Groups: r.groups, ClaimMinIdle: o.claimMinIdle, CloseTimeout: closeTimeout,
-		}
-		if i%2 == 1 {
-			w.config.Consumer = w.name // the others' are generated
-		}
-		r.proxies, r.workers = append(r.proxies, proxy), append(r.workers, w)
-		if err := w.start(); err != nil {
+		if err := r.addWorker(i); err != nil {
 			return nil, err
 		}
 	}
 	return r, nil
+}
+
+func (r *run) addWorker(i int) error {
+	bandwidth, timeout := 0, time.Second
+	if i%2 == 0 {
+		bandwidth, timeout = slowLink, slowTimeout
+	}
+	links, err := lay(r.servers.all, bandwidth)
+	if err != nil {
+		return err
+	}
+	w := &worker{name: fmt.Sprintf("w%d", i), dir: r.dir}
+	w.config = workerConfig{
+		Connection: connection{Addrs: r.servers.addrs(), Via: links.via, ReadTimeout: timeout},
+		Topic:      r.topic, Groups: r.groups, ClaimMinIdle: r.claimMinIdle, CloseTimeout: closeTimeout,
+	}
+	if i/2%2 == 1 {
+		w.config.Consumer = w.name // the others' are generated
+	}
+	r.networks, r.workers = append(r.networks, links), append(r.workers, w)
+	return w.start()
 }
 
 // close ends all that runs.
@@ -128,19 +158,20 @@ func (r *run) close() {
 	r.stopWatch()
 	r.watch.Wait()
 	for _, w := range r.workers {
+		w.retire()
 		w.kill()
 	}
-	for _, proxy := range r.proxies {
-		proxy.Close()
+	for _, links := range r.networks {
+		links.close()
 	}
 	if r.publishing != nil {
-		r.publishing.Close()
+		r.publishing.close()
 	}
 	if r.client != nil {
 		_ = r.client.Close()
 	}
-	if r.server != nil {
-		r.server.Remove()
+	if r.servers != nil {
+		r.servers.close()
 	}
 }
 
@@ -155,7 +186,10 @@ func (r *run) execute(ctx context.Context) error {
 			return err
 		}
 	}
-	r.play(ctx, plan(r.seed, r.duration, r.claimMinIdle, r.options.workers, len(r.groups)))
+	for _, w := range r.workers {
+		w.reviveFrom(ctx)
+	}
+	r.play(ctx, plan(r.options))
 	all.Wait()
 	for _, w := range r.workers {
 		r.start(w)
@@ -166,13 +200,14 @@ func (r *run) execute(ctx context.Context) error {
 
 // publish starts one more publisher. It ends when quiet is done and what it began is published, or with ctx.
 func (r *run) publish(quiet, ctx context.Context, all *sync.WaitGroup) error {
-	client := redis.NewClient(&redis.Options{Addr: r.publishing.Addr, ReadTimeout: time.Second, DialTimeout: time.Second})
+	client := connection{Addrs: r.servers.addrs(), Via: r.publishing.via, ReadTimeout: time.Second}.client()
 	redisstream.StayAwake(client)
 	publisher, err := redisstream.NewPublisher(redisstream.PublisherConfig{Client: client}, nil)
 	if err != nil {
 		return err
 	}
 	s := newSource(r.seed, len(r.sources), r.topic, publishers*time.Second/time.Duration(r.rate), publisher)
+	s.large, s.failing = r.large, r.failingNow
 	r.sources = append(r.sources, s)
 	all.Go(func() {
 		defer client.Close()
@@ -187,6 +222,7 @@ func (r *run) finish(ctx context.Context) (*history, error) {
 		return nil, err
 	}
 	for _, w := range r.workers {
+		w.retire()
 		_ = w.terminate() // noted with its life
 	}
 	return r.history(ctx)
@@ -228,71 +264,21 @@ func (r *run) undrained(ctx context.Context) (left string, err error) {
 		case i < 0:
 			lines = append(lines, "group "+wanted.Name+" is not there")
 		case all[i].Pending > 0 || all[i].LastDeliveredID != info.LastGeneratedID:
-			lines = append(lines, fmt.Sprintf("group %s: %d pending, read up to %s of %s",
-				wanted.Name, all[i].Pending, all[i].LastDeliveredID, info.LastGeneratedID))
+			lines = append(lines, fmt.Sprintf("group %s: %d pending, read up to %s of %s%s",
+				wanted.Name, all[i].Pending, all[i].LastDeliveredID, info.LastGeneratedID, r.oldestPending(ctx, wanted.Name)))
 		}
 	}
 	return strings.Join(lines, "; "), nil
 }
 
-// watchServer notes when the server, or this process, with its proxies, did not answer.
-func (r *run) watchServer(ctx context.Context) {
-	client := redis.NewClient(&redis.Options{
-		Addr: r.server.Addr, MaxRetries: -1, DialerRetries: 1, DialTimeout: time.Second, ReadTimeout: time.Second,
-	})
-	defer client.Close()
-	for last := time.Now(); wait(ctx, pulse); {
-		if client.Ping(ctx).Err() != nil {
-			continue
-		}
-		now := time.Now()
-		if now.Sub(last) > longPause(r.claimMinIdle) {
-			r.note(func() { r.troubles = append(r.troubles, span{last.UnixNano(), now.UnixNano()}) })
-		}
-		last = now
+// oldestPending says who has the oldest pending entries of a group, for people.
+func (r *run) oldestPending(ctx context.Context, name string) string {
+	rows, _ := r.client.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: r.topic, Group: name, Start: "-", End: "+", Count: 3}).Result()
+	var text strings.Builder
+	for _, row := range rows {
+		fmt.Fprintf(&text, ", %s of %s idle for %s, %d deliveries", row.ID, row.Consumer, row.Idle, row.RetryCount)
 	}
-}
-
-// history collects all that is known after the end.
-func (r *run) history(ctx context.Context) (*history, error) {
-	h := &history{groups: r.groups, claimMinIdle: r.claimMinIdle, published: map[string]*publication{}}
-	r.note(func() { h.troubles, h.destroyed = slices.Clone(r.troubles), r.destroyed })
-	for _, s := range r.sources {
-		for _, p := range s.published {
-			h.published[p.uuid] = p
-		}
-	}
-	for start := "-"; ; {
-		page, err := r.client.XRangeN(ctx, r.topic, start, "+", 1000).Result()
-		if err != nil {
-			return nil, err
-		}
-		for _, m := range page {
-			msg, err := redisstream.MsgpackMarshaler{}.Unmarshal(m.ID, m.Values)
-			if err != nil {
-				return nil, err
-			}
-			h.entries = append(h.entries, entry{id: m.ID, uuid: msg.UUID})
-		}
-		if len(page) == 0 {
-			break
-		}
-		start = "(" + page[len(page)-1].ID
-	}
-	var reader journalReader
-	for i, w := range r.workers {
-		for _, l := range w.lives {
-			events, err := reader.readFile(l.journal)
-			if err != nil {
-				return nil, err
-			}
-			h.processes = append(h.processes, &processHistory{name: l.name, killed: l.killed, storms: r.storms[i], events: events})
-			if l.failure != "" {
-				r.fail(l.failure)
-			}
-		}
-	}
-	return h, nil
+	return text.String()
 }
 
 // randomSeed is for runs that were given none.

@@ -22,21 +22,30 @@ const (
 	hiccupServer  faultKind = "server paused shortly" // shorter than ClaimMinIdle
 	pauseServer   faultKind = "server paused for long"
 	destroyGroup  faultKind = "group destroyed"
+	hangNetwork   faultKind = "network hung"        // a worker's or the publishers'
+	failKey       faultKind = "key failed"          // its messages are nacked, in groups with FailingKeys
+	jumpClock     faultKind = "server's clock set"  // of one server: in a cluster it would lose the others for long
+	moveSlot      faultKind = "slot of topic moved" // to another server, with its own clock
 )
 
-// publishersProxy as a target is not a worker's proxy but that of the publishers.
-const publishersProxy = -1
+// publishersNetwork as a target is not a worker's network but that of the publishers.
+const publishersNetwork = -1
 
 // fault is a fault at its time.
 type fault struct {
 	at     time.Duration
 	kind   faultKind
-	target int // a worker, a group or publishersProxy
+	target int // a worker or publishersNetwork; a group; a key's number; a server, counted from the topic's
 	lasts  time.Duration
+	clock  *time.Duration // the server's offset from then on; nil: as before
 }
 
 func (f fault) String() string {
-	return fmt.Sprintf("%7.3fs %s, target %d, for %s", f.at.Seconds(), f.kind, f.target, f.lasts.Round(time.Millisecond))
+	text := fmt.Sprintf("%7.3fs %s, target %d, for %s", f.at.Seconds(), f.kind, f.target, f.lasts.Round(time.Millisecond))
+	if f.clock != nil {
+		text += ", clock off by " + f.clock.String()
+	}
+	return text
 }
 
 // how often each kind comes, compared with others.
@@ -56,6 +65,10 @@ var weights = []struct {
 	{hiccupServer, 1},
 	{pauseServer, 1},
 	{destroyGroup, 1},
+	{hangNetwork, 2},
+	{failKey, 4},
+	{jumpClock, 2},
+	{moveSlot, 2},
 }
 
 const (
@@ -63,15 +76,21 @@ const (
 	faultEvery = 500 * time.Millisecond // on average
 )
 
+// clocks are how far a server's clock may be off.
+var clocks = []time.Duration{-time.Hour, -10 * time.Minute, 0, 10 * time.Minute, time.Hour}
+
 // plan makes a schedule of the seed alone: the same seed is the same schedule, whatever happens in between.
-func plan(seed uint64, duration, claimMinIdle time.Duration, workers, groups int) []fault {
-	p := planner{rand.New(rand.NewPCG(seed, 1)), claimMinIdle, workers, groups}
+func plan(o options) []fault {
+	p := planner{Rand: rand.New(rand.NewPCG(o.seed, 1)), options: o, servers: 1}
+	if o.cluster {
+		p.servers = masters
+	}
 	free := make(map[int]time.Duration) // when whoever is in trouble has none any more
 	var faults []fault
-	for at := calmStart; at < duration; at += time.Duration(p.ExpFloat64() * float64(faultEvery)) {
+	for at := calmStart; at < o.duration; at += time.Duration(p.ExpFloat64() * float64(faultEvery)) {
 		f, owner := p.fault(p.kind())
 		f.at = at
-		if free[owner] > at || at+f.lasts > duration {
+		if free[owner] > at || at+f.lasts > o.duration {
 			continue
 		}
 		free[owner] = at + f.lasts + p.between(0.1, 0.5)
@@ -82,8 +101,9 @@ func plan(seed uint64, duration, claimMinIdle time.Duration, workers, groups int
 
 type planner struct {
 	*rand.Rand
-	claimMinIdle    time.Duration
-	workers, groups int
+	options
+
+	servers int
 }
 
 func (p planner) kind() faultKind {
@@ -105,8 +125,10 @@ func (p planner) between(low, high float64) time.Duration {
 	return time.Duration((low + (high-low)*p.Float64()) * float64(p.claimMinIdle))
 }
 
-// everybody is the owner of trouble that is not a worker's.
-const everybody = -1
+const (
+	everybody = -1 // is the owner of trouble that is not a worker's
+	keys      = -2 // of what fails in handlers
+)
 
 // fault returns a fault, and whose trouble it is: of one at a time.
 func (p planner) fault(kind faultKind) (f fault, owner int) {
@@ -118,27 +140,55 @@ func (p planner) fault(kind faultKind) (f fault, owner int) {
 	case stopWorker:
 		f.lasts = p.between(1.2, 3)
 	case cutWorker:
-	case tearRequest, tearReply, cutStorm:
+	case tearRequest, tearReply, cutStorm, hangNetwork:
 		f.lasts = p.between(0.2, 1.5)
+		if kind == hangNetwork {
+			f.lasts *= 2
+		}
 		if p.IntN(4) == 0 {
-			f.target = publishersProxy
+			f.target = publishersNetwork
 			return f, everybody
 		}
-	case cutPublishers:
-		f.target = publishersProxy
-		return f, everybody
-	case crashServer:
-		f.lasts = p.between(0.05, 1.5)
-		return f, everybody
-	case hiccupServer:
-		f.lasts = p.between(0.2, 0.8)
-		return f, everybody
-	case pauseServer:
-		f.lasts = p.between(1.2, 3)
-		return f, everybody
-	case destroyGroup:
-		f.target = p.IntN(p.groups)
-		return f, everybody
+	case failKey:
+		f.target, f.lasts = p.IntN(orderingKeys), p.between(6, 10)
+		return f, keys
+	default:
+		return p.serverFault(kind), everybody
 	}
 	return f, worker
 }
+
+// serverFault returns a fault that everybody sees.
+func (p planner) serverFault(kind faultKind) fault {
+	f := fault{kind: kind, target: max(0, p.IntN(2*p.servers)-p.servers)} // most often the topic's server
+	switch kind {
+	case cutPublishers:
+		f.target = publishersNetwork
+	case crashServer:
+		f.lasts = p.between(0.05, 1.5)
+		if p.IntN(2) == 0 {
+			f.clock = p.clock()
+		}
+	case hiccupServer:
+		f.lasts = p.between(0.2, 0.8)
+	case pauseServer:
+		f.lasts = p.between(1.2, 3)
+	case destroyGroup:
+		f.target = p.IntN(len(p.groups))
+	case jumpClock:
+		f.clock = p.clock()
+		if p.cluster {
+			return p.serverFault(moveSlot)
+		}
+	case moveSlot:
+		if !p.cluster {
+			return p.serverFault(jumpClock)
+		}
+		f.target = 1 + p.IntN(masters-1)
+	default:
+		panic("unreachable")
+	}
+	return f
+}
+
+func (p planner) clock() *time.Duration { return new(clocks[p.IntN(len(clocks))]) }

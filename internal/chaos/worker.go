@@ -22,7 +22,7 @@ const workerVariable = "REDISSTREAM_CHAOS_WORKER"
 
 // workerConfig is what a worker process is told.
 type workerConfig struct {
-	Addr         string
+	Connection   connection
 	Topic        string
 	Journal      string
 	Consumer     string // empty: generated
@@ -37,6 +37,9 @@ type group struct {
 	MaxInFlight   int
 	Keyed         bool
 	MaxDeliveries int
+	FailingKeys   bool // keys fail here for a while
+	AutoAck       bool
+	Serial        bool // handlers run one after the other, whatever MaxInFlight is: the next messages wait to be received
 }
 
 // line returns what a message has to be in order with; false: with none.
@@ -53,6 +56,8 @@ func (g group) line(uuid string) (line string, ordered bool) {
 
 // keyOf is the ordering key of a message: its last digit, as UUIDs are numbered here.
 func keyOf(uuid string) string { return uuid[len(uuid)-1:] }
+
+const orderingKeys = 10
 
 // isWorker reports whether this process was started as a worker.
 func isWorker() bool { return os.Getenv(workerVariable) != "" }
@@ -95,13 +100,17 @@ type subscriber struct {
 }
 
 func (s *subscriber) run(ctx context.Context) {
-	client := redis.NewClient(&redis.Options{Addr: s.Addr, ReadTimeout: time.Second, DialTimeout: time.Second})
+	client := s.Connection.client()
 	defer client.Close()
 	redisstream.StayAwake(client)
 	client.AddHook(ackHook{s})
 	config := redisstream.SubscriberConfig{
 		Client: client, ConsumerGroup: s.group.Name, Consumer: s.Consumer, MaxInFlight: s.group.MaxInFlight,
-		MaxDeliveries: s.group.MaxDeliveries, ClaimMinIdle: s.ClaimMinIdle, ClaimInterval: s.ClaimMinIdle / 5, CloseTimeout: s.CloseTimeout,
+		MaxDeliveries: s.group.MaxDeliveries, AutoAck: s.group.AutoAck,
+		ClaimMinIdle: s.ClaimMinIdle, ClaimInterval: s.ClaimMinIdle / 5, CloseTimeout: s.CloseTimeout,
+	}
+	if s.group.MaxDeliveries > 0 { // the default may take long until a message is given up
+		config.NackBackoff = func(attempt int) time.Duration { return time.Duration(attempt) * 10 * time.Millisecond }
 	}
 	if s.group.Keyed {
 		config.OrderingKey = func(msg *message.Message) string { return keyOf(msg.UUID) }
@@ -115,7 +124,7 @@ func (s *subscriber) run(ctx context.Context) {
 	var handlers sync.WaitGroup
 	handlers.Go(func() {
 		for msg := range messages {
-			if s.group.MaxInFlight == 1 {
+			if s.group.MaxInFlight == 1 || s.group.Serial {
 				s.handle(msg)
 			} else {
 				handlers.Go(func() { s.handle(msg) })
@@ -150,12 +159,13 @@ func (s *subscriber) handle(msg *message.Message) {
 		panic("a message without its entry")
 	}
 	s.journal.write(delivered, s.number, entry.ID, entry.Deliveries, msg.UUID)
-	todo := workOf(msg)
+	todo := workOf(msg).in(s.group)
 	if todo.kills {
+		s.journal.write(dying, s.number, entry.ID)
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {} // the signal is on its way
 	}
-	nack := entry.Deliveries <= todo.nacks
+	nack := entry.Deliveries <= todo.nacks || time.Now().Before(todo.until)
 	if todo.once && entry.Deliveries > 1 {
 		todo.takes = 0
 	}

@@ -66,7 +66,7 @@ func StartFullCluster(tb testing.TB) *Cluster {
 			return replica.admin.Do(ctx, "cluster", "replicate", master.id).Err()
 		})
 	}
-	c.await(tb)
+	c.AwaitReady(tb)
 	return c
 }
 
@@ -79,7 +79,7 @@ func StartMasters(tb testing.TB, offsets [shards]time.Duration, args ...string) 
 		c.add(tb, StartWithClock(tb, offset, append(clusterNode(), args...)...))
 	}
 	c.introduce(tb)
-	c.await(tb)
+	c.AwaitReady(tb)
 	return c
 }
 
@@ -107,7 +107,8 @@ func (c *Cluster) introduce(tb testing.TB) {
 	}
 }
 
-func (c *Cluster) await(tb testing.TB) {
+// AwaitReady waits until each node sees the whole cluster, and takes commands.
+func (c *Cluster) AwaitReady(tb testing.TB) {
 	tb.Helper()
 	for _, n := range c.nodes {
 		await(tb, "the cluster as seen by "+n.Addr, func() error { return n.ready(context.Background(), len(c.Nodes)) })
@@ -120,15 +121,17 @@ func (n *node) ready(ctx context.Context, size int) error {
 	if err != nil {
 		return err
 	}
-	nodes := 0
+	nodes := map[string]bool{}
 	for _, slot := range view {
-		nodes += len(slot.Nodes)
+		for _, n := range slot.Nodes {
+			nodes[n.Addr] = true
+		}
 	}
 	info, err := n.admin.Info(ctx, "replication").Result()
 	state := n.admin.ClusterInfo(ctx).Val()
 	linked := size == shards || strings.Contains(info, "master_link_status:up") || strings.Contains(info, "state=online")
-	if nodes != size || !linked || !strings.Contains(state, "cluster_state:ok") {
-		return errors.Join(err, fmt.Errorf("%d nodes in view, %s%s", nodes, state, info)) //nolint:err113 // for people
+	if len(nodes) != size || !linked || !strings.Contains(state, "cluster_state:ok") {
+		return errors.Join(err, fmt.Errorf("%d nodes in view, %s%s", len(nodes), state, info)) //nolint:err113 // for people
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ func TestStartMasters(t *testing.T) {
 	defer outside.Close()
 	var cluster *redistest.Cluster
 	require.NoError(t, outside.Try(func(tb testing.TB) {
+		tb.Helper()
 		cluster = redistest.StartMasters(tb, [3]time.Duration{-time.Hour, 0, time.Hour}, redistest.Durable...)
 	}))
 	assert.InDelta(t, time.Hour, offset(t, cluster.Nodes[2].Client(t)), float64(time.Minute))
@@ -24,7 +25,11 @@ func TestStartMasters(t *testing.T) {
 	const key = "topic"
 	require.NoError(t, client.Set(ctx, key, "value", 0).Err())
 	for range 3 { // to and fro
-		require.NoError(t, outside.Try(func(tb testing.TB) { cluster.MoveSlot(tb, key, cluster.Other(tb, key)) }))
+		require.NoError(t, outside.Try(func(tb testing.TB) {
+			tb.Helper()
+			cluster.AwaitReady(tb)
+			cluster.MoveSlot(tb, key, cluster.Other(tb, key))
+		}))
 		require.Equal(t, "value", client.Get(ctx, key).Val())
 	}
 	owner := cluster.Master(t, key)
@@ -38,6 +43,7 @@ func TestOutside(t *testing.T) {
 	var outside redistest.Outside
 	cleaned := ""
 	err := outside.Try(func(tb testing.TB) {
+		tb.Helper()
 		tb.Cleanup(func() { cleaned += "second" })
 		tb.Cleanup(func() { cleaned += "first " })
 		tb.Fatalf("so it is: %d", 7)

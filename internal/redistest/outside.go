@@ -42,15 +42,18 @@ func (o *Outside) Close() {
 	}
 }
 
-// Helper is part of testing.TB, like the others.
+// Helper does nothing.
 func (o *Outside) Helper() {}
 
+// Cleanup keeps f for Close.
 func (o *Outside) Cleanup(f func()) { o.cleanups = append(o.cleanups, f) }
 
+// Fatal ends the function that Try called.
 func (o *Outside) Fatal(args ...any) {
 	panic(failure{errors.New(fmt.Sprint(args...))}) //nolint:err113 // for people
 }
 
+// Fatalf is Fatal with a format.
 func (o *Outside) Fatalf(format string, args ...any) {
 	panic(failure{fmt.Errorf(format, args...)}) //nolint:err113 // for people
 }

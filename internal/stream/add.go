@@ -14,8 +14,13 @@ import (
 type Addition struct {
 	Fields []any         // name, value, name, value
 	MaxLen int64         // approximate cap of the stream; 0: none
-	MaxAge time.Duration // about when entries are dropped; 0: never. Not with MaxLen
+	MaxAge time.Duration // about when entries are dropped, by the server's clock; 0: never. Not with MaxLen
+	ID     string        // empty: it is not known to be in the stream
 	Err    error
+
+	minID   int64    // ms; older entries are dropped
+	sending *Sending // of its pipeline
+	written bool     // at least the start of the command
 }
 
 // FieldList orders fields by name: with the same order in every entry, the server stores the
@@ -38,6 +43,7 @@ type Adder struct {
 	client  redis.UniversalClient
 	confirm Confirmation
 	reload  *reloader // nil: the client is none of a cluster
+	clocks  clocks
 }
 
 // NewAdder returns an Adder on the client's pool, which must be Supported if replicas are to confirm.
@@ -52,8 +58,12 @@ type once struct{ *redis.StringCmd }
 // NoRetry is part of redis.Cmder.
 func (once) NoRetry() bool { return true }
 
-// Add adds entries to the stream in order, in one round trip, and sets the outcome of each.
-func (a *Adder) Add(ctx context.Context, key string, additions []*Addition) {
+// Add adds entries to the stream in order, in one round trip, and sets the outcome of each. Until it is on the
+// wire it can be withdrawn; end ctx then, too.
+func (a *Adder) Add(ctx context.Context, key string, additions []*Addition, sending *Sending) {
+	for _, addition := range additions {
+		addition.sending, addition.written = sending, false
+	}
 	if a.reload == nil {
 		a.add(ctx, key, additions)
 		return
@@ -75,13 +85,53 @@ func elsewhere(err error) bool {
 	return moved || redis.IsReadOnlyError(err) || redis.IsClusterDownError(err) || redis.IsMasterDownError(err) || redis.IsLoadingError(err)
 }
 
+// KnowsAge reports whether the age of the stream's entries is known, so that the next ones can drop old ones.
+func (a *Adder) KnowsAge(key string) bool { return a.clocks.known(key) }
+
+// add is addOnce, with what goes with MaxAge.
 func (a *Adder) add(ctx context.Context, key string, additions []*Addition) {
+	age := additions[0].MaxAge
+	if age == 0 {
+		a.addOnce(ctx, key, additions)
+		return
+	}
+	minID := a.clocks.minID(key, age)
+	for _, addition := range additions {
+		addition.minID = minID
+	}
+	a.addOnce(ctx, key, additions)
+	if behind := behind(additions); len(behind) > 0 {
+		a.clocks.forget(key)
+		a.addOnce(ctx, key, behind)
+	}
+	for _, addition := range additions {
+		if addition.Err == nil {
+			a.clocks.observe(key, addition.ID)
+		}
+	}
+}
+
+// behind returns the additions that dropped themselves, to be added again: the stream began anew, on a server whose
+// clock is behind what was known.
+func behind(additions []*Addition) (list []*Addition) {
+	for _, addition := range additions {
+		if addition.Err == nil && isBefore(addition.ID, addition.minID) {
+			addition.minID = 0
+			list = append(list, addition)
+		}
+	}
+	return list
+}
+
+func (a *Adder) addOnce(ctx context.Context, key string, additions []*Addition) {
 	if a.confirm.Replicas > 0 {
 		a.addConfirmed(ctx, key, additions)
 		return
 	}
 	if len(additions) == 1 {
-		additions[0].Err = a.client.Process(ctx, additions[0].command(ctx, key))
+		command := additions[0].command(ctx, key)
+		err := a.process(ctx, command, additions[0].longest())
+		settle(additions, []once{command}, err, nil)
 		return
 	}
 	pipe := a.client.Pipeline()
@@ -91,21 +141,8 @@ func (a *Adder) add(ctx context.Context, key string, additions []*Addition) {
 		_ = pipe.Process(ctx, commands[i]) // only queues it
 	}
 	_, err := pipe.Exec(ctx)
-	settle(additions, commands, err)
+	settle(additions, commands, err, nil)
 }
-
-// settle sets the outcome of each addition from its command and the error of the pipeline.
-func settle(additions []*Addition, commands []once, err error) {
-	for i, addition := range additions {
-		// When the connection breaks, go-redis sets the error of commands that have their reply too.
-		addition.Err = nil
-		if commands[i].Val() == "" {
-			addition.Err = cmp.Or(commands[i].Err(), err, errNoReply)
-		}
-	}
-}
-
-var errNoReply = errors.New("no reply")
 
 func (a *Addition) command(ctx context.Context, key string) once {
 	args := make([]any, 0, 6+len(a.Fields))
@@ -113,9 +150,9 @@ func (a *Addition) command(ctx context.Context, key string) once {
 	if a.MaxLen > 0 {
 		args = append(args, "maxlen", "~", a.MaxLen)
 	}
-	if a.MaxAge > 0 {
-		args = append(args, "minid", "~", time.Now().Add(-a.MaxAge).UnixMilli())
+	if a.minID > 0 {
+		args = append(args, "minid", "~", a.minID)
 	}
-	args = append(args, "*")
+	args = append(args, (*newID)(a))
 	return once{redis.NewStringCmd(ctx, append(args, a.Fields...)...)}
 }

@@ -41,7 +41,7 @@ func TestAdd_setsTheOutcomeOfEach(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			key := ownKey(t)
-			adder.Add(t.Context(), key, additions)
+			adder.Add(t.Context(), key, additions, new(stream.Sending))
 			var added int64
 			for _, addition := range additions {
 				if len(addition.Fields) > 0 {
@@ -71,7 +71,7 @@ func TestErrorClasses(t *testing.T) {
 	t.Cleanup(func() { require.NoError(t, only.Close()) })
 	fails := func(client *redis.Client) error {
 		additions := []*stream.Addition{{Fields: []any{"a", "b"}}}
-		stream.NewAdder(client, stream.Confirmation{}).Add(context.Background(), key, additions)
+		stream.NewAdder(client, stream.Confirmation{}).Add(context.Background(), key, additions, new(stream.Sending))
 		require.Error(t, additions[0].Err)
 		return additions[0].Err
 	}

@@ -27,6 +27,10 @@ const (
 	FateMoved   Fate = 1  // it is in the dead-letter stream, and acknowledged
 )
 
+// GiveUp is the delivery count from which on an entry is to be given up, whatever MaxDeliveries says: XNACK FATAL sets the largest
+// count there is.
+const GiveUp = 1 << 53
+
 // tooLarge is what scripts return for an entry that has more values than they can pass on.
 const tooLarge = -2
 
@@ -50,6 +54,9 @@ func (g *Group) DeadLetter(ctx context.Context, id string, letters DeadLetters, 
 // deadLetterLarge is DeadLetter for an entry with thousands of fields: it passes through us. The script has renewed its lease, so
 // that nobody takes it over in between.
 func (g *Group) deadLetterLarge(ctx context.Context, id string, letters DeadLetters, further []any) (Fate, error) {
+	if _, err := check(ctx, g.shared, g.key, forTransactions(g.key)); err != nil {
+		return FateLost, err
+	}
 	page, err := readLetters(ctx, g.shared, g.key, id, id)
 	if err != nil {
 		return FateLost, err
@@ -63,8 +70,7 @@ func (g *Group) deadLetterLarge(ctx context.Context, id string, letters DeadLett
 	}
 	args = append(append(append(args, "*"), page.letters[0].Fields...), further...)
 	add := once{redis.NewStringCmd(ctx, args...)}
-	args = []any{"eval", deadLetterAckSource, 2, g.key, letters.Stream, g.name, g.consumer, id}
-	ack := redis.NewCmd(ctx, append(args, further...)...)
+	ack := redis.NewCmd(ctx, append([]any{"eval", deadLetterAckSource, 2, g.key, letters.Stream, g.name, g.consumer, id}, further...)...)
 	_, err = g.shared.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
 		return errors.Join(pipe.Process(ctx, add), pipe.Process(ctx, ack)) // only queues them
 	})

@@ -21,19 +21,23 @@ func isNoKey(err error) bool { return redis.HasErrorPrefix(err, "no such key") }
 func noneWaiting(err error) bool { return errors.Is(err, redis.Nil) }
 
 // IsNotApplied reports whether an error proves that its command did nothing: the server refused
-// it, or it never went out.
+// it, or it never went out as a whole.
 func IsNotApplied(err error) bool {
 	if errors.Is(err, ErrNotReplicated) { // whatever WAIT was told
 		return false
 	}
 	_, refused := errors.AsType[redis.Error](err)
-	return refused || isNotSent(err) || errors.Is(err, redis.ErrClosed)
+	_, cut := errors.AsType[cutError](err)
+	return refused || cut || isNotSent(err) || errors.Is(err, redis.ErrClosed)
 }
 
 // isNotSent reports whether a command never went out, because there was no connection to be had.
 func isNotSent(err error) bool {
+	if _, unsent := errors.AsType[unsentError](err); unsent {
+		return true
+	}
 	network, failed := errors.AsType[*net.OpError](err)
-	return failed && network.Op == "dial" || errors.Is(err, errNotSent) ||
+	return failed && network.Op == "dial" ||
 		errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrPoolExhausted)
 }
 
@@ -54,8 +58,20 @@ func WillPass(err error) bool {
 			return true
 		}
 	}
-	return isNotSent(err)
+	return isNotSent(err) && !errors.Is(err, redis.ErrClosed)
 }
+
+// IsUnanswered reports whether an error says that the server can't be reached, or that it did not answer in time.
+func IsUnanswered(err error) bool {
+	if _, refused := errors.AsType[redis.Error](err); refused || err == nil {
+		return false
+	}
+	network, failed := errors.AsType[net.Error](err)
+	return isNotSent(err) || failed && network.Timeout()
+}
+
+// NotSent returns an error that says why a command was not even tried.
+func NotSent(why error) error { return unsentError{why} }
 
 // ownError is an error of the server that we found out by ourselves.
 type ownError string

@@ -46,8 +46,8 @@ func extentOf(info *redis.XInfoStream) Extent {
 const (
 	// extentRate is how many bytes a second looks at the extent may take, on average.
 	extentRate = 64 << 10
-	// extentRetry is how long to leave it be after it failed: the entries may be too large for the link.
-	extentRetry = time.Minute
+	// ExtentRetry is how long to leave it be after it failed: the entries may be too large for the link.
+	ExtentRetry = time.Minute
 )
 
 // extentLooks spreads looks at the extent: with large entries they are rare. The zero value allows the first at once.
@@ -57,13 +57,16 @@ func (l *extentLooks) due() bool { return !time.Now().Before(l.next) }
 
 // ask asks for the extent and sets when the next look is due: not before pause, and later where it took many bytes.
 func (l *extentLooks) ask(ctx context.Context, conn *Conn, pause time.Duration) (Extent, error) {
-	l.next = time.Now().Add(extentRetry)
+	l.next = time.Now().Add(ExtentRetry)
 	extent, err := conn.extent(ctx)
 	if err == nil {
-		l.next = time.Now().Add(max(pause, time.Duration(extent.Cost)*time.Second/extentRate))
+		l.next = time.Now().Add(max(pause, extent.Pause()))
 	}
 	return extent, err
 }
+
+// Pause is how long to wait at least before the extent is asked for again: long where the entries are large.
+func (e Extent) Pause() time.Duration { return time.Duration(e.Cost) * time.Second / extentRate }
 
 // Extent asks for the stream's extent; see Conn.extent.
 func (g *Group) Extent(ctx context.Context) (Extent, error) { return g.extent(ctx) }

@@ -2,7 +2,6 @@ package stream
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -14,6 +13,8 @@ type Group struct {
 	key, name, consumer string
 	// NoAck reads with NOACK: what is handed out counts as acknowledged.
 	NoAck bool
+
+	limited bool // the server keeps replies within a limit of bytes
 }
 
 // NewGroup returns a consumer of the group name on the stream key.
@@ -23,8 +24,8 @@ func NewGroup(client redis.UniversalClient, key, name, consumer string) *Group {
 
 // CreateGroup creates the group, and the stream when it is missing; start is where the group
 // begins. A group that exists is left as it is. On a server that takes no writes at the moment that is found out by reading.
-func CreateGroup(ctx context.Context, client redis.Cmdable, key, group, start string) error {
-	err := client.XGroupCreateMkStream(ctx, key, group, start).Err()
+func CreateGroup(ctx context.Context, client redis.UniversalClient, key, group, start string) error {
+	err := createGroupScript.Run(ctx, client, []string{key}, group, start).Err()
 	if redis.HasErrorPrefix(err, "BUSYGROUP") || takesNoWrites(err) && hasGroup(ctx, client, key, group) {
 		return nil
 	}
@@ -57,19 +58,31 @@ func (g *Group) Join(ctx context.Context, start string) error {
 
 // Read hands out new entries; it waits for the first for at most block, which is
 // rounded up to a millisecond. No entries and no error: none came. ErrTooLarge: they are more bytes than the limit, and now
-// pending for us. (With NoAck they would be lost, so the limit does not hold.)
+// pending for us. (With NoAck they would be lost, so only a server that knows MAXSIZE heeds the limit.)
 func (g *Group) Read(ctx context.Context, limit Limit, block time.Duration) ([]Entry, error) {
-	block = atLeastAMillisecond(block)
+	args := &redis.XReadGroupArgs{
+		Group: g.name, Consumer: g.consumer, Streams: []string{g.key, ">"},
+		Count: int64(limit.Count), Block: atLeastAMillisecond(block), NoAck: g.NoAck,
+	}
+	if g.limited && limit.Count > 1 {
+		args.MaxSize = max(int64(limit.Bytes), 1)
+	}
+	entries, err := g.read(ctx, args, limit)
+	if args.MaxSize > 0 && redis.HasErrorPrefix(err, "syntax error") {
+		g.limited = false // another server took over, that is older
+		return g.Read(ctx, limit, block)
+	}
+	return entries, err
+}
+
+func (g *Group) read(ctx context.Context, args *redis.XReadGroupArgs, limit Limit) ([]Entry, error) {
 	if !g.NoAck {
 		g.limitReply(limit)
 		defer g.limitReply(Limit{})
 	}
 	var streams []redis.XStream
-	err := g.do(ctx, block, func(ctx context.Context, c *redis.Client) (err error) {
-		streams, err = c.XReadGroup(ctx, &redis.XReadGroupArgs{
-			Group: g.name, Consumer: g.consumer, Streams: []string{g.key, ">"},
-			Count: int64(limit.Count), Block: block, NoAck: g.NoAck,
-		}).Result()
+	err := g.do(ctx, args.Block, func(ctx context.Context, c *redis.Client) (err error) {
+		streams, err = c.XReadGroup(ctx, args).Result()
 		return err
 	})
 	if err != nil && !noneWaiting(err) {
@@ -80,32 +93,6 @@ func (g *Group) Read(ctx context.Context, limit Limit, block time.Duration) ([]E
 
 // A Block of less than a millisecond would be sent as 0, which is for ever.
 func atLeastAMillisecond(d time.Duration) time.Duration { return max(d, time.Millisecond) }
-
-// Status is what the group says of itself.
-type Status struct {
-	Pending       int64  // entries handed out to any consumer and not acknowledged
-	LastDelivered string // the newest entry handed out
-	Read          int64  // entries handed out, of all that were ever added to the stream; 0: none, or unknown
-	Lag           int64  // entries still to be handed out; below 0: unknown
-}
-
-// Status asks for the group's state (XINFO GROUPS).
-func (g *Group) Status(ctx context.Context) (Status, error) {
-	var groups []redis.XInfoGroup
-	err := g.do(ctx, 0, func(ctx context.Context, c *redis.Client) (err error) {
-		groups, err = c.XInfoGroups(ctx, g.key).Result()
-		return err
-	})
-	if err != nil && !isNoKey(err) {
-		return Status{}, err
-	}
-	for _, group := range groups {
-		if group.Name == g.name {
-			return Status{Pending: group.Pending, LastDelivered: group.LastDeliveredID, Read: group.EntriesRead, Lag: group.Lag}, nil
-		}
-	}
-	return Status{}, fmt.Errorf("stream %q: %w", g.key, errNoGroup)
-}
 
 var errNoGroup error = ownError("NOGROUP the consumer group does not exist")
 

@@ -18,10 +18,14 @@ var (
 	trimScript       = redis.NewScript(trimSource)
 )
 
-// RemoveIdle removes the group's consumers whose names match a Lua pattern, which own nothing and gave no sign of
+// RemoveIdle removes the group's consumers whose names match one of the Lua patterns, which own nothing and gave no sign of
 // life for so long; for this one it is a sign of life. It returns their names.
-func (g *Group) RemoveIdle(ctx context.Context, pattern string, idle time.Duration) ([]string, error) {
-	removed, err := removeIdleScript.Run(ctx, g.shared, []string{g.key}, g.name, g.consumer, pattern, idle.Milliseconds()).StringSlice()
+func (g *Group) RemoveIdle(ctx context.Context, patterns []string, idle time.Duration) ([]string, error) {
+	args := []any{g.name, g.consumer, idle.Milliseconds()}
+	for _, pattern := range patterns {
+		args = append(args, pattern)
+	}
+	removed, err := removeIdleScript.Run(ctx, g.shared, []string{g.key}, args...).StringSlice()
 	if IsGroupGone(err) || isNoKey(err) {
 		return nil, nil // so are its consumers
 	}

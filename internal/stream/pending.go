@@ -54,6 +54,7 @@ type Claim struct {
 	Rows     []redis.XPendingExt // as Pending returned them; one that has a new owner since is left alone
 	Limit    Limit
 	MinIdle  time.Duration // leave what was touched since; 0 takes at once
+	Frozen   bool          // take at once, and only what still has no idle time
 	KeepIdle bool          // the idle time goes on, so that others may take the entry over if our reply is lost
 	Lost     bool          // the server counted a delivery of which we never saw the reply
 }
@@ -73,6 +74,9 @@ func (g *Group) Claim(ctx context.Context, claim Claim) (Claimed, error) {
 	}
 	args := make([]any, 0, 6+2*len(claim.Rows))
 	args = append(args, g.name, g.consumer, claim.MinIdle.Milliseconds(), claim.Limit.Count, claim.Limit.Bytes, keepIdle)
+	if claim.Frozen {
+		args[2] = "frozen"
+	}
 	for _, row := range claim.Rows {
 		args = append(args, row.ID, row.Consumer)
 	}

@@ -25,13 +25,17 @@ type Mark struct {
 }
 
 // Recreate creates the group again after it vanished: behind the mark, so that what was pending then comes again and
-// what was acknowledged before does not; at the beginning where the stream itself began anew since. It returns where the
-// group begins; empty: it was there, and is left as it is.
+// what was acknowledged before does not; at the beginning where the stream itself began anew since. With NoAck a group that is
+// there already is never set back: what was handed out must not come again. It returns where the group begins; empty: it was
+// there, and is left as it is.
 func (g *Group) Recreate(ctx context.Context, mark Mark) (start string, err error) {
 	start = mark.ID
-	recent := "0"
-	if mark.Recent {
-		recent = "1"
+	known := "stale"
+	switch {
+	case g.NoAck:
+		known = "forward"
+	case mark.Recent:
+		known = "recent"
 	}
 	info, err := g.shared.XInfoStream(ctx, g.key).Result()
 	switch {
@@ -42,7 +46,7 @@ func (g *Group) Recreate(ctx context.Context, mark Mark) (start string, err erro
 	case Precedes(info.LastGeneratedID, mark.ID) || info.EntriesAdded < mark.Read:
 		start = "0"
 	}
-	changed, err := recreateScript.Run(ctx, g.shared, []string{g.key}, g.name, start, g.consumer, Recreated, recent).Int()
+	changed, err := recreateScript.Run(ctx, g.shared, []string{g.key}, g.name, start, g.consumer, Recreated, known).Int()
 	if err != nil || changed == 0 {
 		return "", err
 	}

@@ -41,17 +41,28 @@ func NewLetters(client redis.UniversalClient, from, to, origin, prefix string) *
 	return &Letters{client: client, from: from, to: to, origin: origin, prefix: prefix}
 }
 
-// CheckRights returns an error that names what the user lacks to drop letters, or to move them back. Refused only in its last
+// Task is what somebody wants to do with letters.
+type Task int
+
+// The tasks. Each needs the rights of those before it.
+const (
+	ReadLetters Task = iota
+	DropLetters
+	ReplayLetters
+)
+
+// CheckRights returns an error that names what the user lacks for a task. Refused only in its last
 // step, a move would leave the letter in both streams, once more with each try.
-func (l *Letters) CheckRights(ctx context.Context, replay bool) error {
-	rights := append(toRunScripts(l.from), on(l.from, "xrange", "-", "+"), on(l.from, "xrevrange", "+", "-"), on(l.from, "xdel", "0-0"))
-	if replay {
-		rights = append(rights, on(l.to, "xadd", "*", "", ""), on(l.to, "xrevrange", "+", "-"), on(l.from, "watch"))
-		for _, name := range []string{"unwatch", "multi", "exec"} {
-			rights = append(rights, right{name, l.from, []any{name}})
-		}
+func (l *Letters) CheckRights(ctx context.Context, task Task) error {
+	rights := append(toRunScripts(l.from), on(l.from, "xrange", "-", "+"), on(l.from, "xrevrange", "+", "-"))
+	if task >= DropLetters {
+		rights = append(rights, on(l.from, "xdel", "0-0"))
 	}
-	return check(ctx, l.client, l.from, rights)
+	if task == ReplayLetters {
+		rights = append(rights, on(l.to, "xadd", "*", "", ""), on(l.to, "xrevrange", "+", "-"))
+	}
+	_, err := check(ctx, l.client, l.from, rights)
+	return err
 }
 
 // Replay moves a letter to the end of the stream that it came from, in one step. It reports whether this call did so.
@@ -96,6 +107,10 @@ func (l *Letters) settle(ctx context.Context, id string, keys []string) (bool, e
 // replayLarge is a move of a letter with thousands of fields, which passes through us. It fails if the dead letters change
 // meanwhile: another may have moved it.
 func (l *Letters) replayLarge(ctx context.Context, id string) (moved int, err error) {
+	rights := append(forTransactions(l.from), on(l.from, "watch"), right{"unwatch", l.from, []any{"unwatch"}})
+	if _, err := check(ctx, l.client, l.from, rights); err != nil {
+		return 0, err
+	}
 	err = l.client.Watch(ctx, func(tx *redis.Tx) error {
 		page, err := readLetters(ctx, tx, l.from, id, id)
 		if err != nil || len(page.letters) == 0 {
@@ -148,7 +163,8 @@ func (s onceScripter) Eval(ctx context.Context, script string, keys []string, ar
 }
 
 func (s onceScripter) run(ctx context.Context, name, script string, keys []string, args []any) *redis.Cmd {
-	words := []any{name, script, len(keys)}
+	words := make([]any, 0, 3+len(keys)+len(args))
+	words = append(words, name, script, len(keys))
 	for _, key := range keys {
 		words = append(words, key)
 	}

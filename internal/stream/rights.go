@@ -38,6 +38,11 @@ func toRunScripts(key string) []right {
 	return []right{{"eval", key, []any{"eval", "return", 1, key}}, {"evalsha", key, []any{"evalsha", "sha", 1, key}}}
 }
 
+// forTransactions is what an entry with thousands of fields needs to be moved. That is rare, so it is asked for only then.
+func forTransactions(key string) []right {
+	return []right{{"multi", key, []any{"multi"}}, {"exec", key, []any{"exec"}}}
+}
+
 // Needs is what a consumer does beyond reading.
 type Needs struct {
 	DeadLetters   string // the stream that takes them; empty: none
@@ -56,6 +61,7 @@ func (g *Group) CheckRights(ctx context.Context, needs Needs) error {
 		on(g.key, "xgroup|setid", g.name, "0"),
 		on(g.key, "xinfo|consumers", g.name),
 		on(g.key, "xinfo|stream"),
+		on(g.key, "xinfo|groups"),
 		on(g.key, "xpending", g.name),
 		on(g.key, "xclaim", g.name, g.consumer, 0, "0-0"),
 	)
@@ -65,18 +71,19 @@ func (g *Group) CheckRights(ctx context.Context, needs Needs) error {
 	if needs.Trims {
 		rights = append(rights, on(g.key, "xtrim", "minid", "0"), on(g.key, "xlen"), on(g.key, "xrange", "-", "+"), right{"time", g.key, []any{"time"}})
 	}
-	if !g.NoAck || needs.Trims {
-		rights = append(rights, on(g.key, "xinfo|groups"))
-	}
 	if !g.NoAck {
 		rights = append(rights, on(g.key, "xack", g.name, "0-0"))
 	}
 	if needs.DeadLetters != "" {
-		rights = append(rights, on(g.key, "xrange", "-", "+"), on(needs.DeadLetters, "xadd", "*", "", ""),
-			right{"multi", g.key, []any{"multi"}}, right{"exec", g.key, []any{"exec"}})
+		rights = append(rights, on(g.key, "xrange", "-", "+"), on(needs.DeadLetters, "xadd", "*", "", ""))
 	}
-	return check(ctx, g.shared, g.key, rights)
+	version, err := check(ctx, g.shared, g.key, rights)
+	g.limited = version >= limitsReplies
+	return err
 }
+
+// limitsReplies is the first version of Redis that knows XREADGROUP ... MAXSIZE. (Valkey gives itself out for Redis 7.2.)
+const limitsReplies = 0x00080a00
 
 // CheckRights returns an error if the user may not read the stream. It needs no script: most users of a fan-out
 // may run none.
@@ -89,19 +96,23 @@ func (f *Fanout) CheckRights(ctx context.Context) error {
 	return err
 }
 
-// check asks, in one round trip, for all rights.
-func check(ctx context.Context, client redis.Scripter, key string, rights []right) error {
+// check asks, in one round trip, for all rights, and for the server's version.
+func check(ctx context.Context, client redis.Scripter, key string, rights []right) (version int64, err error) {
 	var args []any
 	for _, r := range rights {
 		args = append(append(args, len(r.words)), r.words...)
 	}
-	denied, err := rightsScript.Run(ctx, client, []string{key}, args...).Int64Slice()
-	if err != nil || len(denied) == 0 {
-		return err
+	reply, err := rightsScript.Run(ctx, client, []string{key}, args...).Int64Slice()
+	if err != nil || len(reply) == 0 {
+		return 0, err
+	}
+	version, denied := reply[0], reply[1:]
+	if len(denied) == 0 {
+		return version, nil
 	}
 	missing := make([]string, len(denied))
 	for i, place := range denied {
 		missing[i] = fmt.Sprintf("+%s on %q", rights[place].name, rights[place].key)
 	}
-	return ownError("NOPERM the user lacks " + strings.Join(missing, ", "))
+	return version, ownError("NOPERM the user lacks " + strings.Join(missing, ", "))
 }

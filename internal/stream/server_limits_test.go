@@ -13,19 +13,19 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// countAs sets the delivery count of a pending entry of the consumer, as XNACK FATAL does for the largest one.
-func countAs(t *testing.T, client *redis.Client, key, consumer, id string, count int64) {
+// countAs sets the delivery count of a pending entry of the consumer "a", as XNACK FATAL does for the largest one.
+func countAs(t *testing.T, client *redis.Client, key, id string, count int64) {
 	t.Helper()
-	require.NoError(t, client.Do(t.Context(), "xclaim", key, groupName, consumer, 0, id, "retrycount", count, "justid").Err())
+	require.NoError(t, client.Do(t.Context(), "xclaim", key, groupName, "a", 0, id, "retrycount", count, "justid").Err())
 }
 
 func TestHold_countsBeyondTheNumbersOfLua(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)
 	group, key, ids := handedOut(t, client, 4)
-	countAs(t, client, key, "a", ids[0], math.MaxInt64)
-	countAs(t, client, key, "a", ids[1], 1<<53)
-	countAs(t, client, key, "a", ids[2], 1<<53-1)
+	countAs(t, client, key, ids[0], math.MaxInt64)
+	countAs(t, client, key, ids[1], 1<<53)
+	countAs(t, client, key, ids[2], 1<<53-1)
 	lost, trimmed, err := group.Hold(t.Context(), []stream.Lease{{ids[0], 1}, {ids[1], 1}, {ids[2], 1}, {ids[3], math.MaxInt64}})
 	require.NoError(t, err)
 	assert.Empty(t, lost)
@@ -41,9 +41,9 @@ func TestRelease_countsBeyondTheNumbersOfLua(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)
 	group, key, ids := handedOut(t, client, 4)
-	countAs(t, client, key, "a", ids[0], math.MaxInt64)
-	countAs(t, client, key, "a", ids[1], math.MaxInt64)
-	countAs(t, client, key, "a", ids[2], 1<<53-1)
+	countAs(t, client, key, ids[0], math.MaxInt64)
+	countAs(t, client, key, ids[1], math.MaxInt64)
+	countAs(t, client, key, ids[2], 1<<53-1)
 	_, err := group.Release(t.Context(), []stream.Lease{{ids[1], 3}}, nil, false)
 	require.NoError(t, err)
 	rows := pending(t, client, key)
@@ -74,7 +74,7 @@ func TestRemoveIdle_signOfLifeReadsNothing(t *testing.T) {
 			require.Eventually(t, func() bool { return consumer(t, client, key).Idle > 20*time.Millisecond }, soon, time.Millisecond)
 			began := time.Now()
 			for range 3 {
-				_, err := group.RemoveIdle(t.Context(), "^other", time.Hour)
+				_, err := group.RemoveIdle(t.Context(), []string{"^other"}, time.Hour)
 				require.NoError(t, err)
 			}
 			rows := pending(t, client, key)

@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	nodeSize = 100
-	lastID   = "18446744073709551615-18446744073709551615"
+	nodeSize  = 100
+	trimLimit = 1000
+	lastID    = "18446744073709551615-18446744073709551615"
 )
 
 // fakeGroup has been given the entries 1 to delivered.
@@ -44,7 +45,7 @@ func newFakeStream(t *testing.T, n int, acked string, groups ...fakeGroup) *fake
 }
 
 // run runs the script once.
-func (f *fakeStream) run(age, keep, limit int) int {
+func (f *fakeStream) run(age, keep int) int {
 	f.t.Helper()
 	l := lua.NewState()
 	defer l.Close()
@@ -65,7 +66,7 @@ func (f *fakeStream) run(age, keep, limit int) int {
 	}
 	l.SetGlobal("redis", l.SetFuncs(l.NewTable(), map[string]lua.LGFunction{"call": call, "pcall": call}))
 	l.SetGlobal("KEYS", list("stream"))
-	l.SetGlobal("ARGV", list(strconv.Itoa(age), strconv.Itoa(keep), strconv.Itoa(limit)))
+	l.SetGlobal("ARGV", list(strconv.Itoa(age), strconv.Itoa(keep), strconv.Itoa(trimLimit)))
 	require.NoError(f.t, l.DoString(stream.TrimSource))
 	return int(lua.LVAsNumber(l.Get(-1)))
 }
@@ -73,9 +74,8 @@ func (f *fakeStream) run(age, keep, limit int) int {
 // runAll runs it as Trim does, and returns what is left.
 func (f *fakeStream) runAll() []int {
 	f.t.Helper()
-	const limit = 1000
 	for range 1000 {
-		if f.run(0, 0, limit) < limit/2 {
+		if f.run(0, 0) < trimLimit/2 {
 			return f.live
 		}
 	}
@@ -204,7 +204,7 @@ func (f *fakeStream) trim(l *lua.LState, words []string) lua.LValue {
 			break
 		}
 		before := len(f.live)
-		f.live = slices.DeleteFunc(f.live, func(n int) bool { return inNode(n) && !(onlyAcked && f.unacknowledged(n)) })
+		f.live = slices.DeleteFunc(f.live, func(n int) bool { return inNode(n) && (!onlyAcked || !f.unacknowledged(n)) })
 		dropped += before - len(f.live)
 	}
 	f.largest = max(f.largest, dropped)
@@ -248,7 +248,7 @@ func TestTrimScript(t *testing.T) {
 				t.Parallel()
 				f := newFakeStream(t, total, acked, test.groups...)
 				assert.Len(t, f.runAll(), left, f.trims)
-				assert.LessOrEqual(t, f.largest, 1000)
+				assert.LessOrEqual(t, f.largest, trimLimit)
 				assert.Empty(t, slices.DeleteFunc(f.trims, func(trim string) bool { return !strings.Contains(trim, "ACKED") || test.groups[0].pending != nil }),
 					"ACKED is for what lies between pending entries")
 			})
@@ -279,7 +279,7 @@ func TestTrimScript_manyPending(t *testing.T) {
 	}
 	f := newFakeStream(t, 5000, "works", fakeGroup{delivered: 5000, pending: pending}, fakeGroup{delivered: 5000})
 	f.runAll()
-	assert.LessOrEqual(t, f.largest, 1000)
+	assert.LessOrEqual(t, f.largest, trimLimit)
 	assert.Contains(t, strings.Join(f.trims, "\n"), "MINID ~ 1999-0 LIMIT 1000 ACKED")
 }
 
@@ -288,14 +288,14 @@ func TestTrimScript_keeps(t *testing.T) {
 	for _, acked := range []string{"unknown", "nothing", "works"} {
 		f := newFakeStream(t, 1000, acked, fakeGroup{delivered: 1000})
 		for range 10 {
-			f.run(0, 333, 1000)
+			f.run(0, 333)
 		}
 		assert.Len(t, f.live, 400, "ACKED "+acked)
 		f = newFakeStream(t, 1000, acked, fakeGroup{delivered: 1000})
-		f.run(1700000000000-500, 0, 1000) // the age of 500-0
+		f.run(1700000000000-500, 0) // the age of 500-0
 		assert.Len(t, f.live, 501, "ACKED "+acked)
 		f = newFakeStream(t, 1000, acked, fakeGroup{delivered: 1000})
-		assert.Zero(t, f.run(9_000_000_000_000, 0, 1000), "older than all clocks")
+		assert.Zero(t, f.run(9_000_000_000_000, 0), "older than all clocks")
 		assert.Empty(t, f.trims)
 	}
 }

@@ -12,9 +12,6 @@ import (
 // ErrNotReplicated says that entries are in the master's stream, and that too few replicas are known to have them.
 var ErrNotReplicated = errors.New("not confirmed by enough replicas")
 
-// errNotSent is why entries are certainly not in the stream.
-var errNotSent = errors.New("no server to send to")
-
 // Confirmation asks replicas to confirm what was added (WAIT).
 type Confirmation struct {
 	Replicas int // how many; 0: none is asked
@@ -36,7 +33,7 @@ func (a *Adder) addConfirmed(ctx context.Context, key string, additions []*Addit
 	master, err := node(ctx, a.client, key)
 	if err != nil {
 		for _, addition := range additions {
-			addition.Err = fmt.Errorf("%w: %w", errNotSent, err)
+			addition.Err = unsentError{err}
 		}
 		return
 	}
@@ -68,10 +65,11 @@ func (a *Adder) addToNode(ctx context.Context, master nodeClient, ask bool, key 
 		commands[i] = addition.command(ctx, key)
 		_ = pipe.Process(ctx, commands[i]) // only queues it
 	}
-	confirmed := redis.NewIntCmd(ctx, "wait", a.confirm.Replicas, a.confirm.Timeout.Milliseconds())
+	var rest tail
+	confirmed := redis.NewIntCmd(ctx, "wait", a.confirm.Replicas, rest.of(a.confirm.Timeout.Milliseconds()))
 	_ = pipe.Process(ctx, confirmed)
 	_, err := pipe.Exec(ctx)
-	settle(additions, commands, err)
+	settle(additions, commands, err, &rest)
 
 	if int(confirmed.Val()) >= a.confirm.Replicas {
 		return
@@ -90,11 +88,16 @@ func (a *Adder) notConfirmed(reply *redis.IntCmd) error {
 	return fmt.Errorf("%w: %d of %d in %s", ErrNotReplicated, reply.Val(), a.confirm.Replicas, a.confirm.Timeout)
 }
 
-// redirected returns those that the node refused because it does not hold the slot.
+// redirected returns those that the node refused because it does not hold the slot; none if it took others behind one of
+// them: they would come in another order.
 func redirected(additions []*Addition) (list []*Addition) {
 	for _, addition := range additions {
-		if _, _, ok := redirection(addition.Err); ok {
+		_, _, moved := redirection(addition.Err)
+		switch {
+		case moved:
 			list = append(list, addition)
+		case len(list) > 0:
+			return nil
 		}
 	}
 	return list

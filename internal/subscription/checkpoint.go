@@ -21,6 +21,7 @@ type checkpoint struct {
 	due     time.Time // when to save it again, at the latest
 	trims   trimWatch
 	looked  time.Time // when trims was asked last
+	look    time.Time // when it may be asked again: with large entries that is expensive
 }
 
 func newCheckpoint(config *Config) *checkpoint { return &checkpoint{Config: config} }
@@ -34,12 +35,12 @@ func (c *checkpoint) untilDue() time.Duration { return time.Until(c.due) }
 // save asks how far the group has come and keeps it.
 func (c *checkpoint) save(ctx context.Context) (stream.Status, error) {
 	c.due = time.Now().Add(c.ClaimInterval)
-	status, err := c.Group.Status(ctx)
+	status, err := c.status(ctx)
 	if err != nil {
 		return status, err
 	}
 	mark := stream.Mark{ID: status.LastDelivered, Read: status.Read}
-	if status.Pending > 0 {
+	if status.Pending > 0 && c.Group != nil {
 		rows, err := c.Group.Pending(ctx, stream.Page{From: "-", Count: 1})
 		if err != nil {
 			return status, err
@@ -50,7 +51,7 @@ func (c *checkpoint) save(ctx context.Context) (stream.Status, error) {
 		mark.ID = stream.Before(rows[0].ID)
 	}
 	c.saved, c.savedAt = mark, time.Now()
-	if status.Lag != 0 || time.Since(c.looked) > trimLook*c.ClaimInterval {
+	if !time.Now().Before(c.look) && (status.Lag != 0 || time.Since(c.looked) > trimLook*c.ClaimInterval) {
 		if err := c.watchTrims(ctx, status); err != nil {
 			return status, err
 		}
@@ -58,13 +59,44 @@ func (c *checkpoint) save(ctx context.Context) (stream.Status, error) {
 	return status, nil
 }
 
+// status asks for the group's state. Without acknowledgements it must not be behind what was known: then it was created again by a
+// member that knew less, and is set forward. What is behind even so has its reason: the stream began anew, or somebody set it.
+func (c *checkpoint) status(ctx context.Context) (stream.Status, error) {
+	status, err := c.Progress.Status(ctx)
+	if err != nil || c.Group != nil || !stream.Precedes(status.LastDelivered, c.saved.ID) {
+		return status, err
+	}
+	if err := c.recreate(ctx); err != nil {
+		return status, err
+	}
+	return c.Progress.Status(ctx)
+}
+
+// recreate creates the group again at the checkpoint, or sets it there, unless it is where it was.
+func (c *checkpoint) recreate(ctx context.Context) error {
+	start, err := c.Recreate(ctx, c.known())
+	if err == nil && start != "" {
+		c.Logger.Info("the consumer group had vanished and was created again; it goes on behind an ID", watermill.LogFields{"id": start})
+	}
+	return err
+}
+
+// read keeps the newest ID that was read: without acknowledgements the group has come that far.
+func (c *checkpoint) read(id string) {
+	if stream.Precedes(c.saved.ID, id) {
+		c.saved.ID, c.savedAt = id, time.Now()
+	}
+}
+
 // watchTrims says what was trimmed before anybody in the group had it.
 func (c *checkpoint) watchTrims(ctx context.Context, status stream.Status) error {
-	extent, err := c.Group.Extent(ctx)
+	c.look = time.Now().Add(stream.ExtentRetry)
+	extent, err := c.Progress.Extent(ctx)
 	if err != nil {
 		return err
 	}
 	c.looked = time.Now()
+	c.look = c.looked.Add(extent.Pause())
 	if n := c.trims.look(status, extent); n > 0 {
 		c.Logger.Error("entries were trimmed from the stream before the group read them", errTrimmed, watermill.LogFields{"count": n})
 	}

@@ -46,6 +46,14 @@ func (q *fifo[T]) first() T { return q.items[q.head] }
 // index returns the place of the first item that matches; -1: none does.
 func (q *fifo[T]) index(match func(T) bool) int { return slices.IndexFunc(q.items[q.head:], match) }
 
+// count returns how many items at the front match.
+func (q *fifo[T]) count(match func(T) bool) int {
+	if i := q.index(func(item T) bool { return !match(item) }); i >= 0 {
+		return i
+	}
+	return q.len()
+}
+
 // insert puts an item at a place.
 func (q *fifo[T]) insert(place int, item T) {
 	switch place {

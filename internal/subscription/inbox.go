@@ -105,6 +105,7 @@ type arrival struct {
 	began   time.Time     // when the read began: the leases are as old as that at most
 	took    time.Duration // how long the bytes were under way
 	sort    bool          // they may be older than what is held
+	gap     string        // see holdBehind
 }
 
 // add takes what the reader read.
@@ -133,7 +134,9 @@ func (b *inbox) add(a arrival) {
 		b.enqueue(e, a.sort)
 	}
 	b.window.read(len(a.entries), largest, bytes, a.took)
-	b.wake(len(a.entries))
+	if !b.setGap(a.gap) {
+		b.wake(len(a.entries))
+	}
 }
 
 // failed notes that a read brought nothing, or not all.
@@ -186,16 +189,22 @@ func (b *inbox) wake(n int) {
 	}
 }
 
-// holdBehind makes entries that no handler has had, and that are not older than the given one, wait: it is another's, and
+// holdBehind makes entries that no handler has had, and that are newer than the given one, wait: it is another's, and
 // about to be claimed. Empty: none waits.
 func (b *inbox) holdBehind(id string) {
-	if b.order == unordered {
-		return
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.setGap(id)
+}
+
+// setGap is holdBehind; it reports whether anything changed.
+func (b *inbox) setGap(id string) bool {
+	if b.order == unordered || b.gap == id {
+		return false
+	}
 	b.gap = id
 	b.ready.Broadcast()
+	return true
 }
 
 // takeable reports whether a lane may have the first entry of the queue.
@@ -477,25 +486,28 @@ func (b *inbox) wanted() room {
 	if b.order == strict {
 		free -= b.pausing
 	}
-	waiting := b.queue.len() + b.lined
+	ready, waiting := b.queue.len(), b.lined
 	if b.gap != "" { // the others are newer, and wait for what is claimed now
-		waiting = b.claimed
+		ready = b.queue.count(func(e *entry) bool { return !e.isLater(b.gap) })
+		waiting = max(0, b.claimed-ready)
 	}
 	target := free + b.window.ahead()
 	want := 0
-	if waiting <= target/2 {
-		want = target - waiting
+	if ready+waiting <= target/2 {
+		want = target - ready - waiting
 	}
 	most := maxAhead + b.window.lanes - (len(b.held) - b.asides)
-	if b.order == byKey && b.gap == "" && free > b.queue.len() && most >= maxAhead/8 {
+	if b.order == byKey && free > ready && most >= maxRead/4 {
 		// Lanes are free, and what is held waits for other entries of its key. What follows may be of other keys.
-		want = max(want, free-b.queue.len(), b.lined)
+		want = max(want, free-ready, waiting)
 	}
 	if full := b.bytes >= maxHeldBytes && len(b.held) > b.asides; full || most <= 0 {
-		if b.gap == "" || free <= 0 || b.claimed > 0 {
+		// What is held may wait for what is claimed next. If that waits too, because its keys are busy, there is an end.
+		overfull := b.bytes >= 2*maxHeldBytes || most <= -maxAhead
+		if b.gap == "" || free <= 0 || ready > 0 || overfull && b.claimed > 0 {
 			return room{}
 		}
-		most = 1 // what is held waits for this one
+		most = 1
 	}
 	if want = min(want, most); want <= 0 {
 		return room{}

@@ -93,10 +93,16 @@ func (l *lane) offer(ctx context.Context, e *entry, msg *message.Message, delive
 			return false
 		}
 		if taken, again := l.offerOnce(ctx, e, msg); !again {
+			if taken && l.Group != nil && l.isDoubtful(e) { // the process stood still, and the handler woke first
+				_ = l.renewOne(e.ID, delivery) // cancels ctx if the entry is lost; if it fails, the lease tries again
+			}
 			return taken
 		}
 	}
 }
+
+// isDoubtful reports whether the lease of an entry may be over, by the local clock.
+func (l *lane) isDoubtful(e *entry) bool { return time.Since(l.inbox.leasedSince(e)) > l.ClaimMinIdle }
 
 // offerOnce lets an offer stand until it is taken, the subscription or the lease ends, or the lease is to be looked at again.
 func (l *lane) offerOnce(ctx context.Context, e *entry, msg *message.Message) (taken, again bool) {
@@ -126,7 +132,7 @@ func (l *lane) offerOnce(ctx context.Context, e *entry, msg *message.Message) (t
 
 // ensureLease reports whether the entry is still ours. If its lease may be over, it asks the server, until there is an answer.
 func (l *lane) ensureLease(ctx context.Context, e *entry, delivery int64) bool {
-	for time.Since(l.inbox.leasedSince(e)) > l.ClaimMinIdle {
+	for l.isDoubtful(e) {
 		if l.renewOne(e.ID, delivery) == nil {
 			break
 		}

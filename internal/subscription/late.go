@@ -36,6 +36,8 @@ type lateMessage struct {
 type lateHandlers struct {
 	*Subscription
 
+	logger watermill.LoggerAdapter // also after the end
+
 	mu       sync.Mutex // the lanes add; after that one timer function at a time uses the rest
 	messages []lateMessage
 	until    time.Time // when the lease is over
@@ -53,6 +55,22 @@ func (l *lateHandlers) add(e *entry, msg *message.Message, cancel context.Cancel
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.messages = append(l.messages, lateMessage{e, msg.UUID, msg.Acked(), msg.Nacked(), cancel})
+}
+
+// report logs which messages there are. It is the last chance: after the end only a late ack is logged.
+func (l *lateHandlers) report() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.messages) == 0 || l.Group == nil {
+		return
+	}
+	ids := make([]string, len(l.messages))
+	for i, m := range l.messages {
+		ids[i] = m.entry.ID
+	}
+	fields := someOf(ids)
+	fields["released_after"] = l.LateTimeout.String()
+	l.Logger.Info("handlers still have messages when the subscription ends; their acks count until others take the messages over", fields)
 }
 
 // watch looks after the messages until the time is over, and finishes the subscription then or when all are settled. It does
@@ -139,14 +157,10 @@ func (l *lateHandlers) tell(acked []string, open []lateMessage, release bool) (d
 	return true
 }
 
-// expire ends the wait: the lease is over.
+// expire ends the wait: the lease is over, and another consumer takes the messages over.
 func (l *lateHandlers) expire() {
 	for _, m := range l.messages {
 		m.cancel()
-		if l.Group != nil {
-			l.Logger.Info("a handler that ran when the subscription was closed still has a message, and its lease is over; "+
-				"another consumer takes it over, and a later ack does not count", m.fields())
-		}
 	}
 	if l.Group == nil {
 		l.messages = nil // their acks never counted
@@ -160,7 +174,7 @@ func (l *lateHandlers) lookForLateAcks() {
 	open := l.messages[:0]
 	for _, m := range l.messages {
 		if isClosed(m.acked) {
-			l.Logger.Error("an ack came too late and does not count; the message is delivered again", errLateAck, m.fields())
+			l.logger.Error("an ack came too late and does not count; the message is delivered again", errLateAck, m.fields())
 		} else {
 			open = append(open, m)
 		}

@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill"
 	"github.com/millrace/redisstream/internal/stream"
 	"github.com/redis/go-redis/v9"
 )
@@ -54,6 +53,11 @@ func (s *Subscription) next(ctx context.Context, room room) ([]stream.Entry, err
 			return entries, err
 		}
 	}
+	if s.reclaimer == nil && s.checkpoint != nil && s.checkpoint.untilDue() <= 0 {
+		if _, err := s.checkpoint.save(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if room.entries == 0 {
 		return nil, nil
 	}
@@ -62,10 +66,14 @@ func (s *Subscription) next(ctx context.Context, room room) ([]stream.Entry, err
 
 // untilTurn is how long a read may wait.
 func (s *Subscription) untilTurn() time.Duration {
-	if s.reclaimer == nil {
+	switch {
+	case s.reclaimer != nil:
+		return s.reclaimer.untilDue()
+	case s.checkpoint != nil:
+		return s.checkpoint.untilDue()
+	default:
 		return s.BlockTime
 	}
-	return s.reclaimer.untilDue()
 }
 
 // patience is how long the reader may wait for space.
@@ -78,10 +86,18 @@ func (s *Subscription) patience() time.Duration {
 
 // receive hands entries to the inbox. Each is ours from here on, also when we are closing.
 func (s *Subscription) receive(entries []stream.Entry, began time.Time) {
+	gap := ""
+	if s.reclaimer != nil {
+		gap = s.reclaimer.gap()
+	}
 	if len(entries) == 0 {
+		s.inbox.holdBehind(gap)
 		return
 	}
-	a := arrival{entries: make([]entry, len(entries)), began: began, took: s.Source.Transfer()}
+	if s.reclaimer == nil && s.checkpoint != nil {
+		s.checkpoint.read(entries[len(entries)-1].ID)
+	}
+	a := arrival{entries: make([]entry, len(entries)), began: began, took: s.Source.Transfer(), gap: gap}
 	if entries[0].Claimed {
 		a.sort = true
 	} else {
@@ -122,12 +138,8 @@ func (s *Subscription) recover(ctx context.Context, err error) error {
 		s.inbox.failed() // the reply may have been too large for the link
 	}
 	if stream.IsGroupGone(err) && s.Recreate != nil {
-		start, failure := s.Recreate(ctx, s.mark())
-		if failure != nil {
+		if failure := s.checkpoint.recreate(ctx); failure != nil {
 			err = fmt.Errorf("%w; creating the consumer group again failed: %w", err, failure)
-		} else if start != "" {
-			s.Logger.Info("the consumer group had vanished and was created again; it goes on behind an ID",
-				watermill.LogFields{"id": start})
 		}
 	}
 	s.Source.Reset(ctx)
@@ -135,14 +147,6 @@ func (s *Subscription) recover(ctx context.Context, err error) error {
 		s.reclaimer.searchOwn(true)
 	}
 	return err
-}
-
-// mark is where a group that vanished is to begin again. Without acknowledgements that is behind what was read last.
-func (s *Subscription) mark() stream.Mark {
-	if s.checkpoint != nil {
-		return s.checkpoint.known()
-	}
-	return stream.Mark{ID: s.lastRead}
 }
 
 // sleep waits for d and reports whether ctx lasted.

@@ -26,17 +26,21 @@ type reclaimer struct {
 	checkpoint *checkpoint
 	callbacks  *callbacks
 
-	own     string // where the search for our own entries goes on; empty: none to find
-	ownLost bool   // whether a lost reply is the reason: else an earlier process had them
-	cursor  string // where the next turn goes on in the pending list
-	due     time.Time
-	report  claimReport
+	own      string    // where the search for our own entries goes on; empty: none to find
+	ownLost  bool      // whether a lost reply is the reason: else an earlier process had them
+	ownFound bool      // it claimed something
+	cursor   string    // where the next turn goes on in the pending list
+	found    bool      // the turn claimed something
+	failing  time.Time // since when next fails; zero: it does not
+	frozen   *frozenIdle
+	due      time.Time
+	report   claimReport
 }
 
 func newReclaimer(config *Config, inbox *inbox, checkpoint *checkpoint, callbacks *callbacks) *reclaimer {
 	return &reclaimer{
 		Config: config, inbox: inbox, checkpoint: checkpoint, callbacks: callbacks,
-		cursor: "-", due: time.Now(), report: claimReport{logger: config.Logger},
+		cursor: "-", frozen: newFrozenIdle(config, inbox, callbacks), due: time.Now(), report: claimReport{logger: config.Logger},
 	}
 }
 
@@ -46,17 +50,45 @@ func (r *reclaimer) searchOwn(lost bool) {
 	if r.own == "" {
 		r.ownLost = lost
 	}
-	r.own = "-"
+	r.own, r.ownFound = "-", false
 }
 
-// untilDue is the time to the next turn.
+// untilDue is the time to the next call that has something to do.
 func (r *reclaimer) untilDue() time.Duration {
+	if r.own != "" {
+		return 0
+	}
 	return time.Until(r.due)
+}
+
+// gap is the ID from which on entries are still to be claimed, by a search that claimed some already; empty: there is none. What is
+// newer waits, so that it does not come before them.
+func (r *reclaimer) gap() (id string) {
+	if r.ownFound {
+		id = r.own
+	}
+	if r.found && (id == "" || stream.Precedes(r.cursor, id)) {
+		id = r.cursor
+	}
+	return id
 }
 
 // next returns entries that are ours to work on now, if it is time to look for any. Without room it only
 // saves the group's checkpoint.
 func (r *reclaimer) next(ctx context.Context, room room) ([]stream.Entry, error) {
+	entries, err := r.look(ctx, room)
+	switch {
+	case err == nil:
+		r.failing = time.Time{}
+	case r.failing.IsZero():
+		r.failing = time.Now()
+	case time.Since(r.failing) > r.ClaimMinIdle:
+		r.ownFound, r.found = false, false // what is newer has waited long enough
+	}
+	return entries, err
+}
+
+func (r *reclaimer) look(ctx context.Context, room room) ([]stream.Entry, error) {
 	if room.entries == 0 || !r.checkpoint.isSaved() {
 		if _, err := r.checkpoint.save(ctx); err != nil || room.entries == 0 {
 			return nil, err
@@ -68,14 +100,10 @@ func (r *reclaimer) next(ctx context.Context, room room) ([]stream.Entry, error)
 			return entries, err
 		}
 	}
-	if r.untilDue() > 0 {
+	if time.Until(r.due) > 0 {
 		return nil, nil
 	}
-	entries, err := r.turn(ctx, room)
-	if err != nil {
-		r.inbox.holdBehind("")
-	}
-	return entries, err
+	return r.turn(ctx, room)
 }
 
 // findOwn claims what is pending for us and not in the inbox. It keeps the idle time: if the reply is lost each time, another
@@ -91,7 +119,7 @@ func (r *reclaimer) findOwn(ctx context.Context, room room) ([]stream.Entry, err
 		if err != nil {
 			return nil, err
 		}
-		r.own = next
+		r.own, r.ownFound = next, next != "" && (r.ownFound || len(entries) > 0)
 		if next == "" {
 			r.report.flush()
 		}
@@ -113,6 +141,9 @@ func (r *reclaimer) turn(ctx context.Context, room room) ([]stream.Entry, error)
 			r.finishTurn()
 			return nil, nil
 		}
+		if entries, err := r.claimFrozen(ctx, room); len(entries) > 0 || err != nil {
+			return entries, err
+		}
 	}
 	wanted := 0
 	for range claimPages {
@@ -126,7 +157,7 @@ func (r *reclaimer) turn(ctx context.Context, room room) ([]stream.Entry, error)
 		if err != nil {
 			return nil, err
 		}
-		r.cursor = next
+		r.cursor, r.found = next, r.found || len(entries) > 0
 		if next == "" {
 			r.finishTurn()
 		}
@@ -140,6 +171,19 @@ func (r *reclaimer) turn(ctx context.Context, room room) ([]stream.Entry, error)
 	return nil, nil
 }
 
+// claimFrozen claims what is abandoned though the server's clock, which was set back, shows no idle time.
+func (r *reclaimer) claimFrozen(ctx context.Context, room room) ([]stream.Entry, error) {
+	if r.NeverClaim {
+		return nil, nil
+	}
+	rows, err := r.frozen.abandoned(ctx)
+	if err != nil {
+		return nil, err
+	}
+	entries, _, err := r.claim(ctx, stream.Claim{Rows: rows, Frozen: true}, rows, room)
+	return entries, err
+}
+
 func (r *reclaimer) finishTurn() {
 	r.cursor = "-"
 	r.postpone()
@@ -148,12 +192,12 @@ func (r *reclaimer) finishTurn() {
 // postpone sets the time of the next turn; the consumers of a group drift apart.
 func (r *reclaimer) postpone() {
 	r.due = time.Now().Add(r.ClaimInterval - rand.N(r.ClaimInterval/4+1))
-	r.inbox.holdBehind("")
+	r.found = false
 	r.report.flush()
 }
 
 // claim takes over entries of a page, as many as there is room for, and returns them and where to go on; empty: the list ends
-// here. What is newer than those that found no room waits for them.
+// here.
 func (r *reclaimer) claim(ctx context.Context, claim stream.Claim, page []redis.XPendingExt, room room) (entries []stream.Entry, next string, err error) {
 	if len(page) == claimPage {
 		next = stream.After(page[len(page)-1].ID)
@@ -169,9 +213,6 @@ func (r *reclaimer) claim(ctx context.Context, claim stream.Claim, page []redis.
 	r.report.add(claim, claimed)
 	if claimed.Tried < len(claim.Rows) {
 		next = claim.Rows[claimed.Tried].ID
-	}
-	if len(claimed.Entries) > 0 {
-		r.inbox.holdBehind(next)
 	}
 	return claimed.Entries, next, nil
 }

@@ -18,10 +18,15 @@ type Source interface {
 	Close()
 }
 
-// Group is the pending list behind a source: stream.Group.
-type Group interface {
+// Progress tells how far a group has come: stream.Group.
+type Progress interface {
 	Status(ctx context.Context) (stream.Status, error)
 	Extent(ctx context.Context) (stream.Extent, error)
+}
+
+// Group is the pending list behind a source: stream.Group.
+type Group interface {
+	Progress
 	Pending(ctx context.Context, page stream.Page) ([]redis.XPendingExt, error)
 	Claim(ctx context.Context, claim stream.Claim) (stream.Claimed, error)
 	Hold(ctx context.Context, leases []stream.Lease) (lost, trimmed []string, err error)

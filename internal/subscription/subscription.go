@@ -20,8 +20,9 @@ import (
 
 // Config is what a subscription needs; the package redisstream documents and checks the values.
 type Config struct {
-	Source Source
-	Group  Group // nil: nothing is acknowledged to the server
+	Source   Source
+	Group    Group    // nil: nothing is acknowledged to the server
+	Progress Progress // nil: that of Group
 	// Recreate creates the group again after it vanished, and returns where it begins; empty: it was there. nil: fan-out.
 	Recreate func(ctx context.Context, mark stream.Mark) (start string, err error)
 	// Release frees all that is pending for the consumer but what is to be kept, whose leases it renews; nil: fan-out.
@@ -68,9 +69,9 @@ type DeadLetter struct {
 type Subscription struct {
 	*Config
 	inbox      *inbox
-	checkpoint *checkpoint // nil without a group
-	reclaimer  *reclaimer  // nil without a group
-	acker      *acker      // nil without a group
+	checkpoint *checkpoint // nil: fan-out
+	reclaimer  *reclaimer  // nil without a group, and with AutoAck
+	acker      *acker      // nil without a group, and with AutoAck
 	lastRead   string      // the newest entry read; the reader's
 
 	late      *lateHandlers
@@ -85,10 +86,13 @@ type Subscription struct {
 	stop           context.CancelFunc
 	ended          context.Context //nolint:containedctx // done when the subscription has ended
 	end            context.CancelFunc
+	endLogging     func()
 }
 
 // Start begins a subscription. It ends with ctx or with Close.
 func Start(ctx context.Context, config Config) *Subscription {
+	logger := newEndingLogger(config.Logger)
+	config.Logger = logger
 	s := &Subscription{
 		Config:    &config,
 		inbox:     newInbox(config.Lanes, config.order()),
@@ -98,12 +102,18 @@ func Start(ctx context.Context, config Config) *Subscription {
 		callbacks: &callbacks{logger: config.Logger},
 		letters:   &sharedOutage{outage: outage{what: "dead-lettering", logger: config.Logger}},
 	}
-	s.late = &lateHandlers{Subscription: s}
+	s.late = &lateHandlers{Subscription: s, logger: logger.LoggerAdapter}
+	s.endLogging = logger.end
 	s.ended, s.end = context.WithCancel(context.Background())
 	// Handlers may finish after the end of ctx: their messages' contexts have its values only.
 	s.messages, s.cancelMessages = context.WithCancel(context.WithoutCancel(ctx))
-	if config.Group != nil {
+	if config.Progress == nil && config.Group != nil {
+		config.Progress = config.Group
+	}
+	if config.Progress != nil {
 		s.checkpoint = newCheckpoint(s.Config)
+	}
+	if config.Group != nil {
 		s.reclaimer = newReclaimer(s.Config, s.inbox, s.checkpoint, s.callbacks)
 		if config.OwnFirst {
 			s.reclaimer.searchOwn(false)
@@ -200,6 +210,9 @@ func (s *Subscription) run(ctx, stopping context.Context) {
 			errNotJoined, nil)
 	}
 	// 6. Handlers that still run may settle their messages for a while.
+	s.late.report()
+	s.Logger.Info("subscription ended", nil)
+	s.endLogging()
 	s.late.watch(time.Now().Add(s.LateTimeout))
 }
 
@@ -240,7 +253,6 @@ func (s *Subscription) release(ctx context.Context) {
 // may close the handler's publisher and return from Run.
 func (s *Subscription) finish() {
 	s.cancelMessages()
-	s.Logger.Info("subscription ended", nil)
 	if s.OnEnd != nil {
 		s.OnEnd()
 	}

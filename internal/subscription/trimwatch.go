@@ -7,12 +7,13 @@ import "github.com/millrace/redisstream/internal/stream"
 type trimWatch struct {
 	behind int64 // what the server's count of entries read lacks: Redis 7.0 leaves out what was trimmed unread
 	missed int64 // at the last look
+	front  int64 // how many had been trimmed then, read or not
 }
 
 // look returns how many more entries were trimmed unread since the last look.
 func (w *trimWatch) look(group stream.Status, all stream.Extent) int64 {
-	if group.Read == 0 || all.Added == 0 {
-		return 0 // nothing read yet, or unknown
+	if group.Read < 0 || all.Added == 0 {
+		return 0 // unknown: another program created the group, which has read nothing yet
 	}
 	read := group.Read + w.behind
 	switch {
@@ -25,6 +26,10 @@ func (w *trimWatch) look(group stream.Status, all stream.Extent) int64 {
 		w.missed = 0
 	default:
 		missed := all.Added - all.Length - read
+		if read > w.front {
+			w.missed = 0 // the group has read on since, and the server counted what it passed over
+		}
+		w.front = all.Added - all.Length
 		more := missed - w.missed
 		w.missed = max(missed, w.missed)
 		return max(more, 0)

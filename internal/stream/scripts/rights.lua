@@ -1,7 +1,7 @@
 -- Tells which commands the user may not run on which keys, without running any.
 -- KEYS[1] the stream, for its slot; ARGV: commands, each as the number of its words and the words.
--- Returns the places of those commands in the list, from 0. Servers before 7.0 and small embedded ones
--- can't tell: then nothing is denied.
+-- Returns the server's version (0x00MMmmpp; 0: unknown) and the places of those commands in the list, from 0. Servers before
+-- 7.0 and small embedded ones can't tell: then nothing is denied.
 local denied = {}
 local first, place = 1, 0
 while redis.acl_check_cmd and first <= #ARGV do
@@ -12,4 +12,5 @@ while redis.acl_check_cmd and first <= #ARGV do
   end
   first, place = last + 1, place + 1
 end
+table.insert(denied, 1, redis.REDIS_VERSION_NUM or 0)
 return denied

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+)
+
+var atMostOnce = group{Name: "once", MaxInFlight: 1, AutoAck: true}
+
+func TestCheck_twiceWhereAtMostOnce(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		story
+		a, b string
+		why  reason
+	}{
+		"nothing happened":       {a: ackedByA, b: againByB},
+		"killed":                 {a: heldByA, b: againByB, story: story{killed: map[string]int64{"a": 12}}},
+		"closed":                 {a: heldByA + aClosesAt13, b: againByB},
+		"stood still":            {a: heldByA + ", P 18 -1 12", b: againByB},
+		"the server was away":    {a: heldByA, b: againByB, story: story{troubles: []span{{14, 18}}}},
+		"the clock jumped":       {a: heldByA, b: againByB, story: story{change: func(h *history) { h.jumps = []span{{14, 15}} }}},
+		"destroyed":              {a: heldByA, b: againByB, story: story{destroyed: []span{{14, 15}}}, why: wasDestroyed},
+		"destroyed before":       {a: heldByA, b: againByB, story: story{destroyed: []span{{5, 6}}}},
+		"destroyed, but later":   {a: heldByA, b: againByB, story: story{destroyed: []span{{24, 25}}}},
+		"twice in one, no nack":  {a: ackedByA + ", D 20 0 1-0 1 0-1, A 21 0 1-0"},
+		"nacked, then elsewhere": {a: heldByA + ", N 11 0 1-0", b: againByB},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c.group, c.journals = atMostOnce, map[string]string{"a": c.a, "b": c.b}
+			v := c.verdict(t)
+			if c.why == noReason {
+				assert.Len(t, v.unexplained, 1, "%+v", v)
+				return
+			}
+			assert.True(t, v.ok(), "%+v", v)
+			assert.Equal(t, 1, v.duplicates[c.why]+v.takenOver[c.why])
+		})
+	}
+	v := story{group: atMostOnce, journals: one(heldByA + ", N 11 0 1-0, D 12 0 1-0 2 0-1, A 13 0 1-0")}.verdict(t)
+	assert.True(t, v.ok(), "a nacked one comes again where it was: %+v", v)
+}
+
+func TestCheck_missedWhereAtMostOnce(t *testing.T) {
+	t.Parallel()
+	const second = "D 20 0 2-0 1 0-2, A 21 0 2-0" // its successor: it was handed out before
+	for name, c := range map[string]struct {
+		story
+		b   string
+		why reason
+	}{
+		"nothing happened":                {},
+		"killed":                          {story: story{killed: map[string]int64{"b": 12}}, why: wasKilled},
+		"killed while it was held":        {story: story{killed: map[string]int64{"b": 4_000_000_000}}, why: wasKilled},
+		"killed long after":               {story: story{killed: map[string]int64{"b": 9_000_000_000}}},
+		"killed before":                   {story: story{killed: map[string]int64{"b": -1}}},
+		"closed":                          {b: "C 12 -1, E 13 -1", why: wasClosed},
+		"closed before":                   {b: "C -12 -1, E -10 -1"},
+		"a read failed":                   {b: "F 12 0, W 13 0", why: wasFailure},
+		"a read failed, but later":        {b: "F 22 0, W 23 0"},
+		"the server was away":             {story: story{troubles: []span{{12, 13}}}}, // then reads fail
+		"it was destroyed":                {story: story{destroyed: []span{{12, 13}}}},
+		"the clock jumped":                {story: story{change: func(h *history) { h.jumps = []span{{12, 13}} }}},
+		"its process was only cut":        {story: story{change: func(h *history) { h.process("b").cuts = []span{{12, 13}} }}},
+		"another process stood still":     {b: "P 18 -1 12"},
+		"a handler had it and was killed": {b: "D 12 0 1-0 1 0-1", story: story{killed: map[string]int64{"b": 13}}, why: "had it"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c.group, c.entries, c.journals = atMostOnce, 2, map[string]string{"a": second, "b": c.b}
+			v := c.verdict(t)
+			if c.why == noReason {
+				assert.Len(t, v.lost, 1, "%+v", v)
+				assert.False(t, v.ok())
+				return
+			}
+			assert.True(t, v.ok(), "%+v", v)
+			if c.why != "had it" {
+				assert.Equal(t, 1, v.missed[c.why], "%+v", v)
+			}
+		})
+	}
+}

@@ -1,0 +1,130 @@
+package stream
+
+import (
+	"errors"
+	"net"
+	"slices"
+	"strconv"
+	"sync/atomic"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Sending is the state of one pipeline of Add: it waits for a connection, it is on the wire, or it was withdrawn before.
+// The zero value waits.
+type Sending struct{ state atomic.Int32 }
+
+const (
+	waits int32 = iota
+	onWire
+	withdrawn
+)
+
+// errWithdrawn is why nothing was sent.
+var errWithdrawn = errors.New("withdrawn before it was sent")
+
+// begin reports whether the pipeline may be written.
+func (s *Sending) begin() bool {
+	return s.state.CompareAndSwap(waits, onWire) || s.state.Load() == onWire
+}
+
+// Withdraw stops the pipeline, and reports whether it did: then not a byte of it is ever sent.
+func (s *Sending) Withdraw() bool {
+	return s.state.CompareAndSwap(waits, withdrawn) || s.Withdrawn()
+}
+
+// Withdrawn reports whether Withdraw stopped the pipeline.
+func (s *Sending) Withdrawn() bool { return s.state.Load() == withdrawn }
+
+// newID is the argument of XADD that asks for a new ID. go-redis asks it for its bytes when it writes the command: after
+// the connection was made and introduced itself, before the first byte of a field. So the command's bytes tell
+// how far it got, whatever kind of error comes from dialling, TLS, authentication or the hooks of the client.
+type newID Addition
+
+var anyID = []byte("*")
+
+// MarshalBinary is what go-redis writes.
+func (id *newID) MarshalBinary() ([]byte, error) {
+	if !id.sending.begin() {
+		return nil, errWithdrawn
+	}
+	id.written = true
+	return anyID, nil
+}
+
+// String is what hooks of the client see.
+func (*newID) String() string { return string(anyID) }
+
+// unsentError is of a command of which nothing was written.
+type unsentError struct{ error }
+
+func (e unsentError) Unwrap() error { return e.error }
+
+// cutError is of a command that could not be written to its end: a server ignores it.
+type cutError struct{ error }
+
+func (e cutError) Unwrap() error { return e.error }
+
+// brokeOff reports whether an error ended the writing of a pipeline.
+func brokeOff(err error) bool {
+	network, failed := errors.AsType[*net.OpError](err)
+	return failed && network.Op == "write"
+}
+
+// tail is the last argument of what a pipeline has behind its additions. It knows whether it was written.
+type tail struct {
+	text    string
+	written bool
+}
+
+func (t *tail) of(number int64) *tail {
+	t.text = strconv.FormatInt(number, 10)
+	return t
+}
+
+// MarshalBinary is what go-redis writes.
+func (t *tail) MarshalBinary() ([]byte, error) {
+	t.written = true
+	return []byte(t.text), nil
+}
+
+// String is what hooks of the client see.
+func (t *tail) String() string { return t.text }
+
+// settle sets the outcome of each addition from its command and the error of the pipeline. When the writing of the pipeline broke
+// off, the last command that was begun is not whole, and those behind it were not begun.
+func settle(additions []*Addition, commands []once, err error, behind *tail) {
+	last := behind == nil || !behind.written
+	for i, addition := range slices.Backward(additions) {
+		// When the connection breaks, go-redis sets the error of commands that have their reply too.
+		if addition.ID = commands[i].Val(); addition.ID != "" {
+			addition.Err, last = nil, false
+			continue
+		}
+		addition.Err = addition.explained(firstOf(commands[i].Err(), err, errNoReply))
+		if _, refused := errors.AsType[redis.Error](addition.Err); refused {
+			last = false
+			continue
+		}
+		switch {
+		case !addition.written:
+			addition.Err = unsentError{addition.Err}
+		case last && brokeOff(addition.Err):
+			addition.Err = cutError{addition.Err}
+			last = false
+		default:
+			last = false
+		}
+	}
+}
+
+func firstOf(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var errNoReply = errors.New("no reply")
