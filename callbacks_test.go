@@ -60,7 +60,7 @@ func TestCallbacks_unmarshaler(t *testing.T) {
 			letters := b.letters()
 			require.Len(t, letters, 3)
 			assert.Equal(t, "Unmarshaler panicked: no such luck", letters[0].Values[redisstream.DeadLetterReasonKey])
-			assert.Equal(t, "Unmarshaler returned neither a message nor an error", letters[1].Values[redisstream.DeadLetterReasonKey])
+			assert.Equal(t, "the Unmarshaler returned neither a message nor an error", letters[1].Values[redisstream.DeadLetterReasonKey])
 			assert.Equal(t, 3, log.Count("entry dead-lettered"))
 		})
 	}

@@ -32,10 +32,10 @@ const (
 // rollingEnv tells a process of the test binary that it is a worker: the server's address and the prefix of all keys.
 const rollingEnv = "REDISSTREAM_ROLLING_WORKER"
 
-// order is a command, ordered the event that its handler publishes.
+// rollingOrder is a command, rollingOrdered the event that its handler publishes.
 type (
-	order   struct{ N int }
-	ordered struct{ N int }
+	rollingOrder   struct{ N int }
+	rollingOrdered struct{ N int }
 )
 
 // rolling is a CQRS application whose keys have a prefix.
@@ -69,12 +69,12 @@ func (r rolling) addCommand(router *message.Router, events *cqrs.EventBus, kind 
 	if err != nil {
 		return err
 	}
-	return processor.AddHandlers(cqrs.NewCommandHandler(fmt.Sprint("command-", kind), func(ctx context.Context, command *order) error {
+	return processor.AddHandlers(cqrs.NewCommandHandler(fmt.Sprint("command-", kind), func(ctx context.Context, command *rollingOrder) error {
 		if err := r.client.HIncrBy(context.WithoutCancel(ctx), r.times("command"), fmt.Sprint(command.N), 1).Err(); err != nil {
 			return err
 		}
 		time.Sleep(rand.N(60 * time.Millisecond))
-		return events.Publish(ctx, &ordered{N: command.N})
+		return events.Publish(ctx, &rollingOrdered{N: command.N})
 	}))
 }
 
@@ -92,7 +92,7 @@ func (r rolling) addEvent(router *message.Router, kind int) error {
 	if err != nil {
 		return err
 	}
-	return processor.AddHandlers(cqrs.NewEventHandler(fmt.Sprint("event-", kind), func(ctx context.Context, event *ordered) error {
+	return processor.AddHandlers(cqrs.NewEventHandler(fmt.Sprint("event-", kind), func(ctx context.Context, event *rollingOrdered) error {
 		time.Sleep(rand.N(2 * time.Millisecond))
 		return r.client.HIncrBy(context.WithoutCancel(ctx), r.times("event"), fmt.Sprint(event.N), 1).Err()
 	}))
@@ -106,7 +106,7 @@ func (r rolling) work(ctx context.Context) error {
 	}
 	events, err := cqrs.NewEventBusWithConfig(publisher, cqrs.EventBusConfig{
 		GeneratePublishTopic: func(params cqrs.GenerateEventPublishTopicParams) (string, error) {
-			return r.topic("event", params.Event.(*ordered).N%rollingKinds), nil
+			return r.topic("event", params.Event.(*rollingOrdered).N%rollingKinds), nil
 		},
 		Marshaler: cqrs.JSONMarshaler{},
 	})
@@ -208,7 +208,7 @@ func TestRollingRestart(t *testing.T) {
 	}
 	commands, err := cqrs.NewCommandBusWithConfig(openPublisher(t, redisstream.PublisherConfig{Client: b.client}), cqrs.CommandBusConfig{
 		GeneratePublishTopic: func(params cqrs.CommandBusGeneratePublishTopicParams) (string, error) {
-			return r.topic("command", params.Command.(*order).N%rollingKinds), nil
+			return r.topic("command", params.Command.(*rollingOrder).N%rollingKinds), nil
 		},
 		Marshaler: cqrs.JSONMarshaler{},
 	})
@@ -216,7 +216,7 @@ func TestRollingRestart(t *testing.T) {
 	sent := make(chan error, 1)
 	go func() {
 		for n := range rollingCommands {
-			if err := commands.Send(context.WithoutCancel(t.Context()), &order{N: n}); err != nil {
+			if err := commands.Send(context.WithoutCancel(t.Context()), &rollingOrder{N: n}); err != nil {
 				sent <- err
 				return
 			}

@@ -13,7 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-var errNoMessage = errors.New("Unmarshaler returned neither a message nor an error")
+var errNoMessage = errors.New("the Unmarshaler returned neither a message nor an error")
 
 // callbacks calls the user's functions. One that panics costs its entry, not the process.
 type callbacks struct {

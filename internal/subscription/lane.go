@@ -86,7 +86,7 @@ const (
 // only then the server is asked.
 func (l *lane) offer(ctx context.Context, e *entry, msg *message.Message, delivery int64) bool {
 	if l.Group != nil && delivery > e.Counted {
-		l.renewOne(e.ID, delivery) // counts the delivery; cancels ctx if the entry is lost. If it fails, the lease tries again
+		_ = l.renewOne(e.ID, delivery) // counts the delivery; cancels ctx if the entry is lost. If it fails, the lease tries again
 	}
 	for {
 		if l.Group != nil && !l.ensureLease(ctx, e, delivery) {
