@@ -47,6 +47,7 @@ func publishTexts(client redis.UniversalClient, topic string, payloads ...string
 func ExampleRedisLogger() {
 	logger := watermill.NewStdLogger(false, false)
 	redis.SetLogger(redisstream.RedisLogger(logger))
+	// Output:
 }
 
 func ExamplePublisher() {

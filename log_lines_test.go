@@ -96,7 +96,7 @@ func TestLog_groupCreatedAgain(t *testing.T) {
 	config.Client = b.client
 	one, two := b.subscribeLogged(config, &log), b.subscribeLogged(config, &log)
 	b.publish(20)
-	go receiveAll(t, one, 1)
+	receiveAll(t, one, 1)
 	receiveAll(t, two, 1)
 	b.twoTurns()
 	require.NoError(t, b.client.XGroupDestroy(t.Context(), b.topic, "g").Err())

@@ -127,7 +127,7 @@ func (r rolling) work(ctx context.Context) error {
 	}
 	go func() {
 		<-router.Running()
-		fmt.Println("ready")
+		_, _ = os.Stdout.WriteString("ready\n")
 	}()
 	if err := router.Run(ctx); err != nil {
 		return err
@@ -142,8 +142,7 @@ func rollingWorker(config string) {
 	defer stop()
 	r := rolling{client: redis.NewClient(&redis.Options{Addr: addr}), prefix: prefix}
 	if err := r.work(ctx); err != nil {
-		fmt.Println(err)
-		os.Exit(1)
+		panic(err)
 	}
 }
 

@@ -113,8 +113,8 @@ func TestMaxSize_isAskedForWhereItIsKnown(t *testing.T) {
 				end := map[bool]string{false: "", true: "noack "}[noAck] + "streams k >"
 				maxSize := map[bool]string{false: "", true: "maxsize 5000 "}[known]
 				assert.Equal(t, []string{
-					"xreadgroup group group me count 100 " + maxSize + "block 1000 " + end,
-					"xreadgroup group group me count 1 block 1000 " + end,
+					"xreadgroup group " + groupName + " me count 100 " + maxSize + "block 1000 " + end,
+					"xreadgroup group " + groupName + " me count 1 block 1000 " + end,
 				}, server.reads)
 			})
 		}

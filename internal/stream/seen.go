@@ -39,10 +39,11 @@ func (s *seen) thin() {
 }
 
 // between returns the part with IDs from first to last.
-func (s seen) between(first, last string) seen {
-	from := sort.Search(len(s), func(i int) bool { return !Precedes(s[i].id(), first) })
-	to := sort.Search(len(s), func(i int) bool { return Precedes(last, s[i].id()) })
-	return s[from:max(from, to)]
+func (s *seen) between(first, last string) seen {
+	list := *s
+	from := sort.Search(len(list), func(i int) bool { return !Precedes(list[i].id(), first) })
+	to := sort.Search(len(list), func(i int) bool { return Precedes(last, list[i].id()) })
+	return list[from:max(from, to)]
 }
 
 // forget drops all that is newer than the ID.

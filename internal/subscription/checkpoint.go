@@ -98,7 +98,7 @@ func (c *checkpoint) watchTrims(ctx context.Context, status stream.Status) error
 	c.looked = time.Now()
 	c.look = c.looked.Add(extent.Pause())
 	if n := c.trims.look(status, extent); n > 0 {
-		c.Logger.Error("entries were trimmed from the stream before the group read them", errTrimmed, watermill.LogFields{"count": n})
+		c.Logger.Error("entries were trimmed from the stream before the group read them", errTrimmed, watermill.LogFields{countField: n})
 	}
 	return nil
 }

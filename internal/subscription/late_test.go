@@ -15,9 +15,9 @@ import (
 )
 
 // closeWithHandler closes a subscription whose handler has a message, and returns the message when Close has returned.
-func closeWithHandler(t *testing.T, g *fakeGroup, change func(*Config)) (*Subscription, *redistest.Log, *message.Message) {
+func closeWithHandler(t *testing.T, g *fakeGroup) (*Subscription, *redistest.Log, *message.Message) {
 	t.Helper()
-	s, log := g.start(t, change)
+	s, log := g.start(t, nil)
 	msg := <-s.Output()
 	began := time.Now()
 	s.Close()
@@ -40,7 +40,7 @@ func TestLate_ackCountsAndClosesTheOutput(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(2)
-		s, log, msg := closeWithHandler(t, g, nil)
+		s, log, msg := closeWithHandler(t, g)
 		g.locked(func() { assert.Equal(t, []string{"1-0"}, g.kept) })
 		time.Sleep(20 * time.Second)
 		require.True(t, isOpen(s.Output()), "the handler may publish")
@@ -56,7 +56,7 @@ func TestLate_nackReleasesAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(2)
-		s, _, msg := closeWithHandler(t, g, nil)
+		s, _, msg := closeWithHandler(t, g)
 		time.Sleep(time.Second)
 		msg.Nack()
 		time.Sleep(longestLateLook)
@@ -89,7 +89,7 @@ func TestLate_leaseIsOver(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(1)
-		s, log, msg := closeWithHandler(t, g, nil)
+		s, log, msg := closeWithHandler(t, g)
 		time.Sleep(s.LateTimeout + longestLateLook)
 		require.False(t, isOpen(s.Output()), "nobody waits for a handler for ever")
 		assert.Equal(t, 1, log.Count("handlers still have messages"))
@@ -108,7 +108,7 @@ func TestLate_ackIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(1)
-		s, _, msg := closeWithHandler(t, g, nil)
+		s, _, msg := closeWithHandler(t, g)
 		g.locked(func() { g.failAcks = 20 })
 		msg.Ack()
 		time.Sleep(10 * time.Second)

@@ -73,7 +73,7 @@ func (s *Subscription) renew(ctx context.Context, leases []stream.Lease) error {
 		return err
 	}
 	if taken := s.inbox.renewed(leases, began, lost, trimmed); len(taken) > 0 {
-		s.Logger.Error("entries lost while they were held", errLost, watermill.LogFields{"count": len(taken), "entries": taken})
+		s.Logger.Error("entries lost while they were held", errLost, watermill.LogFields{countField: len(taken), "entries": taken})
 	}
 	if len(trimmed) > 0 {
 		s.Logger.Error("entries were trimmed from the stream while they were held", errTrimmed, someOf(trimmed))
@@ -86,5 +86,5 @@ const maxLoggedIDs = 10
 
 // someOf returns how many entries there are, and some of them.
 func someOf(ids []string) watermill.LogFields {
-	return watermill.LogFields{"count": len(ids), "entries": ids[:min(len(ids), maxLoggedIDs)]}
+	return watermill.LogFields{countField: len(ids), "entries": ids[:min(len(ids), maxLoggedIDs)]}
 }

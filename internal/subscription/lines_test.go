@@ -38,12 +38,13 @@ func TestLines_longHeld(t *testing.T) {
 		const text = "a handler has had a message for long"
 		now := time.Duration(0)
 		for _, look := range []struct {
-			at    time.Duration
-			lines int
+			minute int
+			lines  int
 		}{{4, 0}, {6, 1}, {9, 1}, {12, 2}, {19, 2}, {24, 3}, {39, 3}, {48, 4}} {
-			time.Sleep(look.at*time.Minute - now)
-			now = look.at * time.Minute
-			assert.Equal(t, look.lines, log.Count(text), fmt.Sprint(look.at))
+			at := time.Duration(look.minute) * time.Minute
+			time.Sleep(at - now)
+			now = at
+			assert.Equal(t, look.lines, log.Count(text), fmt.Sprint(look.minute))
 		}
 		assert.Equal(t, 4, log.Count("entry=1-0"))
 		msg.Ack()

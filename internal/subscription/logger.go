@@ -6,6 +6,9 @@ import (
 	"github.com/ThreeDotsLabs/watermill"
 )
 
+// countField is how many entries a line is about.
+const countField = "count"
+
 // endingLogger logs nothing after the end of the subscription: a goroutine that is left then waits for a server, and its
 // failure is in the log already.
 type endingLogger struct {

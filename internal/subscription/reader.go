@@ -29,7 +29,7 @@ func (s *Subscription) read(ctx context.Context) {
 		case err == nil:
 			trouble.over()
 		case errors.Is(err, stream.ErrTooLarge): // what it held is claimed now, a few at a time
-			s.recover(ctx, err)
+			_ = s.recover(ctx, err) // nothing is in the way
 		default:
 			if !sleep(ctx, trouble.failed(s.recover(ctx, err))) {
 				return

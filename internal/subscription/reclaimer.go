@@ -280,11 +280,11 @@ func (c *claimReport) add(claim stream.Claim, claimed stream.Claimed) {
 func (c *claimReport) flush() {
 	if c.count > 0 {
 		c.logger.Error("entries were trimmed from the stream before they were handled", errTrimmed,
-			watermill.LogFields{"count": c.count, "entries": c.trimmed})
+			watermill.LogFields{countField: c.count, "entries": c.trimmed})
 	}
 	for name, s := range c.silent {
 		c.logger.Info("entries were taken over from a consumer that fell silent", watermill.LogFields{
-			"count": s.count, "from_consumer": name, "silent_for": s.idle.Round(time.Millisecond).String(),
+			countField: s.count, "from_consumer": name, "silent_for": s.idle.Round(time.Millisecond).String(),
 		})
 	}
 	c.trimmed, c.count, c.silent = nil, 0, nil
