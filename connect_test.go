@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/url"
@@ -13,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -216,13 +218,16 @@ func TestConnect_TLSVerifiesTheCertificate(t *testing.T) {
 	assert.NotContains(t, err.Error(), "geheim")
 }
 
-// closedPort returns an address that refuses connections.
+// closedPort returns an address that refuses connections until the end of the test: nobody else gets the port.
 func closedPort(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	socket, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
 	require.NoError(t, err)
-	defer listener.Close()
-	return listener.Addr().String()
+	t.Cleanup(func() { _ = syscall.Close(socket) })
+	require.NoError(t, syscall.Bind(socket, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+	addr, err := syscall.Getsockname(socket)
+	require.NoError(t, err)
+	return fmt.Sprint("127.0.0.1:", addr.(*syscall.SockaddrInet4).Port) //nolint:forcetypeassert // it was bound so
 }
 
 func TestConnect_errorNamesThePlaceAndHidesThePassword(t *testing.T) {
