@@ -371,9 +371,9 @@ func TestReplayDeadLetters_readsFromTheMaster(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartFullCluster(t)
 	for name, change := range map[string]func(*redis.ClusterOptions){
-		"ReadOnly":       func(o *redis.ClusterOptions) { o.ReadOnly = true },
+		"ReadOnly": func(o *redis.ClusterOptions) { o.ReadOnly = true },
 		// Not RouteByLatency: go-redis 9.23 races with itself when it makes such a client.
-		"RouteRandomly":  func(o *redis.ClusterOptions) { o.RouteRandomly = true },
+		"RouteRandomly": func(o *redis.ClusterOptions) { o.RouteRandomly = true },
 	} {
 		options := &redis.ClusterOptions{Addrs: []string{cluster.Nodes[0].Addr}}
 		change(options)
