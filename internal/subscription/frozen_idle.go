@@ -13,6 +13,8 @@ const (
 	frozenPage = 1000
 	// frozenLooks is how often at least a row must have been seen without idle time.
 	frozenLooks = 3
+	// frozenShare is how many looks there are in ClaimMinIdle: a page is large, and fast flows have no use for it.
+	frozenShare = 10
 )
 
 // frozenIdle finds abandoned entries whose idle time stays 0: the server's clock was set back, and shows 0 until it is again where
@@ -23,7 +25,8 @@ type frozenIdle struct {
 	inbox     *inbox
 	callbacks *callbacks
 
-	cursor  string // where the page begins that is watched
+	due     time.Time // when to look next
+	cursor  string    // where the page begins that is watched
 	began   time.Time
 	watched map[string]frozenRow // by ID
 }
@@ -35,16 +38,23 @@ type frozenRow struct {
 }
 
 func newFrozenIdle(config *Config, inbox *inbox, callbacks *callbacks) *frozenIdle {
-	return &frozenIdle{Config: config, inbox: inbox, callbacks: callbacks, cursor: "-"}
+	return &frozenIdle{Config: config, inbox: inbox, callbacks: callbacks, cursor: "-", due: time.Now().Add(config.ClaimMinIdle / frozenShare)}
 }
 
-// abandoned looks once at the page that is watched, and returns the rows to claim.
+// abandoned looks once at the page that is watched, if it is time to, and returns the rows to claim.
 func (f *frozenIdle) abandoned(ctx context.Context) ([]redis.XPendingExt, error) {
+	if time.Now().Before(f.due) {
+		return nil, nil
+	}
+	f.due = time.Now().Add(f.ClaimMinIdle / frozenShare)
 	rows, err := f.Group.Pending(ctx, stream.Page{From: f.cursor, Count: frozenPage})
 	if err != nil {
 		return nil, err
 	}
 	abandoned, open := f.look(rows)
+	if len(abandoned) > 0 {
+		f.due = time.Time{} // there may be room for some of them only
+	}
 	switch more := len(rows) == frozenPage; {
 	case open || f.cursor == "-" && !more: // there is no other page
 	case more:
