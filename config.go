@@ -91,6 +91,9 @@ func (c PublisherConfig) validate() error {
 }
 
 // SubscriberConfig configures a Subscriber. Only Client is required.
+//
+// A subscription holds at most 8 MiB of entries, or a single larger one, and at most twice that while entries that it took over
+// wait for their key. With the copies that handlers get it takes less than 64 MiB of memory.
 type SubscriberConfig struct {
 	// Client is what entries are acknowledged through, and whose options the subscriptions
 	// use to open one connection each for their blocking reads, so that they hold none of its pool. Required: a
@@ -121,7 +124,10 @@ type SubscriberConfig struct {
 	// AutoAck lets the server take entries as acknowledged when it hands them out (XREADGROUP NOACK): at most
 	// once. What a subscription has read when it ends or dies is not delivered again. When the group vanishes it is created again
 	// behind what its members know to be handed out: what others read since the last look, at most ClaimInterval ago, may come
-	// again. All members of a group should have the same. Default false.
+	// again. All members of a group should have the same.
+	//
+	// Before Redis 8.10 (XREADGROUP MAXSIZE) its replies have no bound in bytes, because what is cut off would be lost: up to 128 entries
+	// that are much larger than those before come at once. Default false.
 	// Without a ConsumerGroup there is nothing to acknowledge, and it has no effect.
 	AutoAck bool
 
@@ -202,7 +208,8 @@ type SubscriberConfig struct {
 
 	// ConsumerTimeout is the idle time (XINFO CONSUMERS) after which a consumer with a generated name that has nothing pending
 	// is removed from the group (XGROUP DELCONSUMER, in one step with the check): its process died. Names that were given in
-	// Consumer stay, unless they end like a generated one. All members of a group should have the same: each shows twice in it that
+	// Consumer stay, unless they end like a generated one; "name#2" and so on, which were made from a given one, are removed by a Subscriber
+	// with that name. All members of a group should have the same: each shows twice in it that
 	// it lives. Default: DefaultConsumerTimeout; at least twice BlockTime. Negative: none is removed.
 	ConsumerTimeout time.Duration
 
