@@ -51,7 +51,7 @@ func (h *history) explainMissed(f *fates, from, to int64) reason {
 	}
 	for _, s := range f.members {
 		switch {
-		case s.process.killedIn(from, held):
+		case s.process.killedIn(from-int64(late), held): // the server may hand out entries before it notices
 			return wasKilled
 		case s.closing != (span{}) && overlaps([]span{s.closing}, from, held):
 			return wasClosed
