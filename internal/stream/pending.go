@@ -163,11 +163,15 @@ func (g *Group) Hold(ctx context.Context, leases []Lease) (lost, trimmed []strin
 	return stringsOf(reply[0]), stringsOf(reply[1]), nil
 }
 
+// clockSlack is how far the server's clock, in whole milliseconds, and ours may differ in what they measure of a short time.
+const clockSlack = 10 * time.Millisecond
+
 // releasePage bounds how long one call of the release script keeps the server busy.
 const releasePage = 1000
 
 // Release frees all that is pending for this consumer, so that any other may claim it at once,
-// with the delivery counts of leases. Entries that neither leases nor keep name were handed out and never seen. Those in keep
+// with the delivery counts of leases. Entries that neither leases nor keep name were handed out and never seen, or are those of
+// an earlier process of our name. Those in keep
 // stay ours, and their leases are renewed. Those that were
 // trimmed from the stream are returned by ID. If remove is set, the consumer is removed once it owns nothing.
 func (g *Group) Release(ctx context.Context, leases []Lease, keep []string, remove bool) (trimmed []string, err error) {
@@ -176,7 +180,8 @@ func (g *Group) Release(ctx context.Context, leases []Lease, keep []string, remo
 		flag = "1"
 	}
 	for from := "-"; ; {
-		args := leaseArgs([]any{g.name, g.consumer, from, releasePage, flag}, leases)
+		age := time.Since(g.joined) + clockSlack
+		args := leaseArgs([]any{g.name, g.consumer, from, releasePage, flag, age.Milliseconds()}, leases)
 		for _, id := range keep {
 			args = append(args, id, "keep")
 		}

@@ -207,10 +207,10 @@ func TestRelease_freesForAnybodyAtOnce(t *testing.T) {
 	require.Len(t, read(t, b, 1), 1)
 	require.NoError(t, client.Do(t.Context(), "xclaim", key, groupName, "a", 0, added[2], "retrycount", 5, "justid").Err())
 
-	// Of the entries that no lease names, the delivery is taken back.
+	// Of the entries that no lease names, the first delivery is taken back. More of them were made by others.
 	require.NoError(t, release(t, a, []stream.Lease{{ID: added[0], Deliveries: 1}, {ID: added[1], Deliveries: 3}}, true))
 	assert.Equal(t, map[string]row{
-		added[0]: {"a", 1}, added[1]: {"a", 3}, added[2]: {"a", 4}, added[3]: {"a", 0}, others[0]: {"b", 1},
+		added[0]: {"a", 1}, added[1]: {"a", 3}, added[2]: {"a", 5}, added[3]: {"a", 0}, others[0]: {"b", 1},
 	}, pending(t, client, key))
 	assert.Contains(t, consumers(t, client, key), "a", "it owns something")
 
@@ -220,8 +220,23 @@ func TestRelease_freesForAnybodyAtOnce(t *testing.T) {
 	assert.Equal(t, added, ids(claimed.Entries), "all but what b holds, which it is working on")
 	assert.Empty(t, claimed.Trimmed)
 	assert.Equal(t, map[string]row{
-		added[0]: {"b", 1}, added[1]: {"b", 3}, added[2]: {"b", 4}, added[3]: {"b", 1}, others[0]: {"b", 1},
+		added[0]: {"b", 1}, added[1]: {"b", 3}, added[2]: {"b", 5}, added[3]: {"b", 1}, others[0]: {"b", 1},
 	}, pending(t, client, key), "the next delivery is not counted yet, but for the first")
+}
+
+// A process that ends before it has looked for what an earlier one of its name had leaves the counts as they are: else a message
+// that kills its process would never be given up.
+func TestRelease_leavesTheCountsOfAnEarlierProcess(t *testing.T) {
+	t.Parallel()
+	client := redistest.Shared().Client(t)
+	_, key, added := handedOut(t, client, 2)
+	require.NoError(t, client.Do(t.Context(), "xclaim", key, groupName, "a", 0, added[1], "retrycount", 3, "justid").Err())
+	require.Eventually(t, func() bool {
+		rows := pendingRows(t, client, key)
+		return rows[0].Idle > 50*time.Millisecond && rows[1].Idle > 50*time.Millisecond
+	}, soon, time.Millisecond)
+	require.NoError(t, release(t, join(t, client, key, "a"), nil, false))
+	assert.Equal(t, map[string]row{added[0]: {"a", 1}, added[1]: {"a", 3}}, pending(t, client, key))
 }
 
 func TestRelease_ignoresLeasesThatAreLost(t *testing.T) {
