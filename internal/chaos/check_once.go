@@ -45,9 +45,10 @@ func (f *fates) handedOut(entries []entry) int64 {
 // explainMissed returns what may have cost an entry that was handed out between two times: its consumer's end while it was
 // read ahead, or the loss of the reply that it was in.
 func (h *history) explainMissed(f *fates, from, to int64) reason {
-	held := to
+	held, noticed := to, to
 	if to < forever-f.heldAtMost() {
 		held += f.heldAtMost()
+		noticed += int64(late) // a reader notices the loss of its connection a moment later
 	}
 	for _, s := range f.members {
 		switch {
@@ -55,7 +56,7 @@ func (h *history) explainMissed(f *fates, from, to int64) reason {
 			return wasKilled
 		case s.closing != (span{}) && overlaps([]span{s.closing}, from, held):
 			return wasClosed
-		case overlaps(s.outages, from, to):
+		case overlaps(s.outages, from, noticed):
 			return wasFailure
 		}
 	}

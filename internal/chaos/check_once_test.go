@@ -60,7 +60,8 @@ func TestCheck_missedWhereAtMostOnce(t *testing.T) {
 		"closed":                          {b: "C 12 -1, E 13 -1", why: wasClosed},
 		"closed before":                   {b: "C -12 -1, E -10 -1"},
 		"a read failed":                   {b: "F 12 0, W 13 0", why: wasFailure},
-		"a read failed, but later":        {b: "F 22 0, W 23 0"},
+		"a read failed a moment later":    {b: "F 22 0, W 23 0", why: wasFailure},
+		"a read failed, but later":        {b: "F 200000000 0, W 200000001 0"},
 		"the server was away":             {story: story{troubles: []span{{12, 13}}}}, // then reads fail
 		"it was destroyed":                {story: story{destroyed: []span{{12, 13}}}},
 		"the clock jumped":                {story: story{change: func(h *history) { h.jumps = []span{{12, 13}} }}},
