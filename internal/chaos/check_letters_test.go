@@ -59,6 +59,9 @@ func TestCheck_letters(t *testing.T) {
 		"seen by one who was killed": {
 			journal: once, story: story{change: given(14), journals: map[string]string{"b": ""}, killed: map[string]int64{"b": 12}},
 		},
+		"counted by one who then stood still": {
+			journal: once, story: story{change: given(14), journals: map[string]string{"b": "P 13 -1 11"}},
+		},
 		"seen by one who was killed later": {
 			journal: once, story: story{change: given(14), journals: map[string]string{"b": ""}, killed: map[string]int64{"b": 16}}, wrong: 1,
 		},
