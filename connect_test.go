@@ -227,7 +227,7 @@ func closedPort(t *testing.T) string {
 	require.NoError(t, syscall.Bind(socket, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
 	addr, err := syscall.Getsockname(socket)
 	require.NoError(t, err)
-	return fmt.Sprint("127.0.0.1:", addr.(*syscall.SockaddrInet4).Port) //nolint:forcetypeassert // it was bound so
+	return fmt.Sprint("127.0.0.1:", addr.(*syscall.SockaddrInet4).Port)
 }
 
 func TestConnect_errorNamesThePlaceAndHidesThePassword(t *testing.T) {
