@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// addLarge adds n entries of so many bytes.
+// addLarge adds n entries of the given size in bytes.
 func (b *bench) addLarge(n, bytes int) {
 	b.Helper()
 	fields, err := redisstream.MsgpackMarshaler{}.Marshal(b.topic, message.NewMessage("large", make([]byte, bytes)))

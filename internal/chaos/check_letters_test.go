@@ -59,6 +59,21 @@ func TestCheck_letters(t *testing.T) {
 		"seen by one who was killed": {
 			journal: once, story: story{change: given(14), journals: map[string]string{"b": ""}, killed: map[string]int64{"b": 12}},
 		},
+		"counted by one who was then cut off": {
+			journal: once, story: story{journals: map[string]string{"b": ""}, change: func(h *history) {
+				given(14)(h)
+				h.process("b").cuts = []span{{11, 12}}
+			}},
+		},
+		"cut off after it was given up": {
+			journal: once, story: story{journals: map[string]string{"b": ""}, change: func(h *history) {
+				given(14)(h)
+				h.process("b").cuts = []span{{16, 17}}
+			}}, wrong: 1,
+		},
+		"stood still after it was given up": {
+			journal: once, story: story{change: given(14), journals: map[string]string{"b": "P 18 -1 16"}}, wrong: 1,
+		},
 		"counted by one who then stood still": {
 			journal: once, story: story{change: given(14), journals: map[string]string{"b": "P 13 -1 11"}},
 		},
