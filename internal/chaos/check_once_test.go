@@ -62,6 +62,9 @@ func TestCheck_missedWhereAtMostOnce(t *testing.T) {
 		"a read failed":                   {b: "F 12 0, W 13 0", why: wasFailure},
 		"a read failed a moment later":    {b: "F 22 0, W 23 0", why: wasFailure},
 		"a read failed, but later":        {b: "F 200000000 0, W 200000001 0"},
+		"stood still, then a read failed": {b: "P 1000000000 -1 12, F 1500000000 0, W 1500000001 0", why: wasFailure},
+		"stood still, failed long after":  {b: "P 1000000000 -1 12, F 2000000001 0, W 2000000002 0"},
+		"stood still later":               {b: "P 1000000000 -1 200000000, F 1000000001 0, W 1000000002 0"},
 		"the server was away":             {story: story{troubles: []span{{12, 13}}}}, // then reads fail
 		"it was destroyed":                {story: story{destroyed: []span{{12, 13}}}},
 		"the clock jumped":                {story: story{change: func(h *history) { h.jumps = []span{{12, 13}} }}},

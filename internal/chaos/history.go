@@ -105,7 +105,7 @@ func (h *history) subscriptions() []*subscription {
 		}
 		p.events = nil
 		for _, s := range own {
-			s.still, s.closing, s.outages = still, closes, outages(s.events)
+			s.still, s.closing, s.outages = still, closes, outages(s.events, still)
 			all = append(all, s)
 		}
 	}
@@ -115,16 +115,28 @@ func (h *history) subscriptions() []*subscription {
 	return all
 }
 
-func outages(events []event) (list []span) {
+// outages returns when the reads of a subscription failed. A read that fails soon after its process stood still may have
+// lost what the server had sent in the meantime: its deadline passed while nobody read.
+func outages(events []event, still []span) (list []span) {
 	for _, e := range events {
 		switch {
 		case e.kind == failing:
-			list = append(list, span{e.at, forever})
+			list = append(list, span{stoodSince(still, e.at), forever})
 		case e.kind == working && len(list) > 0:
 			list[len(list)-1].to = e.at
 		}
 	}
 	return list
+}
+
+// stoodSince returns when the process began to stand still, where it did so until a moment before at; otherwise at.
+func stoodSince(still []span, at int64) int64 {
+	for _, s := range still {
+		if s.from <= at && at <= s.to+int64(calm) {
+			return s.from
+		}
+	}
+	return at
 }
 
 // deliveries returns what the handlers of a subscription got.
