@@ -86,7 +86,7 @@ func connect(ctx context.Context, u *url.URL) (_ redis.UniversalClient, node boo
 		return nil, false, fmt.Errorf("connect to %s: %w", place, context.Cause(ctx))
 	}
 	if err != nil {
-		return nil, false, errors.Join(fmt.Errorf("connect to %s: %w", place, stream.Discreet(err)), client.Close())
+		return nil, false, errors.Join(fmt.Errorf("connect to %s: %w", place, stream.Redact(err)), client.Close())
 	}
 	return client, node, nil
 }

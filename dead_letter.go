@@ -54,9 +54,9 @@ func hasHashTag(key string) bool {
 func isDeadLetterTopic(topic string) bool { return strings.HasSuffix(topic, deadLetterSuffix) }
 
 // deadLetterer returns what moves an entry of the group to the dead-letter topic.
-func (c SubscriberConfig) deadLetterer(group *stream.Group, origin Entry) func(context.Context, subscription.DeadLetter) (stream.Fate, error) {
-	target := stream.DeadLetters{Stream: DeadLetterTopic(origin.Stream), MaxLen: c.DeadLetterMaxLen}
-	return func(ctx context.Context, letter subscription.DeadLetter) (stream.Fate, error) {
+func (c SubscriberConfig) deadLetterer(group *stream.Group, origin Entry) func(context.Context, subscription.DeadLetter) (stream.DeadLetterResult, error) {
+	target := stream.DeadLetterTarget{Stream: DeadLetterTopic(origin.Stream), MaxLen: c.DeadLetterMaxLen}
+	return func(ctx context.Context, letter subscription.DeadLetter) (stream.DeadLetterResult, error) {
 		fields := []any{
 			DeadLetterReasonKey, letter.Reason.Error(),
 			DeadLetterStreamKey, origin.Stream,

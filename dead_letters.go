@@ -35,7 +35,7 @@ type DeadLetter struct {
 func DeadLetters(ctx context.Context, client redis.UniversalClient, topic string) iter.Seq2[DeadLetter, error] {
 	return func(yield func(DeadLetter, error) bool) {
 		letters := lettersOf(client, topic)
-		if err := letters.CheckRights(ctx, stream.ReadLetters); err != nil {
+		if err := letters.CheckRights(ctx, stream.ReadDeadLetters); err != nil {
 			yield(DeadLetter{}, lettersError("read", topic, err))
 			return
 		}
@@ -44,7 +44,7 @@ func DeadLetters(ctx context.Context, client redis.UniversalClient, topic string
 }
 
 // readAll is DeadLetters for who has the right to read them.
-func readAll(ctx context.Context, letters *stream.Letters, topic string) iter.Seq2[DeadLetter, error] {
+func readAll(ctx context.Context, letters *stream.DeadLetters, topic string) iter.Seq2[DeadLetter, error] {
 	return func(yield func(DeadLetter, error) bool) {
 		for letter, err := range letters.All(ctx) {
 			if err != nil {
@@ -97,17 +97,17 @@ func DropDeadLettersByID(ctx context.Context, client redis.UniversalClient, topi
 // settlement is what becomes of a letter.
 type settlement struct {
 	name   string
-	task   stream.Task
-	settle func(*stream.Letters, context.Context, string) (bool, error)
+	task   stream.DeadLetterAction
+	settle func(*stream.DeadLetters, context.Context, string) (bool, error)
 }
 
 var (
-	replaying = settlement{"replay", stream.ReplayLetters, (*stream.Letters).Replay}
-	dropping  = settlement{"drop", stream.DropLetters, (*stream.Letters).Drop}
+	replaying = settlement{"replay", stream.ReplayDeadLetters, (*stream.DeadLetters).Replay}
+	dropping  = settlement{"drop", stream.DropDeadLetters, (*stream.DeadLetters).Drop}
 )
 
-func lettersOf(client redis.UniversalClient, topic string) *stream.Letters {
-	return stream.NewLetters(client, DeadLetterTopic(topic), topic, DeadLetterStreamKey, deadLetterPrefix)
+func lettersOf(client redis.UniversalClient, topic string) *stream.DeadLetters {
+	return stream.NewDeadLetters(client, DeadLetterTopic(topic), topic, DeadLetterStreamKey, deadLetterPrefix)
 }
 
 // settleLetters settles the oldest letters that are chosen, at most limit; below 0: all of them.
@@ -165,10 +165,10 @@ func settleIDs(ctx context.Context, client redis.UniversalClient, topic string, 
 }
 
 func lettersError(doing, topic string, err error) error {
-	return fmt.Errorf("%s dead letters of %q: %w", doing, topic, stream.Discreet(err))
+	return fmt.Errorf("%s dead letters of %q: %w", doing, topic, stream.Redact(err))
 }
 
-func readDeadLetter(letter stream.Letter) DeadLetter {
+func readDeadLetter(letter stream.DeadLetter) DeadLetter {
 	about := make(map[string]string)
 	read := DeadLetter{ID: letter.ID, Fields: make(map[string]any, len(letter.Fields)/2)}
 	for pair := range slices.Chunk(letter.Fields, 2) {

@@ -11,8 +11,8 @@ import (
 // discreetLogger logs nothing that a server repeats of messages and passwords.
 type discreetLogger struct{ watermill.LoggerAdapter }
 
-// discreet returns what we log with; nil logs nothing.
-func discreet(logger watermill.LoggerAdapter) watermill.LoggerAdapter {
+// redact returns what we log with; nil logs nothing.
+func redact(logger watermill.LoggerAdapter) watermill.LoggerAdapter {
 	if logger == nil {
 		return watermill.NopLogger{}
 	}
@@ -20,7 +20,7 @@ func discreet(logger watermill.LoggerAdapter) watermill.LoggerAdapter {
 }
 
 func (l discreetLogger) Error(msg string, err error, fields watermill.LogFields) {
-	l.LoggerAdapter.Error(msg, stream.Discreet(err), fields)
+	l.LoggerAdapter.Error(msg, stream.Redact(err), fields)
 }
 
 func (l discreetLogger) With(fields watermill.LogFields) watermill.LoggerAdapter {
@@ -36,13 +36,13 @@ func (l discreetLogger) With(fields watermill.LogFields) watermill.LoggerAdapter
 func RedisLogger(logger watermill.LoggerAdapter) interface {
 	Printf(ctx context.Context, format string, args ...any)
 } {
-	return redisLogger{discreet(logger)}
+	return redisLogger{redact(logger)}
 }
 
 type redisLogger struct{ watermill.LoggerAdapter }
 
 // Printf takes one line of go-redis.
 func (l redisLogger) Printf(_ context.Context, format string, args ...any) {
-	line := stream.Discreet(fmt.Errorf(format, args...))
+	line := stream.Redact(fmt.Errorf(format, args...))
 	l.Info("go-redis logged a line", watermill.LogFields{"line": line.Error()})
 }

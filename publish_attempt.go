@@ -15,7 +15,7 @@ var errBehind = stream.NotSent(errors.New("not sent, because messages in front o
 type publication struct {
 	topic     string
 	messages  []*message.Message
-	additions []stream.Addition // of the messages
+	additions []stream.AddRequest // of the messages
 	watch     *contextWatch
 }
 
@@ -39,7 +39,7 @@ func (p *Publisher) attempt(call publication) (failure *PublishError, passes boo
 			return call.outcome(sent, err)
 		}
 		sent += n
-		if slices.ContainsFunc(sending, func(a stream.Addition) bool { return a.Err != nil }) {
+		if slices.ContainsFunc(sending, func(a stream.AddRequest) bool { return a.Err != nil }) {
 			return call.outcome(sent, errBehind)
 		}
 	}
@@ -49,7 +49,7 @@ func (p *Publisher) attempt(call publication) (failure *PublishError, passes boo
 // commandBytes is about what an XADD takes beside its fields, and about what it costs the server.
 const commandBytes = 64
 
-func size(addition *stream.Addition) int {
+func size(addition *stream.AddRequest) int {
 	bytes := commandBytes
 	for _, field := range addition.Fields {
 		switch field := field.(type) {
@@ -63,7 +63,7 @@ func size(addition *stream.Addition) int {
 }
 
 // part returns how many of the additions go in one pipeline, and their bytes.
-func part(additions []stream.Addition) (n, bytes int) {
+func part(additions []stream.AddRequest) (n, bytes int) {
 	for i := range additions {
 		next := size(&additions[i])
 		if i > 0 && (next >= largeMessage || bytes+next > maxPipelineBytes) {
@@ -78,7 +78,7 @@ func part(additions []stream.Addition) (n, bytes int) {
 }
 
 // send sends a part of a call in one pipeline and waits until it is settled. After an error it was not sent.
-func (p *Publisher) send(call publication, additions []stream.Addition, bytes int) error {
+func (p *Publisher) send(call publication, additions []stream.AddRequest, bytes int) error {
 	if err := call.watch.err(); err != nil {
 		return err
 	}
@@ -114,9 +114,9 @@ func (c publication) outcome(sent int, unsent error) (failure *PublishError, pas
 			continue
 		}
 		if failure.Err == nil {
-			failure.Err = stream.Discreet(addition.Err)
+			failure.Err = stream.Redact(addition.Err)
 		}
-		passes = passes && stream.WillPass(addition.Err)
+		passes = passes && stream.IsRetryable(addition.Err)
 		if stream.IsNotApplied(addition.Err) {
 			failure.Failed = append(failure.Failed, c.messages[i])
 		} else {
@@ -125,10 +125,10 @@ func (c publication) outcome(sent int, unsent error) (failure *PublishError, pas
 	}
 	if sent < len(c.messages) {
 		failure.Failed = append(failure.Failed, c.messages[sent:]...)
-		passes = passes && stream.WillPass(unsent)
+		passes = passes && stream.IsRetryable(unsent)
 	}
 	if failure.Err == nil {
-		failure.Err = stream.Discreet(unsent)
+		failure.Err = stream.Redact(unsent)
 	}
 	return failure, passes
 }

@@ -12,14 +12,14 @@ import (
 
 var errNoFields = errors.New("the marshaler returned no fields")
 
-func (p *Publisher) marshal(topic string, messages []*message.Message) ([]stream.Addition, error) {
-	additions := make([]stream.Addition, len(messages))
+func (p *Publisher) marshal(topic string, messages []*message.Message) ([]stream.AddRequest, error) {
+	additions := make([]stream.AddRequest, len(messages))
 	for i, msg := range messages {
 		fields, err := p.fields(topic, msg)
 		if err != nil {
 			return nil, fmt.Errorf("message %d of %d, UUID %q: marshal: %w", i+1, len(messages), msg.UUID, err)
 		}
-		additions[i] = stream.Addition{Fields: fields, MaxLen: p.config.MaxLen, MaxAge: p.config.MaxAge}
+		additions[i] = stream.AddRequest{Fields: fields, MaxLen: p.config.MaxLen, MaxAge: p.config.MaxAge}
 	}
 	return additions, nil
 }

@@ -35,7 +35,7 @@ const (
 type publishCall struct {
 	ctx       context.Context //nolint:containedctx // for the hooks of the client
 	cancelled <-chan struct{} // nil: never
-	additions []stream.Addition
+	additions []stream.AddRequest
 	bytes     int // about what additions take on the wire
 	done      chan struct{}
 
@@ -45,7 +45,7 @@ type publishCall struct {
 
 // pipeline is one attempt to send some calls together.
 type pipeline struct {
-	stream.Sending
+	stream.Pipeline
 	cancel context.CancelFunc // nil: none of the calls can be withdrawn
 }
 
@@ -225,13 +225,13 @@ func (q *publishQueue) send(calls []*publishCall) []*publishCall {
 			pipeline.cancel()
 			return nil
 		}
-		additions := make([]*stream.Addition, 0, len(calls))
+		additions := make([]*stream.AddRequest, 0, len(calls))
 		for _, call := range calls {
 			for i := range call.additions {
 				additions = append(additions, &call.additions[i])
 			}
 		}
-		q.owner.adder.Add(ctx, q.topic, additions, &pipeline.Sending)
+		q.owner.adder.Add(ctx, q.topic, additions, &pipeline.Pipeline)
 		if pipeline.cancel != nil {
 			pipeline.cancel()
 		}

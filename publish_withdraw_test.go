@@ -27,13 +27,13 @@ func TestPublishQueue_withdrawsOneCallOfAPipeline(t *testing.T) {
 					return new(net.Dialer).DialContext(ctx, network, addr)
 				}
 			})
-			queues := publishQueues{adder: stream.NewAdder(client, stream.Confirmation{}), patience: usualPatience}
+			queues := publishQueues{adder: stream.NewAdder(client, stream.ReplicaWait{}), patience: usualPatience}
 			topic := t.Name() + rand.Text()
 			var calls []*publishCall
 			var queue *publishQueue
 			for i := range 3 {
 				call := &publishCall{ctx: t.Context(), bytes: 1, done: make(chan struct{}), cancelled: make(chan struct{})}
-				call.additions = []stream.Addition{{Fields: []any{"number", string(rune('0' + i))}}}
+				call.additions = []stream.AddRequest{{Fields: []any{"number", string(rune('0' + i))}}}
 				calls = append(calls, call)
 				queue, _ = queues.enter(topic, call)
 			}

@@ -33,10 +33,10 @@ func NewPublisher(config PublisherConfig, logger watermill.LoggerAdapter) (*Publ
 	if err := config.validate(); err != nil {
 		return nil, err
 	}
-	confirm := stream.Confirmation{Replicas: config.WaitReplicas, Timeout: config.WaitTimeout}
+	confirm := stream.ReplicaWait{Replicas: config.WaitReplicas, Timeout: config.WaitTimeout}
 	return &Publisher{
 		config:  config,
-		logger:  discreet(logger),
+		logger:  redact(logger),
 		closing: make(chan struct{}),
 		queues: publishQueues{
 			adder: stream.NewAdder(config.Client, confirm), patience: patience(config.Client), spread: spreads(config.Client),

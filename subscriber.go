@@ -36,7 +36,7 @@ func NewSubscriber(config SubscriberConfig, logger watermill.LoggerAdapter) (*Su
 	}
 	return &Subscriber{
 		config:        config,
-		logger:        discreet(logger),
+		logger:        redact(logger),
 		subscriptions: make(map[*subscription.Subscription]struct{}),
 		names:         make(map[consumerName]struct{}),
 	}, nil
@@ -61,7 +61,7 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 	config, err := s.connect(ctx, topic, consumer)
 	if err != nil {
 		release()
-		return nil, fmt.Errorf("subscribe to %q: %w", topic, stream.Discreet(err))
+		return nil, fmt.Errorf("subscribe to %q: %w", topic, stream.Redact(err))
 	}
 	config.OnEnd = release
 	s.mu.Lock()
@@ -95,7 +95,7 @@ func (s *Subscriber) SubscribeInitialize(topic string) error {
 	}
 	err := stream.CreateGroup(context.Background(), s.config.Client, topic, s.config.ConsumerGroup, s.config.StartID)
 	if err != nil {
-		return fmt.Errorf("initialize %q: create group %q: %w", topic, s.config.ConsumerGroup, stream.Discreet(err))
+		return fmt.Errorf("initialize %q: create group %q: %w", topic, s.config.ConsumerGroup, stream.Redact(err))
 	}
 	return nil
 }
@@ -184,9 +184,9 @@ func (s *Subscriber) inGroup(ctx context.Context, topic, consumer string, config
 	group := stream.NewGroup(c.Client, topic, c.ConsumerGroup, consumer)
 	group.NoAck = c.AutoAck
 	// A name that is not the configured one is of no use to a later process.
-	needs := stream.Needs{Removed: consumer != c.Consumer, RemovesOthers: c.ConsumerTimeout > 0, Trims: c.TrimInterval > 0}
+	needs := stream.RequiredRights{Removed: consumer != c.Consumer, RemovesOthers: c.ConsumerTimeout > 0, Trims: c.TrimInterval > 0}
 	config.Source, config.Progress = group, group
-	config.Recreate = func(ctx context.Context, mark stream.Mark) (string, error) {
+	config.Recreate = func(ctx context.Context, mark stream.Checkpoint) (string, error) {
 		if mark.ID == "" {
 			return "", group.Join(ctx, c.StartID)
 		}

@@ -10,8 +10,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Addition is one XADD: its entry before the call, its outcome after.
-type Addition struct {
+// AddRequest is one XADD: its entry before the call, its outcome after.
+type AddRequest struct {
 	Fields []any         // name, value, name, value
 	MaxLen int64         // approximate cap of the stream; 0: none
 	MaxAge time.Duration // about when entries are dropped, by the server's clock; 0: never. Not with MaxLen
@@ -19,7 +19,7 @@ type Addition struct {
 	Err    error
 
 	minID   int64            // ms; older entries are dropped
-	sending *Sending         // of its pipeline
+	sending *Pipeline        // of its pipeline
 	written bool             // at least the start of the command
 	last    *redis.StringCmd // of this addition
 }
@@ -42,13 +42,13 @@ func FieldList(fields map[string]any) []any {
 // Adder adds entries to streams.
 type Adder struct {
 	client  redis.UniversalClient
-	confirm Confirmation
+	confirm ReplicaWait
 	reload  *reloader // nil: the client is none of a cluster
 	clocks  clocks
 }
 
 // NewAdder returns an Adder on the client's pool, which must be Supported if replicas are to confirm.
-func NewAdder(client redis.UniversalClient, confirm Confirmation) *Adder {
+func NewAdder(client redis.UniversalClient, confirm ReplicaWait) *Adder {
 	return &Adder{client: client, confirm: confirm, reload: newReloader(client)}
 }
 
@@ -61,7 +61,7 @@ func (once) NoRetry() bool { return true }
 
 // Add adds entries to the stream in order, in one round trip, and sets the outcome of each. Until it is on the
 // wire it can be withdrawn; end ctx then, too.
-func (a *Adder) Add(ctx context.Context, key string, additions []*Addition, sending *Sending) {
+func (a *Adder) Add(ctx context.Context, key string, additions []*AddRequest, sending *Pipeline) {
 	for _, addition := range additions {
 		addition.sending, addition.written = sending, false
 	}
@@ -72,7 +72,7 @@ func (a *Adder) Add(ctx context.Context, key string, additions []*Addition, send
 	stop := a.reload.watch(ctx)
 	a.add(ctx, key, additions)
 	stop()
-	if slices.ContainsFunc(additions, func(addition *Addition) bool { return elsewhere(addition.Err) }) {
+	if slices.ContainsFunc(additions, func(addition *AddRequest) bool { return elsewhere(addition.Err) }) {
 		a.reload.await(ctx)
 	}
 }
@@ -90,7 +90,7 @@ func elsewhere(err error) bool {
 func (a *Adder) KnowsAge(key string) bool { return a.clocks.known(key) }
 
 // add is addOnce, with what goes with MaxAge.
-func (a *Adder) add(ctx context.Context, key string, additions []*Addition) {
+func (a *Adder) add(ctx context.Context, key string, additions []*AddRequest) {
 	age := additions[0].MaxAge
 	if age == 0 {
 		a.addOnce(ctx, key, additions)
@@ -114,7 +114,7 @@ func (a *Adder) add(ctx context.Context, key string, additions []*Addition) {
 
 // behind returns the additions that dropped themselves, to be added again: the stream began anew, on a server whose
 // clock is behind what was known.
-func behind(additions []*Addition) (list []*Addition) {
+func behind(additions []*AddRequest) (list []*AddRequest) {
 	for _, addition := range additions {
 		if addition.Err == nil && isBefore(addition.ID, addition.minID) {
 			addition.minID = 0
@@ -124,7 +124,7 @@ func behind(additions []*Addition) (list []*Addition) {
 	return list
 }
 
-func (a *Adder) addOnce(ctx context.Context, key string, additions []*Addition) {
+func (a *Adder) addOnce(ctx context.Context, key string, additions []*AddRequest) {
 	if a.confirm.Replicas > 0 {
 		a.addConfirmed(ctx, key, additions)
 		return
@@ -145,7 +145,7 @@ func (a *Adder) addOnce(ctx context.Context, key string, additions []*Addition) 
 	settle(additions, commands, err, nil)
 }
 
-func (a *Addition) command(ctx context.Context, key string) once {
+func (a *AddRequest) command(ctx context.Context, key string) once {
 	args := make([]any, 0, 6+len(a.Fields))
 	args = append(args, "xadd", key)
 	if a.MaxLen > 0 {

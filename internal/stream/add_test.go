@@ -27,10 +27,10 @@ func TestFieldList_isSortedByName(t *testing.T) {
 func TestAdd_setsTheOutcomeOfEach(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)
-	adder := stream.NewAdder(client, stream.Confirmation{})
-	good := func() *stream.Addition { return &stream.Addition{Fields: []any{"a", "b"}} }
-	bad := func() *stream.Addition { return &stream.Addition{} }
-	for name, additions := range map[string][]*stream.Addition{
+	adder := stream.NewAdder(client, stream.ReplicaWait{})
+	good := func() *stream.AddRequest { return &stream.AddRequest{Fields: []any{"a", "b"}} }
+	bad := func() *stream.AddRequest { return &stream.AddRequest{} }
+	for name, additions := range map[string][]*stream.AddRequest{
 		"one":                  {good()},
 		"one that fails":       {bad()},
 		"several":              {good(), good(), good()},
@@ -41,7 +41,7 @@ func TestAdd_setsTheOutcomeOfEach(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			key := ownKey(t)
-			adder.Add(t.Context(), key, additions, new(stream.Sending))
+			adder.Add(t.Context(), key, additions, new(stream.Pipeline))
 			var added int64
 			for _, addition := range additions {
 				if len(addition.Fields) > 0 {
@@ -70,14 +70,14 @@ func TestErrorClasses(t *testing.T) {
 	require.NoError(t, only.Ping(t.Context()).Err())
 	t.Cleanup(func() { require.NoError(t, only.Close()) })
 	fails := func(client *redis.Client) error {
-		additions := []*stream.Addition{{Fields: []any{"a", "b"}}}
-		stream.NewAdder(client, stream.Confirmation{}).Add(context.Background(), key, additions, new(stream.Sending))
+		additions := []*stream.AddRequest{{Fields: []any{"a", "b"}}}
+		stream.NewAdder(client, stream.ReplicaWait{}).Add(context.Background(), key, additions, new(stream.Pipeline))
 		require.Error(t, additions[0].Err)
 		return additions[0].Err
 	}
 	for name, test := range map[string]struct {
-		err                  error
-		notApplied, willPass bool
+		err                     error
+		notApplied, isRetryable bool
 	}{
 		"refused by the server":          {fails(client), true, false},
 		"refused by the server, wrapped": {fmt.Errorf("wrapped: %w", fails(client)), true, false},
@@ -98,7 +98,7 @@ func TestErrorClasses(t *testing.T) {
 		"anything else":                  {errors.New("ERR looks like the server's"), false, false},
 	} {
 		assert.Equal(t, test.notApplied, stream.IsNotApplied(test.err), "%s: %v", name, test.err)
-		assert.Equal(t, test.willPass, stream.WillPass(test.err), "%s: %v", name, test.err)
+		assert.Equal(t, test.isRetryable, stream.IsRetryable(test.err), "%s: %v", name, test.err)
 	}
 }
 

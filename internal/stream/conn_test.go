@@ -82,7 +82,7 @@ func TestConn_dialsAsTheUsersClientDoes(t *testing.T) {
 			result = redistest.Within(t, "the end of the read", blocked)
 			require.Error(t, result.err)
 			assert.Empty(t, result.entries)
-			lost, _, err := group.Hold(t.Context(), []stream.Lease{{ID: added[0], Deliveries: 1}})
+			lost, _, err := group.RenewLeases(t.Context(), []stream.Lease{{ID: added[0], Deliveries: 1}})
 			require.NoError(t, err, "what is on the user's client goes on")
 			assert.Empty(t, lost)
 			group.Close()

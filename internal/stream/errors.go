@@ -48,8 +48,8 @@ var passing = []string{
 	"max number of clients reached",
 }
 
-// WillPass reports whether a command was not applied and may be tried again with some hope.
-func WillPass(err error) bool {
+// IsRetryable reports whether a command was not applied and may be tried again with some hope.
+func IsRetryable(err error) bool {
 	if !IsNotApplied(err) {
 		return false
 	}
@@ -81,8 +81,8 @@ func (e ownError) Error() string { return string(e) }
 // RedisError makes it one of redis.Error, so that it is classed as the server's own.
 func (ownError) RedisError() {}
 
-// Discreet cuts off what a server repeats of a command that it doesn't know: a message, or the password of AUTH.
-func Discreet(err error) error {
+// Redact cuts off what a server repeats of a command that it doesn't know: a message, or the password of AUTH.
+func Redact(err error) error {
 	if err == nil {
 		return nil
 	}

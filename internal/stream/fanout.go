@@ -42,13 +42,13 @@ func NewFanout(ctx context.Context, client redis.UniversalClient, key, start str
 	return f, nil
 }
 
-func extentThrough(ctx context.Context, client redis.Cmdable, key string) (Extent, error) {
+func extentThrough(ctx context.Context, client redis.Cmdable, key string) (Info, error) {
 	info, err := client.XInfoStream(ctx, key).Result()
 	if isNoKey(err) {
-		return Extent{Last: "0-0"}, nil
+		return Info{Last: "0-0"}, nil
 	}
 	if err != nil {
-		return Extent{}, err
+		return Info{}, err
 	}
 	return extentOf(info), nil
 }

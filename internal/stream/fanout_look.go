@@ -72,7 +72,7 @@ func (f *Fanout) lookAtAll(ctx context.Context, lost bool) error {
 }
 
 // newestLeft returns the newest entry that was read and is in the stream; empty: none.
-func (f *Fanout) newestLeft(ctx context.Context, extent Extent) (id string, err error) {
+func (f *Fanout) newestLeft(ctx context.Context, extent Info) (id string, err error) {
 	if extent.Length == 0 {
 		return "", nil
 	}
@@ -102,7 +102,7 @@ func (f *Fanout) goBack(to string) {
 }
 
 // settle counts what was missed, when that can be told: when all is read, or nothing of what was read is left.
-func (f *Fanout) settle(extent Extent) {
+func (f *Fanout) settle(extent Info) {
 	count := extent.Added
 	switch {
 	case !Precedes(f.last, extent.Last):

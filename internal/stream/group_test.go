@@ -29,14 +29,14 @@ func TestGroup_handsOutEachEntryToOneConsumer(t *testing.T) {
 	assert.Equal(t, map[string]any{"n": "0"}, first[0].Fields)
 	assert.EqualValues(t, 1, first[0].Deliveries)
 
-	status, err := a.Status(t.Context())
+	status, err := a.GroupInfo(t.Context())
 	require.NoError(t, err)
-	assert.Equal(t, stream.Status{Pending: 5, LastDelivered: added[4], Read: 5}, status)
+	assert.Equal(t, stream.GroupInfo{Pending: 5, LastDelivered: added[4], Read: 5}, status)
 
 	require.NoError(t, a.Ack(t.Context(), append(added[:2:2], "1-1")), "what is not pending is ignored")
-	status, err = b.Status(t.Context())
+	status, err = b.GroupInfo(t.Context())
 	require.NoError(t, err)
-	assert.Equal(t, stream.Status{Pending: 3, LastDelivered: added[4], Read: 5}, status)
+	assert.Equal(t, stream.GroupInfo{Pending: 3, LastDelivered: added[4], Read: 5}, status)
 }
 
 func TestGroup_createLeavesAnExistingGroupAlone(t *testing.T) {
@@ -107,7 +107,7 @@ func TestIsGroupGone(t *testing.T) {
 			return err
 		},
 		"Status": func(g *stream.Group) error {
-			_, err := g.Status(context.Background())
+			_, err := g.GroupInfo(context.Background())
 			return err
 		},
 		"Pending": func(g *stream.Group) error {
@@ -119,7 +119,7 @@ func TestIsGroupGone(t *testing.T) {
 			return err
 		},
 		"Hold": func(g *stream.Group) error {
-			_, _, err := g.Hold(context.Background(), []stream.Lease{{ID: "1-0", Deliveries: 1}})
+			_, _, err := g.RenewLeases(context.Background(), []stream.Lease{{ID: "1-0", Deliveries: 1}})
 			return err
 		},
 		"Release": func(g *stream.Group) error {

@@ -61,7 +61,7 @@ func (r *longReply) id() string {
 
 // explained says what may have closed the connection while a message was written: the server tells it if at all in words of
 // its protocol.
-func (a *Addition) explained(err error) error {
+func (a *AddRequest) explained(err error) error {
 	closed := brokeOff(err) && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE))
 	if !closed && !redis.HasErrorPrefix(err, "Protocol error") {
 		return err
@@ -73,7 +73,7 @@ func (a *Addition) explained(err error) error {
 }
 
 // longest returns the length of the longest field.
-func (a *Addition) longest() (longest int) {
+func (a *AddRequest) longest() (longest int) {
 	for _, field := range a.Fields {
 		switch field := field.(type) {
 		case string:

@@ -104,7 +104,7 @@ func TestMaxSize_isAskedForWhereItIsKnown(t *testing.T) {
 				group := stream.NewGroup(server.start(t), "k", groupName, "me")
 				group.NoAck = noAck
 				t.Cleanup(group.Close)
-				require.NoError(t, group.CheckRights(t.Context(), stream.Needs{}))
+				require.NoError(t, group.CheckRights(t.Context(), stream.RequiredRights{}))
 				for _, limit := range []stream.Limit{{Count: 100, Bytes: 5000}, {Count: 1, Bytes: 5000}} {
 					entries, err := group.Read(t.Context(), limit, time.Second)
 					require.NoError(t, err)
@@ -126,7 +126,7 @@ func TestMaxSize_isGivenUpWhereItIsRefused(t *testing.T) {
 	t.Parallel()
 	client, key := redistest.Shared().Client(t), ownKey(t)
 	group := join(t, client, key, "me")
-	require.NoError(t, group.CheckRights(t.Context(), stream.Needs{}))
+	require.NoError(t, group.CheckRights(t.Context(), stream.RequiredRights{}))
 	known := group.LimitsReplies() // where the tests run on a new server
 	group.AssumeLimits()
 	want := add(t, client, key, 3)

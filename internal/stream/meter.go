@@ -30,8 +30,8 @@ func (m *meter) begin() {
 	m.last.Store(0)
 }
 
-// Transfer is how long the bytes of the last reply were under way.
-func (m *meter) Transfer() time.Duration { return time.Duration(m.last.Load() - m.first.Load()) }
+// TransferTime is how long the bytes of the last reply were under way.
+func (m *meter) TransferTime() time.Duration { return time.Duration(m.last.Load() - m.first.Load()) }
 
 // limitReply bounds the replies to come; limit.Bytes 0: not. A reply of one entry has no bound: it comes whole, or never.
 func (m *meter) limitReply(limit Limit) {

@@ -13,14 +13,14 @@ import (
 var (
 	//go:embed scripts/claim.lua
 	claimSource string
-	//go:embed scripts/hold.lua
-	holdSource string
+	//go:embed scripts/renew_leases.lua
+	renewLeasesSource string
 	//go:embed scripts/release.lua
 	releaseSource string
 
-	claimScript   = redis.NewScript(claimSource)
-	holdScript    = redis.NewScript(holdSource)
-	releaseScript = redis.NewScript(releaseSource)
+	claimScript       = redis.NewScript(claimSource)
+	renewLeasesScript = redis.NewScript(renewLeasesSource)
+	releaseScript     = redis.NewScript(releaseSource)
 )
 
 // Page asks for a part of the pending list.
@@ -149,16 +149,16 @@ func leaseArgs(args []any, leases []Lease) []any {
 	return args
 }
 
-// Hold renews leases. It returns which are lost, to another consumer or because somebody
+// RenewLeases renews leases. It returns which are lost, to another consumer or because somebody
 // acknowledged them, and which entries were trimmed: nobody can get those any more.
-func (g *Group) Hold(ctx context.Context, leases []Lease) (lost, trimmed []string, err error) {
+func (g *Group) RenewLeases(ctx context.Context, leases []Lease) (lost, trimmed []string, err error) {
 	args := leaseArgs([]any{g.name, g.consumer}, leases)
-	reply, err := holdScript.Run(ctx, g.shared, []string{g.key}, args...).Slice()
+	reply, err := renewLeasesScript.Run(ctx, g.shared, []string{g.key}, args...).Slice()
 	if err != nil {
 		return nil, nil, err
 	}
 	if len(reply) != 2 {
-		return nil, nil, fmt.Errorf("hold script: %d elements in its reply", len(reply))
+		return nil, nil, fmt.Errorf("renew_leases script: %d elements in its reply", len(reply))
 	}
 	return stringsOf(reply[0]), stringsOf(reply[1]), nil
 }

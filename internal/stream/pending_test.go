@@ -153,7 +153,7 @@ func TestHold_tellsLostAndTrimmedAndRenewsTheRest(t *testing.T) {
 	require.NoError(t, a.Ack(t.Context(), []string{added[acknowledged]}))
 	require.NoError(t, client.XDel(t.Context(), key, added[trimmed]).Err())
 
-	lost, gone, err := a.Hold(t.Context(), []stream.Lease{
+	lost, gone, err := a.RenewLeases(t.Context(), []stream.Lease{
 		{ID: added[renewed], Deliveries: 1},
 		{ID: added[taken], Deliveries: 1},
 		{ID: added[acknowledged], Deliveries: 1},
@@ -183,7 +183,7 @@ func TestHold_neverCountsLess(t *testing.T) {
 	client := redistest.Shared().Client(t)
 	a, key, added := handedOut(t, client, 1)
 	for _, deliveries := range []int64{3, 2, 1} {
-		_, _, err := a.Hold(t.Context(), []stream.Lease{{ID: added[0], Deliveries: deliveries}})
+		_, _, err := a.RenewLeases(t.Context(), []stream.Lease{{ID: added[0], Deliveries: deliveries}})
 		require.NoError(t, err)
 		assert.Equal(t, map[string]row{added[0]: {"a", 3}}, pending(t, client, key))
 	}
@@ -192,7 +192,7 @@ func TestHold_neverCountsLess(t *testing.T) {
 func TestHold_ofNothing(t *testing.T) {
 	t.Parallel()
 	group, _, _ := handedOut(t, redistest.Shared().Client(t), 1)
-	lost, trimmed, err := group.Hold(t.Context(), nil)
+	lost, trimmed, err := group.RenewLeases(t.Context(), nil)
 	require.NoError(t, err)
 	assert.Empty(t, lost)
 	assert.Empty(t, trimmed)

@@ -17,8 +17,8 @@ var (
 // is removed after a while.
 const Recreated = "redisstream~RECREATED2"
 
-// Mark is how far a group has come: all entries up to ID were acknowledged.
-type Mark struct {
+// Checkpoint is how far a group has come: all entries up to ID were acknowledged.
+type Checkpoint struct {
 	ID     string // empty: unknown
 	Read   int64  // how many entries the group had read, of all that were ever added to the stream
 	Recent bool   // who created the group since may have known less
@@ -28,7 +28,7 @@ type Mark struct {
 // what was acknowledged before does not; at the beginning where the stream itself began anew since. With NoAck a group that is
 // there already is never set back: what was handed out must not come again. It returns where the group begins; empty: it was
 // there, and is left as it is.
-func (g *Group) Recreate(ctx context.Context, mark Mark) (start string, err error) {
+func (g *Group) Recreate(ctx context.Context, mark Checkpoint) (start string, err error) {
 	start = mark.ID
 	known := "stale"
 	switch {

@@ -40,7 +40,7 @@ func TestRecreate(t *testing.T) {
 			if test.member {
 				require.NoError(t, group.Join(t.Context(), test.newcomer))
 			}
-			mark := stream.Mark{ID: added[3], Read: 7, Recent: !test.stale}
+			mark := stream.Checkpoint{ID: added[3], Read: 7, Recent: !test.stale}
 			require.NoError(t, recreate(t, group, mark))
 			read(t, group, 1)
 			mark.ID = added[1] // another who knows, a little less
@@ -60,7 +60,7 @@ func TestRecreate_ofAStreamThatBeganAnew(t *testing.T) {
 	client, key := redistest.Shared().Client(t), ownKey(t)
 	group := stream.NewGroup(client, key, groupName, "a")
 	t.Cleanup(group.Close)
-	for _, mark := range []stream.Mark{{ID: "9999999999999-0"}, {ID: "1-0", Read: 1000, Recent: true}} {
+	for _, mark := range []stream.Checkpoint{{ID: "9999999999999-0"}, {ID: "1-0", Read: 1000, Recent: true}} {
 		require.NoError(t, client.Del(t.Context(), key).Err())
 		require.NoError(t, recreate(t, group, mark), "no stream")
 		add(t, client, key, 3)
@@ -71,7 +71,7 @@ func TestRecreate_ofAStreamThatBeganAnew(t *testing.T) {
 	}
 }
 
-func recreate(t *testing.T, group *stream.Group, mark stream.Mark) error {
+func recreate(t *testing.T, group *stream.Group, mark stream.Checkpoint) error {
 	t.Helper()
 	_, err := group.Recreate(t.Context(), mark)
 	return err

@@ -22,9 +22,9 @@ func TestRedirected_keepsTheOrder(t *testing.T) {
 		"a failure behind it": {[]error{moved, other}, 0},
 		"none":                {[]error{nil, nil}, 0},
 	} {
-		var additions []*Addition
+		var additions []*AddRequest
 		for _, err := range test.outcomes {
-			additions = append(additions, &Addition{Err: err})
+			additions = append(additions, &AddRequest{Err: err})
 		}
 		assert.Len(t, redirected(additions), test.want, name)
 	}

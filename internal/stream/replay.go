@@ -26,8 +26,8 @@ const (
 	longestSettle = 500 * time.Millisecond
 )
 
-// Letters are the dead letters of one stream. Others may share the stream that holds them.
-type Letters struct {
+// DeadLetters are the dead letters of one stream. Others may share the stream that holds them.
+type DeadLetters struct {
 	client redis.UniversalClient
 	from   string // the dead-letter stream
 	to     string // the stream that they came from
@@ -35,30 +35,30 @@ type Letters struct {
 	prefix string // of the names of fields that were added
 }
 
-// NewLetters returns the letters in the stream from that came from the stream to, as their field origin says. Fields whose names
+// NewDeadLetters returns the letters in the stream from that came from the stream to, as their field origin says. Fields whose names
 // begin with the prefix tell about the letter.
-func NewLetters(client redis.UniversalClient, from, to, origin, prefix string) *Letters {
-	return &Letters{client: client, from: from, to: to, origin: origin, prefix: prefix}
+func NewDeadLetters(client redis.UniversalClient, from, to, origin, prefix string) *DeadLetters {
+	return &DeadLetters{client: client, from: from, to: to, origin: origin, prefix: prefix}
 }
 
-// Task is what somebody wants to do with letters.
-type Task int
+// DeadLetterAction is what somebody wants to do with letters.
+type DeadLetterAction int
 
 // The tasks. Each needs the rights of those before it.
 const (
-	ReadLetters Task = iota
-	DropLetters
-	ReplayLetters
+	ReadDeadLetters DeadLetterAction = iota
+	DropDeadLetters
+	ReplayDeadLetters
 )
 
 // CheckRights returns an error that names what the user lacks for a task. Refused only in its last
 // step, a move would leave the letter in both streams, once more with each try.
-func (l *Letters) CheckRights(ctx context.Context, task Task) error {
+func (l *DeadLetters) CheckRights(ctx context.Context, action DeadLetterAction) error {
 	rights := append(toRunScripts(l.from), on(l.from, "xrange", "-", "+"), on(l.from, "xrevrange", "+", "-"))
-	if task >= DropLetters {
+	if action >= DropDeadLetters {
 		rights = append(rights, on(l.from, "xdel", "0-0"))
 	}
-	if task == ReplayLetters {
+	if action == ReplayDeadLetters {
 		rights = append(rights, on(l.to, "xadd", "*", "", ""), on(l.to, "xrevrange", "+", "-"))
 	}
 	_, err := check(ctx, l.client, l.from, rights)
@@ -66,17 +66,17 @@ func (l *Letters) CheckRights(ctx context.Context, task Task) error {
 }
 
 // Replay moves a letter to the end of the stream that it came from, in one step. It reports whether this call did so.
-func (l *Letters) Replay(ctx context.Context, id string) (bool, error) {
+func (l *DeadLetters) Replay(ctx context.Context, id string) (bool, error) {
 	return l.settle(ctx, id, []string{l.from, l.to})
 }
 
 // Drop deletes a letter, and reports whether this call did so.
-func (l *Letters) Drop(ctx context.Context, id string) (bool, error) {
+func (l *DeadLetters) Drop(ctx context.Context, id string) (bool, error) {
 	return l.settle(ctx, id, []string{l.from})
 }
 
 // settle tries until the outcome is known. A letter that is gone after a reply was lost was taken by the try without a reply.
-func (l *Letters) settle(ctx context.Context, id string, keys []string) (bool, error) {
+func (l *DeadLetters) settle(ctx context.Context, id string, keys []string) (bool, error) {
 	client := onceScripter{l.client}
 	uncertain := false
 	pause := settlePause
@@ -88,7 +88,7 @@ func (l *Letters) settle(ctx context.Context, id string, keys []string) (bool, e
 		if err == nil {
 			return n == 1 || uncertain, nil
 		}
-		final := IsNotApplied(err) && !WillPass(err) && !errors.Is(err, redis.TxFailedErr)
+		final := IsNotApplied(err) && !IsRetryable(err) && !errors.Is(err, redis.TxFailedErr)
 		if final || try == settleTries {
 			return false, err
 		}
@@ -106,7 +106,7 @@ func (l *Letters) settle(ctx context.Context, id string, keys []string) (bool, e
 
 // replayLarge is a move of a letter with thousands of fields, which passes through us. It fails if the dead letters change
 // meanwhile: another may have moved it.
-func (l *Letters) replayLarge(ctx context.Context, id string) (moved int, err error) {
+func (l *DeadLetters) replayLarge(ctx context.Context, id string) (moved int, err error) {
 	rights := append(forTransactions(l.from), on(l.from, "watch"), right{"unwatch", l.from, []any{"unwatch"}})
 	if _, err := check(ctx, l.client, l.from, rights); err != nil {
 		return 0, err
@@ -135,7 +135,7 @@ func (l *Letters) replayLarge(ctx context.Context, id string) (moved int, err er
 }
 
 // ownFields returns the fields that the letter had in its stream.
-func (l *Letters) ownFields(letter Letter) (own []any) {
+func (l *DeadLetters) ownFields(letter DeadLetter) (own []any) {
 	for i := 0; i+1 < len(letter.Fields); i += 2 {
 		if name, _ := letter.Fields[i].(string); !strings.HasPrefix(name, l.prefix) {
 			own = append(own, letter.Fields[i], letter.Fields[i+1])

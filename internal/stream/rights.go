@@ -43,8 +43,8 @@ func forTransactions(key string) []right {
 	return []right{{"multi", key, []any{"multi"}}, {"exec", key, []any{"exec"}}}
 }
 
-// Needs is what a consumer does beyond reading.
-type Needs struct {
+// RequiredRights is what a consumer does beyond reading.
+type RequiredRights struct {
 	DeadLetters   string // the stream that takes them; empty: none
 	Removed       bool   // the consumer is removed when it leaves
 	RemovesOthers bool   // RemoveIdle
@@ -53,7 +53,7 @@ type Needs struct {
 
 // CheckRights returns an error that names all that the user may not do and that the consumer does sooner or later,
 // be it at Close.
-func (g *Group) CheckRights(ctx context.Context, needs Needs) error {
+func (g *Group) CheckRights(ctx context.Context, needs RequiredRights) error {
 	rights := append(toRunScripts(g.key),
 		right{"xreadgroup", g.key, []any{"xreadgroup", "group", g.name, g.consumer, "streams", g.key, ">"}},
 		on(g.key, "xgroup|create", g.name, "0"),

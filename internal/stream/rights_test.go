@@ -44,7 +44,7 @@ func TestCheckRights(t *testing.T) {
 			key := ownKey(t)
 			group := stream.NewGroup(client, key, groupName, "a")
 			fanout := newFanout(t, client, key, "0")
-			needs := stream.Needs{DeadLetters: "in another slot", Removed: true}
+			needs := stream.RequiredRights{DeadLetters: "in another slot", Removed: true}
 			require.NoError(t, group.CheckRights(t.Context(), needs)) // the server gets to know the script
 
 			var trips roundTrips
@@ -64,10 +64,10 @@ func TestDiscreet(t *testing.T) {
 	client := redistest.Shared().Client(t)
 	err := client.Do(t.Context(), "xadd2", "orders", "*", "payload", "secret").Err()
 	require.ErrorContains(t, err, "secret", "servers do that")
-	err = stream.Discreet(err)
+	err = stream.Redact(err)
 	require.ErrorContains(t, err, "unknown command 'xadd2'")
 	assert.NotContains(t, err.Error(), "secret")
 	assert.True(t, stream.IsNotApplied(err), "it is still an error of the server")
-	require.NoError(t, stream.Discreet(nil))
-	assert.Equal(t, context.Canceled, stream.Discreet(context.Canceled))
+	require.NoError(t, stream.Redact(nil))
+	assert.Equal(t, context.Canceled, stream.Redact(context.Canceled))
 }

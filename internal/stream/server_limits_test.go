@@ -26,7 +26,7 @@ func TestHold_countsBeyondTheNumbersOfLua(t *testing.T) {
 	countAs(t, client, key, ids[0], math.MaxInt64)
 	countAs(t, client, key, ids[1], 1<<53)
 	countAs(t, client, key, ids[2], 1<<53-1)
-	lost, trimmed, err := group.Hold(t.Context(), []stream.Lease{{ids[0], 1}, {ids[1], 1}, {ids[2], 1}, {ids[3], math.MaxInt64}})
+	lost, trimmed, err := group.RenewLeases(t.Context(), []stream.Lease{{ids[0], 1}, {ids[1], 1}, {ids[2], 1}, {ids[3], math.MaxInt64}})
 	require.NoError(t, err)
 	assert.Empty(t, lost)
 	assert.Empty(t, trimmed)

@@ -12,8 +12,8 @@ import (
 // ErrNotReplicated says that entries are in the master's stream, and that too few replicas are known to have them.
 var ErrNotReplicated = errors.New("not confirmed by enough replicas")
 
-// Confirmation asks replicas to confirm what was added (WAIT).
-type Confirmation struct {
+// ReplicaWait asks replicas to confirm what was added (WAIT).
+type ReplicaWait struct {
 	Replicas int // how many; 0: none is asked
 	Timeout  time.Duration
 }
@@ -29,7 +29,7 @@ const (
 
 // addConfirmed adds entries and waits for the replicas on the same connection, which is what WAIT looks at. So it talks to one
 // node, and follows a slot that moves by itself.
-func (a *Adder) addConfirmed(ctx context.Context, key string, additions []*Addition) {
+func (a *Adder) addConfirmed(ctx context.Context, key string, additions []*AddRequest) {
 	master, err := node(ctx, a.client, key)
 	if err != nil {
 		for _, addition := range additions {
@@ -51,7 +51,7 @@ func (a *Adder) addConfirmed(ctx context.Context, key string, additions []*Addit
 }
 
 // addToNode is one pipeline, with as much time for its replies as the replicas may take beyond the usual.
-func (a *Adder) addToNode(ctx context.Context, master nodeClient, ask bool, key string, additions []*Addition) {
+func (a *Adder) addToNode(ctx context.Context, master nodeClient, ask bool, key string, additions []*AddRequest) {
 	timeout := master.Options().ReadTimeout
 	if timeout > 0 {
 		timeout = max(timeout, lateReply) + a.confirm.Timeout
@@ -90,7 +90,7 @@ func (a *Adder) notConfirmed(reply *redis.IntCmd) error {
 
 // redirected returns those that the node refused because it does not hold the slot; none if it took others behind one of
 // them: they would come in another order.
-func redirected(additions []*Addition) (list []*Addition) {
+func redirected(additions []*AddRequest) (list []*AddRequest) {
 	for _, addition := range additions {
 		_, _, moved := redirection(addition.Err)
 		switch {

@@ -16,7 +16,7 @@ const trimLook = 10
 type checkpoint struct {
 	*Config
 
-	saved   stream.Mark // how far the group had come when it was saved last
+	saved   stream.Checkpoint // how far the group had come when it was saved last
 	savedAt time.Time
 	due     time.Time // when to save it again, at the latest
 	trims   trimWatch
@@ -33,13 +33,13 @@ func (c *checkpoint) isSaved() bool { return c.saved.ID != "" }
 func (c *checkpoint) untilDue() time.Duration { return time.Until(c.due) }
 
 // save asks how far the group has come and keeps it.
-func (c *checkpoint) save(ctx context.Context) (stream.Status, error) {
+func (c *checkpoint) save(ctx context.Context) (stream.GroupInfo, error) {
 	c.due = time.Now().Add(c.ClaimInterval)
 	status, err := c.status(ctx)
 	if err != nil {
 		return status, err
 	}
-	mark := stream.Mark{ID: status.LastDelivered, Read: status.Read}
+	mark := stream.Checkpoint{ID: status.LastDelivered, Read: status.Read}
 	if status.Pending > 0 && c.Group != nil {
 		rows, err := c.Group.Pending(ctx, stream.Page{From: "-", Count: 1})
 		if err != nil {
@@ -61,15 +61,15 @@ func (c *checkpoint) save(ctx context.Context) (stream.Status, error) {
 
 // status asks for the group's state. Without acknowledgements it must not be behind what was known: then it was created again by a
 // member that knew less, and is set forward. What is behind even so has its reason: the stream began anew, or somebody set it.
-func (c *checkpoint) status(ctx context.Context) (stream.Status, error) {
-	status, err := c.Progress.Status(ctx)
+func (c *checkpoint) status(ctx context.Context) (stream.GroupInfo, error) {
+	status, err := c.Progress.GroupInfo(ctx)
 	if err != nil || c.Group != nil || !stream.Precedes(status.LastDelivered, c.saved.ID) {
 		return status, err
 	}
 	if err := c.recreate(ctx); err != nil {
 		return status, err
 	}
-	return c.Progress.Status(ctx)
+	return c.Progress.GroupInfo(ctx)
 }
 
 // recreate creates the group again at the checkpoint, or sets it there, unless it is where it was.
@@ -89,9 +89,9 @@ func (c *checkpoint) read(id string) {
 }
 
 // watchTrims says what was trimmed before anybody in the group had it.
-func (c *checkpoint) watchTrims(ctx context.Context, status stream.Status) error {
+func (c *checkpoint) watchTrims(ctx context.Context, status stream.GroupInfo) error {
 	c.look = time.Now().Add(stream.ExtentRetry)
-	extent, err := c.Progress.Extent(ctx)
+	extent, err := c.Progress.Info(ctx)
 	if err != nil {
 		return err
 	}
@@ -104,7 +104,7 @@ func (c *checkpoint) watchTrims(ctx context.Context, status stream.Status) error
 }
 
 // known returns the checkpoint, for a group that vanished. Who was silent for longer than a lease lasts does not know best.
-func (c *checkpoint) known() stream.Mark {
+func (c *checkpoint) known() stream.Checkpoint {
 	mark := c.saved
 	mark.Recent = time.Since(c.savedAt) < c.ClaimMinIdle
 	return mark

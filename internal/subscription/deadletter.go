@@ -64,11 +64,11 @@ func (s *Subscription) bury(e *entry, msg *message.Message, reason error) {
 	}
 	s.letters.over()
 	switch fate {
-	case stream.FateMoved:
+	case stream.DeadLetterMoved:
 		s.Logger.Error("entry dead-lettered", reason, log)
-	case stream.FateTrimmed:
+	case stream.DeadLetterTrimmed:
 		s.Logger.Error("entry was trimmed from the stream before it could be dead-lettered", errTrimmed, log)
-	case stream.FateLost: // its new owner decides
+	case stream.DeadLetterNotOwned: // its new owner decides
 	}
 	s.inbox.discard(e)
 }

@@ -99,9 +99,9 @@ func (g *fakeGroup) Read(_ context.Context, limit stream.Limit, block time.Durat
 	return handed, nil
 }
 
-func (g *fakeGroup) Reset(context.Context)   {}
-func (g *fakeGroup) Transfer() time.Duration { return 0 }
-func (g *fakeGroup) Close()                  {}
+func (g *fakeGroup) Reset(context.Context)       {}
+func (g *fakeGroup) TransferTime() time.Duration { return 0 }
+func (g *fakeGroup) Close()                      {}
 func (g *fakeGroup) Interrupt() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -109,15 +109,15 @@ func (g *fakeGroup) Interrupt() {
 	g.arrived.Broadcast()
 }
 
-func (g *fakeGroup) Extent(context.Context) (stream.Extent, error) { return stream.Extent{}, nil }
+func (g *fakeGroup) Info(context.Context) (stream.Info, error) { return stream.Info{}, nil }
 
-func (g *fakeGroup) Status(context.Context) (stream.Status, error) {
+func (g *fakeGroup) GroupInfo(context.Context) (stream.GroupInfo, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.fail != nil {
 		g.fails++
 	}
-	return stream.Status{Pending: int64(len(g.foreign))}, g.fail
+	return stream.GroupInfo{Pending: int64(len(g.foreign))}, g.fail
 }
 
 func (g *fakeGroup) Pending(_ context.Context, page stream.Page) ([]redis.XPendingExt, error) {
@@ -157,7 +157,7 @@ func (g *fakeGroup) Claim(_ context.Context, claim stream.Claim) (claimed stream
 	return claimed, g.fail
 }
 
-func (g *fakeGroup) Hold(_ context.Context, leases []stream.Lease) (lost, trimmed []string, err error) {
+func (g *fakeGroup) RenewLeases(_ context.Context, leases []stream.Lease) (lost, trimmed []string, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.holds = append(g.holds, len(leases))

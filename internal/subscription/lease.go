@@ -68,7 +68,7 @@ func (s *Subscription) reportLongHeld() {
 // renew renews leases; handlers of what is lost learn it from their context.
 func (s *Subscription) renew(ctx context.Context, leases []stream.Lease) error {
 	began := time.Now()
-	lost, trimmed, err := s.Group.Hold(ctx, leases)
+	lost, trimmed, err := s.Group.RenewLeases(ctx, leases)
 	if err != nil {
 		return err
 	}

@@ -125,14 +125,14 @@ func TestLines_deadLetterOutage(t *testing.T) {
 		down, moved := true, 0 // guarded by the group
 		s, log := g.start(t, func(c *Config) {
 			c.Decode = func(stream.Entry) (*message.Message, error) { return nil, errors.New("foreign") }
-			c.DeadLetter = func(context.Context, DeadLetter) (stream.Fate, error) {
+			c.DeadLetter = func(context.Context, DeadLetter) (stream.DeadLetterResult, error) {
 				g.mu.Lock()
 				defer g.mu.Unlock()
 				if down {
-					return stream.FateLost, serverError("WRONGTYPE of the dead letters")
+					return stream.DeadLetterNotOwned, serverError("WRONGTYPE of the dead letters")
 				}
 				moved++
-				return stream.FateMoved, nil
+				return stream.DeadLetterMoved, nil
 			}
 		})
 		time.Sleep(5 * time.Minute)

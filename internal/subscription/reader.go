@@ -97,7 +97,7 @@ func (s *Subscription) receive(entries []stream.Entry, began time.Time) {
 	if s.reclaimer == nil && s.checkpoint != nil {
 		s.checkpoint.read(entries[len(entries)-1].ID)
 	}
-	a := arrival{entries: make([]entry, len(entries)), began: began, took: s.Source.Transfer(), gap: gap}
+	a := arrival{entries: make([]entry, len(entries)), began: began, took: s.Source.TransferTime(), gap: gap}
 	if entries[0].Claimed {
 		a.sort = true
 	} else {

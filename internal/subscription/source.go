@@ -12,7 +12,7 @@ import (
 type Source interface {
 	Read(ctx context.Context, limit stream.Limit, block time.Duration) ([]stream.Entry, error)
 	// Transfer is how long the bytes of the last reply were under way.
-	Transfer() time.Duration
+	TransferTime() time.Duration
 	Reset(ctx context.Context)
 	Interrupt()
 	Close()
@@ -20,8 +20,8 @@ type Source interface {
 
 // Progress tells how far a group has come: stream.Group.
 type Progress interface {
-	Status(ctx context.Context) (stream.Status, error)
-	Extent(ctx context.Context) (stream.Extent, error)
+	GroupInfo(ctx context.Context) (stream.GroupInfo, error)
+	Info(ctx context.Context) (stream.Info, error)
 }
 
 // Group is the pending list behind a source: stream.Group.
@@ -29,6 +29,6 @@ type Group interface {
 	Progress
 	Pending(ctx context.Context, page stream.Page) ([]redis.XPendingExt, error)
 	Claim(ctx context.Context, claim stream.Claim) (stream.Claimed, error)
-	Hold(ctx context.Context, leases []stream.Lease) (lost, trimmed []string, err error)
+	RenewLeases(ctx context.Context, leases []stream.Lease) (lost, trimmed []string, err error)
 	Ack(ctx context.Context, ids []string) error
 }

@@ -24,7 +24,7 @@ type Config struct {
 	Group    Group    // nil: nothing is acknowledged to the server
 	Progress Progress // nil: that of Group
 	// Recreate creates the group again after it vanished, and returns where it begins; empty: it was there. nil: fan-out.
-	Recreate func(ctx context.Context, mark stream.Mark) (start string, err error)
+	Recreate func(ctx context.Context, mark stream.Checkpoint) (start string, err error)
 	// Release frees all that is pending for the consumer but what is to be kept, whose leases it renews; nil: fan-out.
 	Release func(ctx context.Context, leases []stream.Lease, keep []string) (trimmed []string, err error)
 
@@ -38,7 +38,7 @@ type Config struct {
 
 	MaxDeliveries int // 0: no limit
 	// DeadLetter moves an entry out of the stream; nil: what can't be decoded is skipped.
-	DeadLetter func(ctx context.Context, letter DeadLetter) (stream.Fate, error)
+	DeadLetter func(ctx context.Context, letter DeadLetter) (stream.DeadLetterResult, error)
 
 	ClaimMinIdle  time.Duration
 	ClaimInterval time.Duration

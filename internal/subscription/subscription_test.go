@@ -235,9 +235,9 @@ func TestDeadLetter_triedLaterAndLaterWhenItFails(t *testing.T) {
 				}
 				return message.NewMessage(e.ID, nil), nil
 			}
-			c.DeadLetter = func(context.Context, DeadLetter) (stream.Fate, error) {
+			c.DeadLetter = func(context.Context, DeadLetter) (stream.DeadLetterResult, error) {
 				tries++
-				return stream.FateLost, errDown
+				return stream.DeadLetterNotOwned, errDown
 			}
 		})
 		work(s.Output(), 9, 0)
@@ -312,7 +312,7 @@ func TestOutage_groupThatCannotBeCreatedAgainIsOneLine(t *testing.T) {
 		g := newFakeGroup(0)
 		tries := 0
 		s, log := g.start(t, func(c *Config) {
-			c.Recreate = func(context.Context, stream.Mark) (string, error) { tries++; return "", errDown }
+			c.Recreate = func(context.Context, stream.Checkpoint) (string, error) { tries++; return "", errDown }
 		})
 		g.locked(func() { g.fail = serverError("NOGROUP no such group") })
 		time.Sleep(10 * time.Minute)

@@ -11,7 +11,7 @@ type trimWatch struct {
 }
 
 // look returns how many more entries were trimmed unread since the last look.
-func (w *trimWatch) look(group stream.Status, all stream.Extent) int64 {
+func (w *trimWatch) look(group stream.GroupInfo, all stream.Info) int64 {
 	if group.Read < 0 || all.Added == 0 {
 		return 0 // unknown: another program created the group, which has read nothing yet
 	}

@@ -28,8 +28,8 @@ func (s *simulated) hand(n int64) {
 func (s *simulated) look(w *trimWatch) int64 {
 	id := func(n int64) string { return fmt.Sprint(n, "-0") }
 	length := s.added - s.first + 1
-	return w.look(stream.Status{LastDelivered: id(s.read), Read: s.counted},
-		stream.Extent{Added: s.added, Length: length, First: id(s.first), Last: id(s.added)})
+	return w.look(stream.GroupInfo{LastDelivered: id(s.read), Read: s.counted},
+		stream.Info{Added: s.added, Length: length, First: id(s.first), Last: id(s.added)})
 }
 
 func TestTrimWatch(t *testing.T) {

@@ -21,15 +21,15 @@ const (
 	lettersBytes = 1 << 20
 )
 
-// Letter is an entry of a dead-letter stream.
-type Letter struct {
+// DeadLetter is an entry of a dead-letter stream.
+type DeadLetter struct {
 	ID     string
 	Fields []any // name, value, name, value: strings, in the order and as often as they are in the stream
 }
 
 type lettersReply struct {
 	last, next string
-	letters    []Letter
+	letters    []DeadLetter
 }
 
 // readLetters returns what a stream has between two IDs, or the first part of it.
@@ -49,7 +49,7 @@ func readLetters(ctx context.Context, client redis.Scripter, key, from, last str
 		if len(pair) != 2 {
 			return r, fmt.Errorf("letters script: %d elements in an entry", len(pair))
 		}
-		var letter Letter
+		var letter DeadLetter
 		letter.ID, _ = pair[0].(string)
 		letter.Fields, _ = pair[1].([]any)
 		r.letters = append(r.letters, letter)
@@ -58,13 +58,13 @@ func readLetters(ctx context.Context, client redis.Scripter, key, from, last str
 }
 
 // All returns the letters that are there when it begins, the oldest first, also those that came from other streams.
-func (l *Letters) All(ctx context.Context) iter.Seq2[Letter, error] {
-	return func(yield func(Letter, error) bool) {
+func (l *DeadLetters) All(ctx context.Context) iter.Seq2[DeadLetter, error] {
+	return func(yield func(DeadLetter, error) bool) {
 		page := lettersReply{next: "-"}
 		for page.next != "" {
 			var err error
 			if page, err = readLetters(ctx, l.client, l.from, page.next, page.last); err != nil {
-				yield(Letter{}, err)
+				yield(DeadLetter{}, err)
 				return
 			}
 			for _, letter := range page.letters {

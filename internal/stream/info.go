@@ -7,8 +7,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Extent is what the server says of a stream as a whole.
-type Extent struct {
+// Info is what the server says of a stream as a whole.
+type Info struct {
 	Added  int64  // entries that were ever added; 0: none, or unknown
 	Length int64  // entries that are there
 	First  string // the oldest entry; empty: none
@@ -21,7 +21,7 @@ const extentPatience = 5 * time.Second
 
 // extent asks for the stream's extent (XINFO STREAM); a stream that does not exist is an empty one. The answer holds the first
 // and the last entry whole. A script would not spare the server that: it would copy both.
-func (c *Conn) extent(ctx context.Context) (e Extent, err error) {
+func (c *Conn) extent(ctx context.Context) (e Info, err error) {
 	err = c.do(ctx, extentPatience, func(ctx context.Context, client *redis.Client) error {
 		info, err := client.WithTimeout(client.Options().ReadTimeout+extentPatience).XInfoStream(ctx, c.key).Result()
 		if err != nil {
@@ -31,13 +31,13 @@ func (c *Conn) extent(ctx context.Context) (e Extent, err error) {
 		return nil
 	})
 	if isNoKey(err) {
-		return Extent{Last: "0-0"}, nil
+		return Info{Last: "0-0"}, nil
 	}
 	return e, err
 }
 
-func extentOf(info *redis.XInfoStream) Extent {
-	return Extent{
+func extentOf(info *redis.XInfoStream) Info {
+	return Info{
 		Added: info.EntriesAdded, Length: info.Length, First: info.FirstEntry.ID, Last: info.LastGeneratedID,
 		Cost: Entry{Fields: info.FirstEntry.Values}.Size() + Entry{Fields: info.LastEntry.Values}.Size(),
 	}
@@ -56,7 +56,7 @@ type extentLooks struct{ next time.Time }
 func (l *extentLooks) due() bool { return !time.Now().Before(l.next) }
 
 // ask asks for the extent and sets when the next look is due: not before pause, and later where it took many bytes.
-func (l *extentLooks) ask(ctx context.Context, conn *Conn, pause time.Duration) (Extent, error) {
+func (l *extentLooks) ask(ctx context.Context, conn *Conn, pause time.Duration) (Info, error) {
 	l.next = time.Now().Add(ExtentRetry)
 	extent, err := conn.extent(ctx)
 	if err == nil {
@@ -66,7 +66,7 @@ func (l *extentLooks) ask(ctx context.Context, conn *Conn, pause time.Duration) 
 }
 
 // Pause is how long to wait at least before the extent is asked for again: long where the entries are large.
-func (e Extent) Pause() time.Duration { return time.Duration(e.Cost) * time.Second / extentRate }
+func (e Info) Pause() time.Duration { return time.Duration(e.Cost) * time.Second / extentRate }
 
-// Extent asks for the stream's extent; see Conn.extent.
-func (g *Group) Extent(ctx context.Context) (Extent, error) { return g.extent(ctx) }
+// Info asks for the stream's extent; see Conn.extent.
+func (g *Group) Info(ctx context.Context) (Info, error) { return g.extent(ctx) }

@@ -10,9 +10,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Sending is the state of one pipeline of Add: it waits for a connection, it is on the wire, or it was withdrawn before.
+// Pipeline is the state of one pipeline of Add: it waits for a connection, it is on the wire, or it was withdrawn before.
 // The zero value waits.
-type Sending struct{ state atomic.Int32 }
+type Pipeline struct{ state atomic.Int32 }
 
 const (
 	waits int32 = iota
@@ -24,22 +24,22 @@ const (
 var errWithdrawn = errors.New("withdrawn before it was sent")
 
 // begin reports whether the pipeline may be written.
-func (s *Sending) begin() bool {
+func (s *Pipeline) begin() bool {
 	return s.state.CompareAndSwap(waits, onWire) || s.state.Load() == onWire
 }
 
 // Withdraw stops the pipeline, and reports whether it did: then not a byte of it is ever sent.
-func (s *Sending) Withdraw() bool {
+func (s *Pipeline) Withdraw() bool {
 	return s.state.CompareAndSwap(waits, withdrawn) || s.Withdrawn()
 }
 
 // Withdrawn reports whether Withdraw stopped the pipeline.
-func (s *Sending) Withdrawn() bool { return s.state.Load() == withdrawn }
+func (s *Pipeline) Withdrawn() bool { return s.state.Load() == withdrawn }
 
 // newID is the argument of XADD that asks for a new ID. go-redis asks it for its bytes when it writes the command: after
 // the connection was made and introduced itself, before the first byte of a field. So the command's bytes tell
 // how far it got, whatever kind of error comes from dialling, TLS, authentication or the hooks of the client.
-type newID Addition
+type newID AddRequest
 
 var anyID = []byte("*")
 
@@ -96,7 +96,7 @@ func (t *tail) String() string { return t.text }
 
 // settle sets the outcome of each addition from its command and the error of the pipeline. When the writing of the pipeline broke
 // off, the last command that was begun is not whole, and those behind it were not begun.
-func settle(additions []*Addition, commands []once, err error, behind *tail) {
+func settle(additions []*AddRequest, commands []once, err error, behind *tail) {
 	last := behind == nil || !behind.written
 	for i, addition := range slices.Backward(additions) {
 		// When the connection breaks, go-redis sets the error of commands that have their reply too.

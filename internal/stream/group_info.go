@@ -7,34 +7,34 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Status is what the group says of itself.
-type Status struct {
+// GroupInfo is what the group says of itself.
+type GroupInfo struct {
 	Pending       int64  // entries handed out to any consumer and not acknowledged
 	LastDelivered string // the newest entry handed out
 	Read          int64  // entries handed out, of all that were ever added to the stream; below 0: unknown
 	Lag           int64  // entries still to be handed out; below 0: unknown
 }
 
-// Status asks for the group's state (XINFO GROUPS). go-redis's own reply does not tell 0 entries read from an unknown number.
-func (g *Group) Status(ctx context.Context) (Status, error) {
+// GroupInfo asks for the group's state (XINFO GROUPS). go-redis's own reply does not tell 0 entries read from an unknown number.
+func (g *Group) GroupInfo(ctx context.Context) (GroupInfo, error) {
 	var groups []any
 	err := g.do(ctx, 0, func(ctx context.Context, c *redis.Client) (err error) {
 		groups, err = c.Do(ctx, "xinfo", "groups", g.key).Slice()
 		return err
 	})
 	if err != nil && !isNoKey(err) {
-		return Status{}, err
+		return GroupInfo{}, err
 	}
 	for _, group := range groups {
 		if fields := fieldsOf(group); fields["name"] == g.name {
 			last, _ := fields["last-delivered-id"].(string)
-			return Status{
+			return GroupInfo{
 				Pending: max(number(fields["pending"]), 0), LastDelivered: last,
 				Read: number(fields["entries-read"]), Lag: number(fields["lag"]),
 			}, nil
 		}
 	}
-	return Status{}, fmt.Errorf("stream %q: %w", g.key, errNoGroup)
+	return GroupInfo{}, fmt.Errorf("stream %q: %w", g.key, errNoGroup)
 }
 
 // fieldsOf returns the fields of an element of a reply, which RESP 3 has as a map and RESP 2 as a list.
