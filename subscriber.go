@@ -192,8 +192,9 @@ func (s *Subscriber) inGroup(ctx context.Context, topic, consumer string, config
 		}
 		return group.Recreate(ctx, mark)
 	}
-	config.Release = func(ctx context.Context, leases []stream.Lease, keep []string) ([]string, error) {
-		return group.Release(ctx, leases, keep, needs.Removed)
+	config.Release = func(ctx context.Context, release stream.Release) ([]string, error) {
+		release.Remove = needs.Removed
+		return group.Release(ctx, release)
 	}
 	config.Chores = c.chores(group, config.Logger)
 	if c.CloseTimeout >= 0 {

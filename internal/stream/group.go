@@ -14,8 +14,7 @@ type Group struct {
 	// NoAck reads with NOACK: what is handed out counts as acknowledged.
 	NoAck bool
 
-	limited bool      // the server keeps replies within a limit of bytes
-	joined  time.Time // what is pending for our name since before was an earlier process's
+	limited bool // the server keeps replies within a limit of bytes
 }
 
 // NewGroup returns a consumer of the group name on the stream key.
@@ -47,7 +46,6 @@ func hasGroup(ctx context.Context, client redis.Cmdable, key, group string) bool
 // Join creates the group, as CreateGroup does, and the consumer in it: Recreate knows the group by it. Where the server
 // takes no writes, the consumer's first read creates it.
 func (g *Group) Join(ctx context.Context, start string) error {
-	g.joined = time.Now()
 	if err := CreateGroup(ctx, g.shared, g.key, g.name, start); err != nil {
 		return err
 	}

@@ -123,7 +123,7 @@ func TestIsGroupGone(t *testing.T) {
 			return err
 		},
 		"Release": func(g *stream.Group) error {
-			_, err := g.Release(context.Background(), nil, nil, true)
+			_, err := g.Release(context.Background(), stream.Release{Remove: true})
 			return err
 		},
 	}

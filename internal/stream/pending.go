@@ -68,12 +68,8 @@ type Claimed struct {
 
 // Claim takes over pending entries.
 func (g *Group) Claim(ctx context.Context, claim Claim) (Claimed, error) {
-	keepIdle := 0
-	if claim.KeepIdle {
-		keepIdle = 1
-	}
 	args := make([]any, 0, 6+2*len(claim.Rows))
-	args = append(args, g.name, g.consumer, claim.MinIdle.Milliseconds(), claim.Limit.Count, claim.Limit.Bytes, keepIdle)
+	args = append(args, g.name, g.consumer, claim.MinIdle.Milliseconds(), claim.Limit.Count, claim.Limit.Bytes, flag(claim.KeepIdle))
 	if claim.Frozen {
 		args[2] = "frozen"
 	}
@@ -163,26 +159,26 @@ func (g *Group) RenewLeases(ctx context.Context, leases []Lease) (lost, trimmed 
 	return stringsOf(reply[0]), stringsOf(reply[1]), nil
 }
 
-// clockSlack is how far the server's clock, in whole milliseconds, and ours may differ in what they measure of a short time.
-const clockSlack = 10 * time.Millisecond
-
 // releasePage bounds how long one call of the release script keeps the server busy.
 const releasePage = 1000
 
-// Release frees all that is pending for this consumer, so that any other may claim it at once,
-// with the delivery counts of leases. Entries that neither leases nor keep name were handed out and never seen, or are those of
-// an earlier process of our name. Those in keep
-// stay ours, and their leases are renewed. Those that were
-// trimmed from the stream are returned by ID. If remove is set, the consumer is removed once it owns nothing.
-func (g *Group) Release(ctx context.Context, leases []Lease, keep []string, remove bool) (trimmed []string, err error) {
-	flag := "0"
-	if remove {
-		flag = "1"
-	}
+// Release tells what becomes of all that is pending for this consumer.
+type Release struct {
+	Leases []Lease  // are freed with their delivery counts
+	Keep   []string // stay ours, with their leases renewed
+	// TakeBack takes back the only delivery of entries that are in neither list: they were handed out in a reply that was lost.
+	// Not set while an earlier process of our name may have had them.
+	TakeBack bool
+	Remove   bool // the consumer is removed once it owns nothing
+}
+
+// Release frees all that is pending for this consumer, but for what it keeps: any other consumer may claim it at once. It returns
+// the IDs of entries that were trimmed from the stream.
+func (g *Group) Release(ctx context.Context, release Release) (trimmed []string, err error) {
 	for from := "-"; ; {
-		age := time.Since(g.joined) + clockSlack
-		args := leaseArgs([]any{g.name, g.consumer, from, releasePage, flag, age.Milliseconds()}, leases)
-		for _, id := range keep {
+		args := []any{g.name, g.consumer, from, releasePage, flag(release.Remove), flag(release.TakeBack)}
+		args = leaseArgs(args, release.Leases)
+		for _, id := range release.Keep {
 			args = append(args, id, "keep")
 		}
 		reply, err := releaseScript.Run(ctx, g.shared, []string{g.key}, args...).Slice()
@@ -199,4 +195,12 @@ func (g *Group) Release(ctx context.Context, leases []Lease, keep []string, remo
 		}
 		from = After(last)
 	}
+}
+
+// flag is a boolean argument of a script.
+func flag(set bool) string {
+	if set {
+		return "1"
+	}
+	return "0"
 }

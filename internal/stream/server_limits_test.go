@@ -44,7 +44,7 @@ func TestRelease_countsBeyondTheNumbersOfLua(t *testing.T) {
 	countAs(t, client, key, ids[0], math.MaxInt64)
 	countAs(t, client, key, ids[1], math.MaxInt64)
 	countAs(t, client, key, ids[2], 1<<53-1)
-	_, err := group.Release(t.Context(), []stream.Lease{{ids[1], 3}}, nil, false)
+	_, err := group.Release(t.Context(), stream.Release{Leases: []stream.Lease{{ids[1], 3}}, TakeBack: true})
 	require.NoError(t, err)
 	rows := pending(t, client, key)
 	assert.EqualValues(t, math.MaxInt64, rows[ids[0]].deliveries)

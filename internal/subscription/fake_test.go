@@ -35,6 +35,7 @@ type fakeGroup struct {
 	released map[string]int64
 	releases int
 	kept     []string
+	takeBack bool
 	began    time.Time
 	foreign  []redis.XPendingExt
 	claims   int
@@ -184,14 +185,14 @@ func (g *fakeGroup) Ack(_ context.Context, ids []string) error {
 	return nil
 }
 
-func (g *fakeGroup) release(_ context.Context, leases []stream.Lease, keep []string) ([]string, error) {
+func (g *fakeGroup) release(_ context.Context, release stream.Release) ([]string, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.releases++
-	for _, l := range leases {
+	for _, l := range release.Leases {
 		g.released[l.ID] = l.Deliveries
 	}
-	g.kept = keep
+	g.kept, g.takeBack = release.Keep, release.TakeBack
 	return nil, nil
 }
 

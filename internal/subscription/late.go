@@ -150,7 +150,7 @@ func (l *lateHandlers) tell(acked []string, open []lateMessage, release bool) (d
 		for _, m := range l.messages {
 			leases = append(leases, stream.Lease{ID: m.entry.ID, Deliveries: m.entry.delivered()})
 		}
-		if _, err := l.Release(ctx, leases, keep); err != nil && !stream.IsGroupGone(err) {
+		if _, err := l.Release(ctx, stream.Release{Leases: leases, Keep: keep}); err != nil && !stream.IsGroupGone(err) {
 			return false
 		}
 	}

@@ -125,7 +125,7 @@ func TestLate_closeDoesNotWaitForTheServer(t *testing.T) {
 		var msg *message.Message
 		s, _ := g.start(t, func(c *Config) {
 			c.Group = &hangingGroup{g}
-			c.Release = func(context.Context, []stream.Lease, []string) ([]string, error) {
+			c.Release = func(context.Context, stream.Release) ([]string, error) {
 				msg.Ack() // after its lane gave up, and before the look at late handlers
 				return nil, nil
 			}

@@ -3,6 +3,7 @@ package subscription
 import (
 	"context"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -26,22 +27,25 @@ type reclaimer struct {
 	checkpoint *checkpoint
 	callbacks  *callbacks
 
-	own      string    // where the search for our own entries goes on; empty: none to find
-	ownLost  bool      // whether a lost reply is the reason: else an earlier process had them
-	ownFound bool      // it claimed something
-	cursor   string    // where the next turn goes on in the pending list
-	found    bool      // the turn claimed something
-	failing  time.Time // since when next fails; zero: it does not
+	own      string      // where the search for our own entries goes on; empty: none to find
+	ownLost  bool        // whether a lost reply is the reason: else an earlier process had them
+	ownFound bool        // it claimed something
+	knowsOwn atomic.Bool // no entry that an earlier process had is pending for us and unknown; Close reads it
+	cursor   string      // where the next turn goes on in the pending list
+	found    bool        // the turn claimed something
+	failing  time.Time   // since when next fails; zero: it does not
 	frozen   *frozenIdle
 	due      time.Time
 	report   claimReport
 }
 
 func newReclaimer(config *Config, inbox *inbox, checkpoint *checkpoint, callbacks *callbacks) *reclaimer {
-	return &reclaimer{
+	r := &reclaimer{
 		Config: config, inbox: inbox, checkpoint: checkpoint, callbacks: callbacks,
 		cursor: "-", frozen: newFrozenIdle(config, inbox, callbacks), due: time.Now(), report: claimReport{logger: config.Logger},
 	}
+	r.knowsOwn.Store(true)
+	return r
 }
 
 // searchOwn begins a search for entries that are pending for us and not in the inbox, because a reply was lost or, at
@@ -51,6 +55,9 @@ func (r *reclaimer) searchOwn(lost bool) {
 		r.ownLost = lost
 	}
 	r.own, r.ownFound = "-", false
+	if !lost {
+		r.knowsOwn.Store(false)
+	}
 }
 
 // untilDue is the time to the next call that has something to do.
@@ -121,6 +128,7 @@ func (r *reclaimer) findOwn(ctx context.Context, room room) ([]stream.Entry, err
 		}
 		r.own, r.ownFound = next, next != "" && (r.ownFound || len(entries) > 0)
 		if next == "" {
+			r.knowsOwn.Store(true)
 			r.report.flush()
 		}
 		if len(entries) > 0 || next == "" {

@@ -26,7 +26,7 @@ type Config struct {
 	// Recreate creates the group again after it vanished, and returns where it begins; empty: it was there. nil: fan-out.
 	Recreate func(ctx context.Context, mark stream.Checkpoint) (start string, err error)
 	// Release frees all that is pending for the consumer but what is to be kept, whose leases it renews; nil: fan-out.
-	Release func(ctx context.Context, leases []stream.Lease, keep []string) (trimmed []string, err error)
+	Release func(ctx context.Context, release stream.Release) (trimmed []string, err error)
 
 	Decode  func(stream.Entry) (*message.Message, error)
 	Context func(parent context.Context, id string, deliveries int64) context.Context
@@ -240,7 +240,9 @@ func (s *Subscription) release(ctx context.Context) {
 		return
 	}
 	leases, keep := s.inbox.leases()
-	trimmed, err := s.Release(ctx, leases, keep)
+	trimmed, err := s.Release(ctx, stream.Release{
+		Leases: leases, Keep: keep, TakeBack: s.reclaimer == nil || s.reclaimer.knowsOwn.Load(),
+	})
 	if len(trimmed) > 0 {
 		s.Logger.Error("entries were trimmed from the stream before they were acknowledged", errTrimmed, someOf(trimmed))
 	}

@@ -3,6 +3,7 @@ package subscription
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -248,6 +249,26 @@ func TestTakeOver_ownEntries(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// A release takes deliveries back that it knows nothing of only when the search for what an earlier process had is over.
+func TestClose_takesBackWhatNoEarlierProcessHad(t *testing.T) {
+	t.Parallel()
+	for own, takeBack := range map[int]bool{0: true, 1: true, claimPage: true, 30 * claimPage: false} {
+		t.Run(strconv.Itoa(own), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				g := &namesake{fakeGroup: newFakeGroup(1)}
+				g.foreign = abandoned(own)
+				s, _ := g.start(t, func(c *Config) {
+					c.Source, c.Group, c.OwnFirst, c.NeverClaim = g, g, true, true
+				})
+				synctest.Wait()
+				s.Close()
+				assert.Equal(t, takeBack, g.takeBack)
+			})
+		})
 	}
 }
 
