@@ -1,7 +1,6 @@
 package redisstream
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -53,23 +52,29 @@ func hasHashTag(key string) bool {
 
 func isDeadLetterTopic(topic string) bool { return strings.HasSuffix(topic, deadLetterSuffix) }
 
-// deadLetterer returns what moves an entry of the group to the dead-letter topic.
-func (c SubscriberConfig) deadLetterer(group *stream.Group, origin Entry) func(context.Context, subscription.DeadLetter) (stream.DeadLetterResult, error) {
-	target := stream.DeadLetterTarget{Stream: DeadLetterTopic(origin.Stream), MaxLen: c.DeadLetterMaxLen}
-	return func(ctx context.Context, letter subscription.DeadLetter) (stream.DeadLetterResult, error) {
+// deadLetters returns where the entries of topic go that are not delivered again. Those of a dead-letter
+// topic stay where they are.
+func (c SubscriberConfig) deadLetters(topic, consumer string) subscription.DeadLetters {
+	if isDeadLetterTopic(topic) {
+		return subscription.Skip{}
+	}
+	fields := func(letter subscription.DeadLetter) []any {
 		fields := []any{
 			DeadLetterReasonKey, letter.Reason.Error(),
-			DeadLetterStreamKey, origin.Stream,
+			DeadLetterStreamKey, topic,
 			DeadLetterIDKey, letter.ID,
-			DeadLetterGroupKey, origin.Group,
-			DeadLetterConsumerKey, origin.Consumer,
+			DeadLetterGroupKey, c.ConsumerGroup,
+			DeadLetterConsumerKey, consumer,
 			DeadLetterDeliveriesKey, letter.Deliveries,
 			DeadLetterTimeKey, time.Now().UTC().Format(time.RFC3339Nano),
 		}
 		if letter.Failure != nil {
 			fields = append(fields, DeadLetterErrorKey, letter.Failure.Error())
 		}
-		return group.DeadLetter(ctx, letter.ID, target, fields)
+		return fields
+	}
+	return subscription.DeadLetterStream{
+		Target: stream.DeadLetterTarget{Stream: DeadLetterTopic(topic), MaxLen: c.DeadLetterMaxLen}, Fields: fields,
 	}
 }
 

@@ -27,7 +27,7 @@ func addPlain(tb testing.TB, client redis.Cmdable, topic, id, payload string) {
 	require.NoError(tb, client.XAdd(tb.Context(), &redis.XAddArgs{Stream: topic, ID: id, Values: []any{"data", payload}}).Err())
 }
 
-const wentBack = "reading goes on at an earlier ID"
+const wentBack = "reading continues at an earlier ID"
 
 // A stream that begins anew has small IDs again: a fan-out reads them.
 func TestFanoutPosition_streamBeginsAnew(t *testing.T) {

@@ -50,7 +50,7 @@ func TestLog_takenOver(t *testing.T) {
 	nothingComes(t, messages, 2*config.ClaimInterval)
 	lines := 0
 	for _, line := range log.Lines() {
-		if regexp.MustCompile(`level=INFO .*entries were taken over .*count=250 .*from_consumer=dead .*silent_for=\d+`).MatchString(line) {
+		if regexp.MustCompile(`level=INFO .*entries were taken over .*count=250 .*from_consumer=dead .*idle_for=\d+`).MatchString(line) {
 			lines++
 		}
 	}

@@ -57,17 +57,26 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 	if s.isClosed() {
 		return nil, ErrSubscriberClosed
 	}
+	if topic == "" {
+		return nil, fmt.Errorf("subscribe to %q: %w", topic, errEmptyTopic)
+	}
 	consumer, release := s.consumer(topic)
-	config, err := s.connect(ctx, topic, consumer)
-	if err != nil {
+	config := s.subscription(topic, consumer)
+	var err error
+	if config.Backend, err = s.join(ctx, topic, consumer, config.Logger); err != nil {
 		release()
 		return nil, fmt.Errorf("subscribe to %q: %w", topic, stream.Redact(err))
 	}
 	config.OnEnd = release
+	return s.start(ctx, config)
+}
+
+// start starts a subscription, unless the Subscriber was closed meanwhile.
+func (s *Subscriber) start(ctx context.Context, config subscription.Config) (<-chan *message.Message, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		release()
+		config.OnEnd()
 		return nil, ErrSubscriberClosed
 	}
 	sub := subscription.Start(ctx, config)
@@ -135,84 +144,33 @@ func (s *Subscriber) decoder(topic string) func(stream.Entry) (*message.Message,
 	return func(e stream.Entry) (*message.Message, error) { return u.Unmarshal(e.ID, e.Fields) }
 }
 
-// connect makes the stream ready to be read and returns the configuration of a subscription to it.
-func (s *Subscriber) connect(ctx context.Context, topic, consumer string) (subscription.Config, error) {
+// subscription returns the configuration of a subscription, without its backend.
+func (s *Subscriber) subscription(topic, consumer string) subscription.Config {
 	c := s.config
-	if topic == "" {
-		return subscription.Config{}, errEmptyTopic
-	}
-	config := s.common(topic, consumer)
-	if c.ConsumerGroup == "" {
-		// There is nothing to protect, so the end does not wait for handlers; they may finish all the same.
-		config.CloseTimeout, config.LateTimeout = 0, config.CloseTimeout
-		fanout, err := s.fanout(ctx, topic, config.Logger)
-		config.Source = fanout
-		return config, err
-	}
-	return s.inGroup(ctx, topic, consumer, config)
-}
-
-// common is what all kinds of subscriptions have.
-func (s *Subscriber) common(topic, consumer string) subscription.Config {
-	c := s.config
-	entry := Entry{Stream: topic}
-	if c.ConsumerGroup != "" {
-		entry.Group, entry.Consumer = c.ConsumerGroup, consumer
-	}
 	config := subscription.Config{
-		Decode: s.decoder(topic),
-		Context: func(parent context.Context, id string, deliveries int64) context.Context {
-			ctx := &entryContext{Context: parent, entry: entry}
-			ctx.entry.ID, ctx.entry.Deliveries = id, deliveries
-			return ctx
-		},
-		Failure: failureOf,
-		Backoff: c.backoff(topic),
-		Lanes:   c.MaxInFlight, Key: c.OrderingKey, MaxDeliveries: c.MaxDeliveries,
-		ClaimMinIdle: c.ClaimMinIdle, ClaimInterval: c.ClaimInterval, NeverClaim: c.ClaimInterval < 0, ShouldClaim: c.ShouldClaim,
+		Decode: s.decoder(topic), Context: c.messageContext(topic, consumer), Failure: failureOf,
+		Workers: c.MaxInFlight, Key: c.OrderingKey, Backoff: c.backoff(topic),
 		BlockTime: c.BlockTime, CloseTimeout: max(c.CloseTimeout, 0),
 		Logger: s.logger.With(watermill.LogFields{"topic": topic, "consumer_group": c.ConsumerGroup, "consumer": consumer}),
 	}
-	if config.NeverClaim {
-		config.ClaimInterval = DefaultClaimInterval
+	switch {
+	case c.ConsumerGroup == "": // there is no lease to keep: the end does not wait for handlers, but lets them finish
+		config.CloseTimeout, config.LateTimeout = 0, config.CloseTimeout
+	case c.CloseTimeout >= 0:
+		config.LateTimeout = c.ClaimMinIdle
 	}
 	return config
 }
 
-func (s *Subscriber) inGroup(ctx context.Context, topic, consumer string, config subscription.Config) (subscription.Config, error) {
-	c := s.config
-	group := stream.NewGroup(c.Client, topic, c.ConsumerGroup, consumer)
-	group.NoAck = c.AutoAck
-	// A name that is not the configured one is of no use to a later process.
-	needs := stream.RequiredRights{Removed: consumer != c.Consumer, RemovesOthers: c.ConsumerTimeout > 0, Trims: c.TrimInterval > 0}
-	config.Source, config.Progress = group, group
-	config.Recreate = func(ctx context.Context, mark stream.Checkpoint) (string, error) {
-		if mark.ID == "" {
-			return "", group.Join(ctx, c.StartID)
-		}
-		return group.Recreate(ctx, mark)
+// messageContext returns what makes the context of a message.
+func (c SubscriberConfig) messageContext(topic, consumer string) func(context.Context, string, int64) context.Context {
+	entry := Entry{Stream: topic}
+	if c.ConsumerGroup != "" {
+		entry.Group, entry.Consumer = c.ConsumerGroup, consumer
 	}
-	config.Release = func(ctx context.Context, release stream.Release) ([]string, error) {
-		release.Remove = needs.Removed
-		return group.Release(ctx, release)
+	return func(parent context.Context, id string, deliveries int64) context.Context {
+		ctx := &entryContext{Context: parent, entry: entry}
+		ctx.entry.ID, ctx.entry.Deliveries = id, deliveries
+		return ctx
 	}
-	config.Chores = c.chores(group, config.Logger)
-	if c.CloseTimeout >= 0 {
-		config.LateTimeout = c.ClaimMinIdle
-	}
-	if !c.AutoAck {
-		config.Group = group
-		if !isDeadLetterTopic(topic) {
-			needs.DeadLetters = DeadLetterTopic(topic)
-			config.DeadLetter = c.deadLetterer(group, Entry{Stream: topic, Group: c.ConsumerGroup, Consumer: consumer})
-		}
-		config.OwnFirst = c.Consumer != ""
-	}
-	if err := group.CheckRights(ctx, needs); err != nil {
-		return config, err
-	}
-	if err := group.Join(ctx, c.StartID); err != nil {
-		return config, fmt.Errorf("join group %q: %w", c.ConsumerGroup, err)
-	}
-	return config, nil
 }

@@ -15,12 +15,15 @@ import (
 
 var errNoMessage = errors.New("the Unmarshaler returned neither a message nor an error")
 
-// callbacks calls the user's functions. One that panics costs its entry, not the process.
+// panickedBackoff is the pause where NackBackoff panics.
+const panickedBackoff = time.Second
+
+// callbacks calls the user's functions. A function that panics costs its entry, not the process.
 type callbacks struct {
 	logger watermill.LoggerAdapter
 
 	mu     sync.Mutex
-	logged map[string]bool // panics whose stack is in the log
+	logged map[string]bool // functions whose stack is in the log
 }
 
 // guard runs a function of the user and returns its panic as an error. The stack is logged once for each function.
@@ -49,8 +52,8 @@ func (c *callbacks) report(name string, err error, stack []byte) {
 }
 
 // decode makes the message of an entry.
-func (s *Subscription) decode(e stream.Entry) (msg *message.Message, err error) {
-	failure := s.callbacks.guard("Unmarshaler", func() { msg, err = s.Decode(e) })
+func (c *callbacks) decode(decode func(stream.Entry) (*message.Message, error), e stream.Entry) (msg *message.Message, err error) {
+	failure := c.guard("Unmarshaler", func() { msg, err = decode(e) })
 	switch {
 	case failure != nil:
 		return nil, failure
@@ -63,17 +66,14 @@ func (s *Subscription) decode(e stream.Entry) (msg *message.Message, err error) 
 }
 
 // orderingKey returns the key of a message.
-func (s *Subscription) orderingKey(msg *message.Message) (key string, err error) {
-	err = s.callbacks.guard("OrderingKey", func() { key = s.Key(msg) })
+func (c *callbacks) orderingKey(orderingKey func(*message.Message) string, msg *message.Message) (key string, err error) {
+	err = c.guard("OrderingKey", func() { key = orderingKey(msg) })
 	return key, err
 }
 
-// panickedBackoff is the pause where NackBackoff panics.
-const panickedBackoff = time.Second
-
-// backoff returns the pause before a nacked message is delivered again.
-func (s *Subscription) backoff(attempt int) (pause time.Duration) {
-	if s.callbacks.guard("NackBackoff", func() { pause = s.Backoff(attempt) }) != nil {
+// backoff returns the pause before a nacked message is redelivered.
+func (c *callbacks) backoff(backoff func(attempt int) time.Duration, attempt int) (pause time.Duration) {
+	if c.guard("NackBackoff", func() { pause = backoff(attempt) }) != nil {
 		return panickedBackoff
 	}
 	return pause

@@ -41,10 +41,21 @@ type fakeGroup struct {
 	claims   int
 	failAcks int
 	fails    int
+
+	recreate   func() (string, error)
+	deadLetter func() (stream.DeadLetterResult, error)
+	removeIdle func() error
+	atRelease  func()
 }
 
 func newFakeGroup(n int) *fakeGroup {
-	g := &fakeGroup{pending: map[string]bool{}, lost: map[string]bool{}, released: map[string]int64{}, began: time.Now()}
+	g := &fakeGroup{
+		pending: map[string]bool{}, lost: map[string]bool{}, released: map[string]int64{}, began: time.Now(),
+		recreate:   func() (string, error) { return "", nil },
+		deadLetter: func() (stream.DeadLetterResult, error) { return stream.DeadLetterMoved, nil },
+		removeIdle: func() error { return nil },
+		atRelease:  func() {},
+	}
 	g.arrived.L = &g.mu
 	g.add(n)
 	return g
@@ -185,7 +196,8 @@ func (g *fakeGroup) Ack(_ context.Context, ids []string) error {
 	return nil
 }
 
-func (g *fakeGroup) release(_ context.Context, release stream.Release) ([]string, error) {
+func (g *fakeGroup) Release(_ context.Context, release stream.Release) ([]string, error) {
+	g.atRelease()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.releases++
@@ -205,27 +217,74 @@ func (g *fakeGroup) acked() (n int) {
 	return n
 }
 
-// start begins a subscription to the group with one lane, changed by change.
-func (g *fakeGroup) start(t *testing.T, change func(*Config)) (*Subscription, *redistest.Log) {
+// Join, Recreate, DeadLetter, RemoveIdle and Trim do nothing unless a test sets what they do.
+
+func (g *fakeGroup) Join(context.Context, string) error {
+	_, err := g.recreate()
+	return err
+}
+
+func (g *fakeGroup) Recreate(context.Context, stream.Checkpoint) (string, error) { return g.recreate() }
+
+func (g *fakeGroup) DeadLetter(context.Context, string, stream.DeadLetterTarget, []any) (stream.DeadLetterResult, error) {
+	return g.deadLetter()
+}
+
+func (g *fakeGroup) RemoveIdle(context.Context, []string, time.Duration) ([]string, error) {
+	return nil, g.removeIdle()
+}
+
+func (g *fakeGroup) Trim(context.Context, time.Duration, int64) (int64, error) { return 0, nil }
+
+// options are what a test changes: those of the subscription and those of its group.
+type options struct {
+	Config
+	Group
+}
+
+const (
+	minIdle  = 30 * time.Second
+	interval = 1500 * time.Millisecond
+)
+
+// start starts a subscription to the group with one worker, changed by change.
+func (g *fakeGroup) start(t *testing.T, change func(*options)) (*Subscription, *redistest.Log) {
 	t.Helper()
-	log := &redistest.Log{}
-	config := Config{
-		Source: g, Group: g, Release: g.release,
-		Decode: func(e stream.Entry) (*message.Message, error) {
-			return message.NewMessage(e.ID, nil), nil
-		},
-		Context:       func(parent context.Context, _ string, _ int64) context.Context { return parent },
-		Lanes:         1,
-		Backoff:       func(int) time.Duration { return 0 },
-		ClaimMinIdle:  30 * time.Second,
-		ClaimInterval: 1500 * time.Millisecond,
-		BlockTime:     5 * time.Second,
-		CloseTimeout:  10 * time.Second,
-		LateTimeout:   30 * time.Second,
-		Logger:        log.Logger(),
-	}
+	o, log := g.options()
 	if change != nil {
-		change(&config)
+		change(&o)
 	}
-	return Start(t.Context(), config), log
+	if o.Backend == nil {
+		o.Backend = o.Group
+	}
+	return Start(t.Context(), o.Config), log
+}
+
+func (g *fakeGroup) options() (options, *redistest.Log) {
+	log := &redistest.Log{}
+	return options{
+		Config: Config{
+			Decode: func(e stream.Entry) (*message.Message, error) {
+				return message.NewMessage(e.ID, nil), nil
+			},
+			Context:      func(parent context.Context, _ string, _ int64) context.Context { return parent },
+			Failure:      func(context.Context) error { return nil },
+			Workers:      1,
+			Backoff:      func(int) time.Duration { return 0 },
+			BlockTime:    5 * time.Second,
+			CloseTimeout: 10 * time.Second,
+			LateTimeout:  30 * time.Second,
+			OnEnd:        func() {},
+			Logger:       log.Logger(),
+		},
+		Group: Group{
+			Membership:  Membership{Stream: g, ClaimMinIdle: minIdle, ClaimInterval: interval},
+			DeadLetters: Skip{},
+		},
+	}, log
+}
+
+// toDeadLetters are dead letters that only count.
+func toDeadLetters() DeadLetters {
+	return DeadLetterStream{Fields: func(DeadLetter) []any { return nil }}
 }

@@ -6,124 +6,140 @@ import (
 	"time"
 )
 
-// inbox holds what the server handed to us: the reader fills it, lanes take from it, the lease
-// renews what stays in it, the acker and Close empty it.
+// inbox holds the entries that the server gave to this subscription. The reader fills it, workers take
+// from it, the lease loop renews what stays in it, and the acker and Close empty it.
+//
+// mu guards all of it: the entries' mutable fields, the key queues, the lease table, the read-ahead and
+// the retry timers. Nothing blocks while it is held but the two condition variables.
 type inbox struct {
-	order order
-
 	mu      sync.Mutex
-	ready   sync.Cond // an entry is queued, or closed
+	ready   sync.Cond // an entry is ready, or closed
 	space   sync.Cond // the reader may read, or closed
-	held    map[string]*entry
-	queue   fifo[*entry] // what a lane may take now
-	lines   map[string]*line
-	lined   int    // entries behind the head of their line
-	working int    // entries in lanes
-	pausing int    // entries that pause and keep their line waiting
-	asides  int    // entries set aside
-	bytes   int    // of all that is held
-	gap     string // entries of others from this ID on are being claimed: newer ones wait for them; empty: none
-	claimed int    // entries that came from others and that no handler has had yet
-	window  window
-	hungry  bool // the reader waits for space
+	queues  keyQueues
+	table   leaseTable
+	ahead   readAhead
+	retries retryTimers
+	working int  // entries in flight
+	hungry  bool // the reader waits for room
 	closed  bool
-	sending sync.WaitGroup // lanes that may still send to the output
 }
 
-func newInbox(lanes int, order order) *inbox {
-	b := &inbox{
-		order:  order,
-		held:   make(map[string]*entry),
-		lines:  make(map[string]*line),
-		window: newWindow(lanes),
-	}
-	b.ready.L, b.space.L = &b.mu, &b.mu
+func newInbox(workers int, order order) *inbox {
+	b := &inbox{queues: newKeyQueues(order), table: newLeaseTable(), ahead: newReadAhead(workers)}
+	b.ready.L, b.space.L, b.retries.lock = &b.mu, &b.mu, &b.mu
 	return b
 }
 
 // arrival is what one read brought.
 type arrival struct {
 	entries []entry
-	began   time.Time     // when the read began: the leases are as old as that at most
-	took    time.Duration // how long the bytes were under way
-	sort    bool          // they may be older than what is held
-	gap     string        // see holdBehind
+	began   time.Time     // when the read began: no lease is older
+	took    time.Duration // how long the bytes took
+	sorted  bool          // the entries may be older than those that are held
+	gap     string        // see keyQueues.setGap
 }
 
-// add takes what the reader read.
+// add takes what the reader read. It owns the entries from here on.
 func (b *inbox) add(a arrival) {
-	if len(a.entries) == 0 {
-		return
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	largest, bytes := 0, 0
 	for i := range a.entries {
 		e := &a.entries[i]
-		touched := a.began.Add(-e.Idle)
 		largest = max(largest, e.size)
 		bytes += e.size
-		if old := b.held[e.ID]; old != nil {
-			old.lost, old.touched = false, touched // ours again: the group vanished and began anew
-			continue
+		if b.table.add(e, a.began.Add(-e.Idle)) {
+			b.queues.add(e, a.sorted)
 		}
-		e.touched = touched
-		b.held[e.ID] = e
-		b.bytes += e.size
-		if e.Claimed {
-			b.claimed++
-		}
-		b.enqueue(e, a.sort)
 	}
-	b.window.read(len(a.entries), largest, bytes, a.took)
-	if !b.setGap(a.gap) {
-		b.wake(len(a.entries))
+	if len(a.entries) > 0 {
+		b.ahead.received(len(a.entries), largest, bytes, a.took)
+	}
+	switch {
+	case b.queues.setGap(a.gap), len(a.entries) > 1:
+		b.ready.Broadcast()
+	case len(a.entries) == 1:
+		b.ready.Signal()
 	}
 }
 
-// failed notes that a read brought nothing, or not all.
-func (b *inbox) failed() {
+// readFailed records a read that brought nothing, or not everything.
+func (b *inbox) readFailed() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.window.failed()
+	b.ahead.failed()
 }
 
-func (b *inbox) wake(n int) {
-	if n == 1 {
-		b.ready.Signal()
-	} else {
-		b.ready.Broadcast()
+// awaitRoom waits until entries are to be read, at most for the given time, and returns how much to read:
+// no entries when the time is over. It reports whether the inbox is open.
+func (b *inbox) awaitRoom(wait time.Duration) (r room, open bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if r = b.room(); r.entries > 0 || b.closed {
+		return r, !b.closed
+	}
+	over := wait <= 0
+	timer := time.AfterFunc(wait, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		over = true
+		b.space.Signal()
+	})
+	defer timer.Stop()
+	b.hungry = true
+	defer func() { b.hungry = false }()
+	for r.entries == 0 && !b.closed && !over {
+		b.space.Wait()
+		r = b.room()
+	}
+	return r, !b.closed
+}
+
+func (b *inbox) room() room {
+	ready, blocked := b.queues.waiting()
+	return b.ahead.room(load{
+		order: b.queues.order, working: b.working, pausing: b.retries.blocking,
+		ready: ready, blocked: blocked, held: len(b.table.entries) - b.table.deferred, bytes: b.table.bytes,
+		claiming: b.queues.gap != "", claimed: b.queues.claimed,
+	})
+}
+
+// offerRoom wakes the reader if there is something to read.
+func (b *inbox) offerRoom() {
+	if b.hungry && b.room().entries > 0 {
+		b.space.Signal()
 	}
 }
 
-// take hands the next entry to a lane, and waits for it; nil: closed.
+// take waits for the next entry and hands it to a worker, which owns it until it calls one of acked, done,
+// retry, deferDeadLetter, discard or keepLate. It returns nil when the inbox is closed: Close releases
+// whatever a worker still owns.
 func (b *inbox) take() *entry {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for {
-		for !b.takeable() && !b.closed {
+		for !b.queues.hasNext() && !b.closed {
 			b.ready.Wait()
 		}
 		if b.closed {
 			return nil
 		}
-		e := b.queue.pop()
-		b.unclaim(e)
+		e := b.queues.next()
 		if e.lost {
-			b.forget(e)
-			b.offerSpace()
+			b.end(e)
+			b.offerRoom()
 			continue
 		}
-		e.state = inLane
+		e.become(inFlight)
 		b.working++
-		b.offerSpace()
+		b.offerRoom()
 		return e
 	}
 }
 
-// handing notes that the entry is about to go to the handler, with the function that ends its
+// delivering records that an entry is about to go to its handler, with the function that ends its
 // message's context. It returns which delivery this is.
-func (b *inbox) handing(e *entry, cancel context.CancelFunc) (delivery int64) {
+func (b *inbox) delivering(e *entry, cancel context.CancelFunc) (delivery int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e.cancel = cancel
@@ -134,163 +150,168 @@ func (b *inbox) handing(e *entry, cancel context.CancelFunc) (delivery int64) {
 	return e.delivered()
 }
 
-// startSending admits a lane that wants to send to the output, unless the inbox is closed. The lane ends it with stopSending.
-func (b *inbox) startSending() bool {
+// received records that a handler has the entry.
+func (b *inbox) received(e *entry) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closed {
-		return false
-	}
-	b.sending.Add(1)
-	return true
+	e.heldSince = time.Now()
 }
 
-func (b *inbox) stopSending() { b.sending.Done() }
-
-// sent notes that a handler has the entry.
-func (b *inbox) sent(e *entry) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	e.since = time.Now()
-}
-
-// unsent takes back what handing noted: the handler did not get the entry.
-func (b *inbox) unsent(e *entry) {
+// undelivered takes delivering back: no handler got the entry.
+func (b *inbox) undelivered(e *entry) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e.handed--
 	e.cancel = nil
 }
 
-// finish takes an entry back from a lane that spent d on it. If the server is still to be told, the
-// acker owns it from here on and calls drop.
-func (b *inbox) finish(e *entry, d time.Duration, acker bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.window.finished(d)
-	b.leaveLane(e)
-	if acker {
-		e.state = settling
-		b.nextInLine(e)
-	} else {
-		b.forget(e)
-	}
-	b.offerSpace()
+// acked takes an entry that a worker spent d on: the acker owns it now, and calls remove.
+func (b *inbox) acked(e *entry, d time.Duration) {
+	b.finish(e, d, func() {
+		e.become(settling)
+		b.unblock(e)
+	})
 }
 
-// discard ends an entry that a lane has: nobody here is to work on it any more.
+// done ends an entry that a worker spent d on: the server expects no ack.
+func (b *inbox) done(e *entry, d time.Duration) { b.finish(e, d, func() { b.end(e) }) }
+
+// discard ends an entry that nobody here is to work on any more.
 func (b *inbox) discard(e *entry) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.leaveLane(e)
-	b.forget(e)
-	b.offerSpace()
+	b.leaveWorker(e)
+	b.end(e)
+	b.offerRoom()
 }
 
-// retry takes an entry back from a lane for another delivery after a pause. In an ordered inbox
-// its successors wait.
+// retry takes an entry that a worker spent d on for another delivery after a pause. In an ordered
+// subscription its successors wait.
 func (b *inbox) retry(e *entry, d, pause time.Duration) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.window.finished(d)
-	b.leaveLane(e)
-	if e.lost {
-		b.forget(e)
-	} else {
-		b.pause(e, pause)
-	}
-	b.offerSpace()
+	b.finish(e, d, func() {
+		if e.lost {
+			b.end(e)
+		} else {
+			b.pause(e, pause)
+		}
+	})
 }
 
-// setAside takes an entry that could not be dead-lettered back from a lane: it comes again after a pause,
-// and nobody waits for it. As there may be any number of such, only the ID is kept of each.
-func (b *inbox) setAside(e *entry, reason error, pause time.Duration) {
+// deferDeadLetter takes an entry that could not be dead-lettered. The worker tries again after a pause, and
+// no other entry waits for it.
+func (b *inbox) deferDeadLetter(e *entry, reason error, pause time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.leaveLane(e)
-	b.bytes -= e.size
-	e.size, e.Fields, e.msg, e.undeliverable = 0, nil, nil, reason
-	if e.aside == 0 {
-		b.nextInLine(e)
-		b.asides++
+	b.leaveWorker(e)
+	e.undeliverable = reason
+	if e.deferrals == 0 {
+		b.unblock(e)
 	}
-	e.aside++
+	b.table.deferEntry(e)
 	b.pause(e, pause)
-	b.offerSpace()
+	b.offerRoom()
 }
 
-func (b *inbox) leaveLane(e *entry) {
+// finish ends a worker's work on an entry, which took d.
+func (b *inbox) finish(e *entry, d time.Duration, then func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ahead.finished(d)
+	b.leaveWorker(e)
+	then()
+	b.offerRoom()
+}
+
+func (b *inbox) leaveWorker(e *entry) {
 	b.working--
-	e.cancel, e.since, e.warned = nil, time.Time{}, 0
+	e.cancel, e.heldSince, e.reportedAt = nil, time.Time{}, 0
+}
+
+// unblock lets the successor of an entry be taken.
+func (b *inbox) unblock(e *entry) {
+	if b.queues.unblock(e) {
+		b.ready.Signal()
+	}
+}
+
+// end forgets an entry that no worker and no acker owns.
+func (b *inbox) end(e *entry) {
+	b.unblock(e)
+	b.table.remove(e)
 }
 
 func (b *inbox) pause(e *entry, pause time.Duration) {
 	if b.closed {
-		e.state = queued
+		e.become(queued)
 		return
 	}
+	e.become(paused)
 	if pause <= 0 {
 		b.requeue(e)
 		return
 	}
-	e.state = paused
-	keepsLine := b.order != unordered && e.aside == 0
-	if keepsLine {
-		b.pausing++
-	}
-	e.timer = time.AfterFunc(pause, func() {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		if b.closed {
-			return
-		}
-		if keepsLine {
-			b.pausing--
-		}
-		b.requeue(e)
-	})
+	blocks := b.queues.order != unordered && e.deferrals == 0
+	b.retries.start(e, pause, blocks, func() { b.requeue(e) })
 }
 
-// forget ends an entry that no lane and no acker owns.
-func (b *inbox) forget(e *entry) {
-	b.nextInLine(e)
-	b.remove(e)
+func (b *inbox) requeue(e *entry) {
+	e.become(queued)
+	b.queues.requeue(e)
+	b.ready.Signal()
 }
 
-func (b *inbox) remove(e *entry) {
-	if b.held[e.ID] != e {
-		return
-	}
-	delete(b.held, e.ID)
-	e.Fields, e.msg = nil, nil // entries that were read together share their memory
-	b.bytes -= e.size
-	if e.aside > 0 {
-		b.asides--
-	}
+// deadLettering marks an entry that its worker dead-letters: the server is about to acknowledge it.
+func (b *inbox) deadLettering(e *entry) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e.become(settling)
 }
 
-// drop ends entries whose acknowledgement is through.
-func (b *inbox) drop(entries []*entry) {
+// keepLate marks an entry whose handler still runs when Close stops waiting: it is not released.
+func (b *inbox) keepLate(e *entry) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e.become(late)
+	e.forgetContent() // the handler's message is a copy
+}
+
+// remove ends entries whose acks the server has.
+func (b *inbox) remove(entries []*entry) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, e := range entries {
-		b.remove(e)
+		b.table.remove(e)
 	}
-	b.offerSpace()
+	b.offerRoom()
 }
 
-// close stops lanes that wait, ends all pauses, and returns when no lane sends any more. What is
-// held stays held, for release.
+// close wakes workers and the reader, and ends all pauses. What is held stays held, for the release.
 func (b *inbox) close() {
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.closed = true
-	for _, e := range b.held {
-		if e.timer != nil {
-			e.timer.Stop()
-		}
-	}
+	b.retries.stop(b.table.entries)
 	b.ready.Broadcast()
 	b.space.Broadcast()
-	b.mu.Unlock()
-	b.sending.Wait()
+}
+
+// holds reports whether an entry is here.
+func (b *inbox) holds(id string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.table.entries[id] != nil
+}
+
+// leasedAt is when the lease of an entry began at the latest.
+func (b *inbox) leasedAt(e *entry) time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return e.leasedAt
+}
+
+// leases runs f on the lease table.
+func (b *inbox) leases(f func(table *leaseTable)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	f(&b.table)
 }

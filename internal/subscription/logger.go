@@ -6,11 +6,19 @@ import (
 	"github.com/ThreeDotsLabs/watermill"
 )
 
-// countField is how many entries a line is about.
+// countField is the field of the log with the number of entries.
 const countField = "count"
 
-// endingLogger logs nothing after the end of the subscription: a goroutine that is left then waits for a server, and its
-// failure is in the log already.
+// maxLoggedIDs bounds a line in the log.
+const maxLoggedIDs = 10
+
+// someOf returns the number of entries, and the IDs of some of them.
+func someOf(ids []string) watermill.LogFields {
+	return watermill.LogFields{countField: len(ids), "entries": ids[:min(len(ids), maxLoggedIDs)]}
+}
+
+// endingLogger logs nothing after the end of the subscription. A goroutine that is left then waits for a
+// server, and its failure is logged already.
 type endingLogger struct {
 	watermill.LoggerAdapter
 
@@ -23,14 +31,14 @@ func newEndingLogger(logger watermill.LoggerAdapter) endingLogger {
 
 func (l endingLogger) end() { l.ended.Store(true) }
 
-// Error is part of watermill.LoggerAdapter, like the others.
+// Error logs an error unless the subscription has ended.
 func (l endingLogger) Error(msg string, err error, fields watermill.LogFields) {
 	if !l.ended.Load() {
 		l.LoggerAdapter.Error(msg, err, fields)
 	}
 }
 
-// Info logs what is worth to know.
+// Info logs a message unless the subscription has ended.
 func (l endingLogger) Info(msg string, fields watermill.LogFields) {
 	if !l.ended.Load() {
 		l.LoggerAdapter.Info(msg, fields)

@@ -16,7 +16,7 @@ func TestOffer_isWithdrawnWhenTheLeaseIsLost(t *testing.T) {
 		s, _ := g.start(t, nil)
 		time.Sleep(10 * time.Minute)
 		g.locked(func() { g.lost["1-0"] = true })
-		time.Sleep(s.ClaimMinIdle)
+		time.Sleep(minIdle)
 		msg := <-s.Output()
 		assert.Equal(t, "2-0", msg.UUID)
 		msg.Ack()
@@ -30,7 +30,7 @@ func TestOffer_asksFirstWhenTheLeaseMayBeOver(t *testing.T) {
 	for _, lost := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			g := newFakeGroup(2)
-			s, _ := g.start(t, func(c *Config) { c.ClaimMinIdle = 30 * time.Second })
+			s, _ := g.start(t, func(c *options) { c.ClaimMinIdle = 30 * time.Second })
 			synctest.Wait() // the offer stands
 			standStill(s, time.Minute)
 			g.locked(func() { g.lost["1-0"] = lost })
@@ -71,7 +71,7 @@ func TestOffer_waitsForAnAnswer(t *testing.T) {
 func standStill(s *Subscription, d time.Duration) {
 	s.inbox.mu.Lock()
 	defer s.inbox.mu.Unlock()
-	for _, e := range s.inbox.held {
-		e.touched = e.touched.Add(-d)
+	for _, e := range s.inbox.table.entries {
+		e.leasedAt = e.leasedAt.Add(-d)
 	}
 }

@@ -28,7 +28,7 @@ func work(messages <-chan *message.Message, n int, d time.Duration) {
 func (s *Subscription) waiting() int {
 	s.inbox.mu.Lock()
 	defer s.inbox.mu.Unlock()
-	return len(s.inbox.held) - s.inbox.working
+	return len(s.inbox.table.entries) - s.inbox.working
 }
 
 func TestReadAhead_slowHandlerHoldsOnlyWhatItWorksOn(t *testing.T) {
@@ -68,7 +68,7 @@ func TestReadAhead_lanesAreFilledFirst(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(1000)
-		s, _ := g.start(t, func(c *Config) { c.Lanes, c.Key = 16, nil })
+		s, _ := g.start(t, func(c *options) { c.Workers, c.Key = 16, nil })
 		var running []*message.Message
 		for range 16 {
 			running = append(running, <-s.Output())
@@ -95,7 +95,7 @@ func TestReadAhead_bytesAreBounded(t *testing.T) {
 			(<-s.Output()).Ack()
 			synctest.Wait()
 			s.inbox.mu.Lock()
-			assert.LessOrEqual(t, s.inbox.bytes, maxHeldBytes+(1<<21))
+			assert.LessOrEqual(t, s.inbox.table.bytes, maxHeldBytes+(1<<21))
 			s.inbox.mu.Unlock()
 		}
 		s.Close()
@@ -117,7 +117,7 @@ func TestLease_renewedEveryThirdAndOnlyWhenHeldThatLong(t *testing.T) {
 		s.Close()
 		last := began
 		for _, at := range g.heldAt {
-			assert.LessOrEqual(t, at-last, s.ClaimMinIdle/2)
+			assert.LessOrEqual(t, at-last, minIdle/2)
 			last = at
 		}
 		assert.LessOrEqual(t, len(g.holds), 7, "in one batch each")
@@ -129,7 +129,7 @@ func TestLease_lostEntryIsTakenFromTheHandlerAndTheQueue(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(3)
-		s, log := g.start(t, func(c *Config) { c.Lanes, c.Key = 1, nil })
+		s, log := g.start(t, func(c *options) { c.Workers, c.Key = 1, nil })
 		first := <-s.Output()
 		g.locked(func() { g.lost[first.UUID] = true })
 		time.Sleep(time.Minute)
@@ -155,7 +155,7 @@ func TestLease_overIsRenewedBeforeTheHandlerGetsTheEntry(t *testing.T) {
 		msg := <-s.Output()
 		synctest.Wait()
 		g.locked(func() { g.fail = errDown })
-		time.Sleep(s.ClaimMinIdle + time.Second)
+		time.Sleep(minIdle + time.Second)
 		g.locked(func() {
 			g.fail = nil
 			for id := range g.pending {
@@ -177,7 +177,7 @@ func TestNack_waitsInPlaceAndKeepsOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(3)
 		var attempts []int
-		s, _ := g.start(t, func(c *Config) {
+		s, _ := g.start(t, func(c *options) {
 			c.Backoff = func(attempt int) time.Duration {
 				attempts = append(attempts, attempt)
 				return time.Duration(attempt) * time.Second
@@ -205,8 +205,8 @@ func TestNack_unorderedLaneGoesOn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(100)
-		s, _ := g.start(t, func(c *Config) {
-			c.Lanes = 2
+		s, _ := g.start(t, func(c *options) {
+			c.Workers = 2
 			c.Backoff = func(int) time.Duration { return time.Hour }
 		})
 		var nacked []string
@@ -228,14 +228,15 @@ func TestDeadLetter_triedLaterAndLaterWhenItFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(10)
 		tries := 0
-		s, log := g.start(t, func(c *Config) {
+		s, log := g.start(t, func(c *options) {
 			c.Decode = func(e stream.Entry) (*message.Message, error) {
 				if e.ID == "5-0" {
 					return nil, errors.New("foreign")
 				}
 				return message.NewMessage(e.ID, nil), nil
 			}
-			c.DeadLetter = func(context.Context, DeadLetter) (stream.DeadLetterResult, error) {
+			c.DeadLetters = toDeadLetters()
+			g.deadLetter = func() (stream.DeadLetterResult, error) {
 				tries++
 				return stream.DeadLetterNotOwned, errDown
 			}
@@ -248,8 +249,8 @@ func TestDeadLetter_triedLaterAndLaterWhenItFails(t *testing.T) {
 		assert.Equal(t, 20, tries, "1 s, 2 s, 4 s ... 5 min")
 		assert.Equal(t, 1, log.Count("dead-lettering failed"))
 		s.inbox.mu.Lock()
-		assert.Nil(t, s.inbox.held["5-0"].Fields, "there may be any number of such")
-		assert.Zero(t, s.inbox.bytes)
+		assert.Nil(t, s.inbox.table.entries["5-0"].Fields, "there may be any number of such")
+		assert.Zero(t, s.inbox.table.bytes)
 		s.inbox.mu.Unlock()
 		s.Close()
 		assert.EqualValues(t, 0, g.released["5-0"])
@@ -260,8 +261,8 @@ func TestUndecodable_skippedWhereThereAreNoDeadLetters(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(3)
-		s, log := g.start(t, func(c *Config) {
-			c.Group, c.Release = nil, nil
+		s, log := g.start(t, func(c *options) {
+			c.Backend = Fanout{Stream: g}
 			c.Decode = func(e stream.Entry) (*message.Message, error) {
 				if e.ID == "2-0" {
 					return nil, errors.New("foreign")
@@ -311,8 +312,8 @@ func TestOutage_groupThatCannotBeCreatedAgainIsOneLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(0)
 		tries := 0
-		s, log := g.start(t, func(c *Config) {
-			c.Recreate = func(context.Context, stream.Checkpoint) (string, error) { tries++; return "", errDown }
+		s, log := g.start(t, func(c *options) {
+			g.recreate = func() (string, error) { tries++; return "", errDown }
 		})
 		g.locked(func() { g.fail = serverError("NOGROUP no such group") })
 		time.Sleep(10 * time.Minute)
@@ -330,11 +331,12 @@ func TestClose_doesNotWaitForAChoreBeforeTheHandlers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(1)
-		s, _ := g.start(t, func(c *Config) {
-			c.Chores = []Chore{{What: "hanging", Every: time.Second, Do: func(context.Context) error {
+		s, _ := g.start(t, func(c *options) {
+			c.ConsumerTimeout = 2 * time.Second
+			g.removeIdle = func() error {
 				time.Sleep(8 * time.Second) // as a client does that heeds no context
 				return nil
-			}}}
+			}
 			c.CloseTimeout = 5 * time.Second
 		})
 		<-s.Output() // never acked
@@ -369,7 +371,7 @@ func TestAck_isThroughBeforeAMessageIsDeliveredAgain(t *testing.T) {
 		g := newFakeGroup(3)
 		g.failAcks = 1 << 30
 		g.entries[1].Deliveries, g.entries[1].Counted = 2, 2
-		s, _ := g.start(t, func(c *Config) { c.MaxDeliveries = maxDeliveries })
+		s, _ := g.start(t, func(c *options) { c.MaxDeliveries = maxDeliveries })
 		work(s.Output(), 1, 0)
 		return g, s
 	}
@@ -432,12 +434,12 @@ func TestClose_waitsForHandlersAndKeepsTheirLeases(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(1)
-		s, _ := g.start(t, func(c *Config) { c.CloseTimeout = time.Hour })
+		s, _ := g.start(t, func(c *options) { c.CloseTimeout = time.Hour })
 		msg := <-s.Output()
 		go s.Close()
 		time.Sleep(40 * time.Minute)
 		require.NoError(t, msg.Context().Err())
-		g.locked(func() { assert.GreaterOrEqual(t, len(g.holds), int(39*time.Minute/(s.ClaimMinIdle/2))) })
+		g.locked(func() { assert.GreaterOrEqual(t, len(g.holds), int(39*time.Minute/(minIdle/2))) })
 		msg.Ack()
 		<-s.Ended().Done()
 		assert.Equal(t, 1, g.acked())
@@ -448,23 +450,23 @@ func TestClose_waitsForHandlersAndKeepsTheirLeases(t *testing.T) {
 // Close against everything that a subscription can be waiting for.
 func TestClose_endsEveryWait(t *testing.T) {
 	t.Parallel()
-	for name, stuck := range map[string]func(g *fakeGroup, c *Config){
-		"blocked read":    func(_ *fakeGroup, c *Config) { c.BlockTime, c.ClaimInterval = time.Hour, time.Hour },
-		"nobody receives": func(g *fakeGroup, _ *Config) { g.add(100) },
-		"server down":     func(g *fakeGroup, _ *Config) { g.locked(func() { g.fail = errDown }) },
-		"undecodable": func(g *fakeGroup, c *Config) {
+	for name, stuck := range map[string]func(g *fakeGroup, c *options){
+		"blocked read":    func(_ *fakeGroup, c *options) { c.BlockTime, c.ClaimInterval = time.Hour, time.Hour },
+		"nobody receives": func(g *fakeGroup, _ *options) { g.add(100) },
+		"server down":     func(g *fakeGroup, _ *options) { g.locked(func() { g.fail = errDown }) },
+		"undecodable": func(g *fakeGroup, c *options) {
 			g.add(1)
 			c.Decode = func(stream.Entry) (*message.Message, error) { return nil, errDown }
 		},
-		"long pending list":  func(g *fakeGroup, _ *Config) { g.foreignRows(5000) },
-		"many lanes waiting": func(_ *fakeGroup, c *Config) { c.Lanes = 64 },
+		"long pending list":  func(g *fakeGroup, _ *options) { g.foreignRows(5000) },
+		"many lanes waiting": func(_ *fakeGroup, c *options) { c.Workers = 64 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for _, after := range []time.Duration{0, time.Millisecond, 3 * time.Second} {
 				synctest.Test(t, func(t *testing.T) {
 					g := newFakeGroup(0)
-					s, _ := g.start(t, func(c *Config) { stuck(g, c) })
+					s, _ := g.start(t, func(c *options) { stuck(g, c) })
 					time.Sleep(after)
 					began := time.Now()
 					s.Close()
@@ -493,12 +495,12 @@ func TestClaim_cursorReachesTheTail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(0)
 		g.foreignRows(5000)
-		s, _ := g.start(t, func(c *Config) {
+		s, _ := g.start(t, func(c *options) {
 			c.ShouldClaim = func(row redis.XPendingExt) bool { return row.ID >= "1004990-0" }
 		})
 		began := time.Now()
 		work(s.Output(), 10, 0)
-		assert.LessOrEqual(t, time.Since(began), 6*s.ClaimInterval, "a thousand rows a turn")
+		assert.LessOrEqual(t, time.Since(began), 6*interval, "a thousand rows a turn")
 		s.Close()
 	})
 }
@@ -511,8 +513,8 @@ func TestClose_atAnyMoment(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			const total = 300
 			g := newFakeGroup(total)
-			s, _ := g.start(t, func(c *Config) {
-				c.Lanes = 1 + round%4
+			s, _ := g.start(t, func(c *options) {
+				c.Workers = 1 + round%4
 				c.Backoff = func(int) time.Duration { return time.Millisecond }
 			})
 			var handlers sync.WaitGroup
@@ -549,13 +551,10 @@ func TestStart_contextEndsIt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(5)
-		config := Config{}
-		s, _ := g.start(t, func(c *Config) { config = *c })
-		s.Close()
+		o, _ := g.options()
+		o.Backend = o.Group
 		ctx, cancel := context.WithCancel(t.Context())
-		g2 := newFakeGroup(5)
-		config.Source, config.Group, config.Release = g2, g2, g2.release
-		s = Start(ctx, config)
+		s := Start(ctx, o.Config)
 		msg := <-s.Output()
 		cancel()
 		synctest.Wait()
@@ -563,6 +562,6 @@ func TestStart_contextEndsIt(t *testing.T) {
 		msg.Ack()
 		<-s.Ended().Done()
 		require.Error(t, msg.Context().Err())
-		assert.Equal(t, 1, g2.acked())
+		assert.Equal(t, 1, g.acked())
 	})
 }

@@ -2,16 +2,16 @@ package subscription
 
 import "github.com/millrace/redisstream/internal/stream"
 
-// trimWatch counts the entries that were trimmed from the stream before the group read them. There is a moment at which
-// they can be counted: when nothing of what the group has read is left in the stream.
-type trimWatch struct {
-	behind int64 // what the server's count of entries read lacks: Redis 7.0 leaves out what was trimmed unread
-	missed int64 // at the last look
-	front  int64 // how many had been trimmed then, read or not
+// trimmedUnread counts the entries that were trimmed from the stream before the group read them. They can
+// be counted only while nothing of what the group has read is left in the stream.
+type trimmedUnread struct {
+	behind int64 // what the server's count of read entries lacks: Redis 7.0 leaves out what was trimmed unread
+	missed int64 // at the last count
+	front  int64 // how many were trimmed then, read or not
 }
 
-// look returns how many more entries were trimmed unread since the last look.
-func (w *trimWatch) look(group stream.GroupInfo, all stream.Info) int64 {
+// count returns how many more entries were trimmed unread since the last count.
+func (w *trimmedUnread) count(group stream.GroupInfo, all stream.Info) int64 {
 	if group.Read < 0 || all.Added == 0 {
 		return 0 // unknown: another program created the group, which has read nothing yet
 	}

@@ -17,8 +17,8 @@ func TestFewKeys_readsAreWorthTheirRoundTrip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const total, keys = 4000, 4
 		g := newFakeGroup(total)
-		s, _ := g.start(t, func(c *Config) {
-			c.Lanes = 8
+		s, _ := g.start(t, func(c *options) {
+			c.Workers = 8
 			c.Key = func(msg *message.Message) string { // the last digit, of four
 				number := strings.TrimSuffix(msg.UUID, "-0")
 				return string(rune('0' + int(number[len(number)-1]-'0')%keys))
@@ -29,7 +29,7 @@ func TestFewKeys_readsAreWorthTheirRoundTrip(t *testing.T) {
 		for range total {
 			msg := <-s.Output()
 			s.inbox.mu.Lock()
-			assert.LessOrEqual(t, len(s.inbox.held), maxAhead+8)
+			assert.LessOrEqual(t, len(s.inbox.table.entries), maxAhead+8)
 			s.inbox.mu.Unlock()
 			handlers.Go(func() {
 				time.Sleep(time.Millisecond)

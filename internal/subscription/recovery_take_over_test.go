@@ -101,8 +101,8 @@ func TestTakeOver_orderOfKeys(t *testing.T) { //nolint:gocognit // one scenario
 					}
 					key := func(msg *message.Message) string { return fmt.Sprint(number(msg.UUID) % keys) }
 					g := newFakeGroup(total)
-					s, _ := g.start(t, func(c *Config) {
-						c.Lanes, c.Key = 8, key
+					s, _ := g.start(t, func(c *options) {
+						c.Workers, c.Key = 8, key
 						c.Backoff = func(int) time.Duration { return 30 * time.Millisecond }
 					})
 					var mu sync.Mutex
@@ -164,8 +164,8 @@ func TestTakeOver_keyThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(200)
 		g.foreign = abandoned(901)
-		s, _ := g.start(t, func(c *Config) {
-			c.Lanes = 10
+		s, _ := g.start(t, func(c *options) {
+			c.Workers = 10
 			c.Key = func(msg *message.Message) string {
 				if isOld(msg.UUID) && msg.UUID < "0-10900" {
 					return "poison"
@@ -199,7 +199,7 @@ func TestTakeOver_claimsThatFail(t *testing.T) {
 				const old, newer = 40, 200
 				g := &flaky{fakeGroup: newFakeGroup(newer), after: 3, failing: failing}
 				g.foreign = abandoned(old)
-				s, _ := g.start(t, func(c *Config) { c.Source, c.Group = g, g })
+				s, _ := g.start(t, func(c *options) { c.Stream = g })
 				handed := handle(s.Output(), 2, 0)
 				began := time.Now()
 				handed = append(handed, handle(s.Output(), old-2+newer, time.Millisecond)...)
@@ -237,8 +237,8 @@ func TestTakeOver_ownEntries(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					g := &namesake{fakeGroup: newFakeGroup(300), vanish: vanish}
 					g.foreign = abandoned(own)
-					s, _ := g.start(t, func(c *Config) {
-						c.Source, c.Group, c.OwnFirst, c.NeverClaim = g, g, true, true
+					s, _ := g.start(t, func(c *options) {
+						c.Stream, c.EarlierProcess, c.NeverClaim = g, true, true
 						c.ClaimInterval = time.Hour
 					})
 					first := handle(s.Output(), 1, 0)
@@ -255,14 +255,14 @@ func TestTakeOver_ownEntries(t *testing.T) {
 // A release takes deliveries back that it knows nothing of only when the search for what an earlier process had is over.
 func TestClose_takesBackWhatNoEarlierProcessHad(t *testing.T) {
 	t.Parallel()
-	for own, takeBack := range map[int]bool{0: true, 1: true, claimPage: true, 30 * claimPage: false} {
+	for own, takeBack := range map[int]bool{0: true, 1: true, claimPage: false} {
 		t.Run(strconv.Itoa(own), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				g := &namesake{fakeGroup: newFakeGroup(1)}
 				g.foreign = abandoned(own)
-				s, _ := g.start(t, func(c *Config) {
-					c.Source, c.Group, c.OwnFirst, c.NeverClaim = g, g, true, true
+				s, _ := g.start(t, func(c *options) {
+					c.Stream, c.EarlierProcess, c.NeverClaim = g, true, true
 				})
 				synctest.Wait()
 				s.Close()

@@ -62,7 +62,7 @@ func TestLines_manyDeliveries(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(1)
-		s, log := g.start(t, func(c *Config) { c.Failure = func(context.Context) error { return errors.New("out of milk") } })
+		s, log := g.start(t, func(c *options) { c.Failure = func(context.Context) error { return errors.New("out of milk") } })
 		const text = "message was delivered many times"
 		for n := 1; n <= 1200; n++ {
 			msg := <-s.Output()
@@ -106,14 +106,14 @@ func TestLines_takenOver(t *testing.T) {
 				ID: fmt.Sprintf("%d-0", 100+i), Consumer: []string{"one", "two"}[i%2], RetryCount: 1, Idle: time.Hour,
 			})
 		}
-		s, log := g.start(t, func(c *Config) { c.Lanes = 10 })
+		s, log := g.start(t, func(c *options) { c.Workers = 10 })
 		work(s.Output(), 50, time.Millisecond)
 		time.Sleep(time.Minute)
 		s.Close()
 		assert.Equal(t, 1, log.Count("from_consumer=one"), log.Lines())
 		assert.Equal(t, 1, log.Count("from_consumer=two"))
 		assert.Equal(t, 2, log.Count("count=25"))
-		assert.Equal(t, 2, log.Count("silent_for=1h0m0s"))
+		assert.Equal(t, 2, log.Count("idle_for=1h0m0s"))
 	})
 }
 
@@ -123,9 +123,10 @@ func TestLines_deadLetterOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(500)
 		down, moved := true, 0 // guarded by the group
-		s, log := g.start(t, func(c *Config) {
+		s, log := g.start(t, func(c *options) {
 			c.Decode = func(stream.Entry) (*message.Message, error) { return nil, errors.New("foreign") }
-			c.DeadLetter = func(context.Context, DeadLetter) (stream.DeadLetterResult, error) {
+			c.DeadLetters = toDeadLetters()
+			g.deadLetter = func() (stream.DeadLetterResult, error) {
 				g.mu.Lock()
 				defer g.mu.Unlock()
 				if down {

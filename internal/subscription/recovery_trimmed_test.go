@@ -25,19 +25,19 @@ func (s *simulated) hand(n int64) {
 	}
 }
 
-func (s *simulated) look(w *trimWatch) int64 {
+func (s *simulated) look(w *trimmedUnread) int64 {
 	id := func(n int64) string { return fmt.Sprint(n, "-0") }
 	length := s.added - s.first + 1
-	return w.look(stream.GroupInfo{LastDelivered: id(s.read), Read: s.counted},
+	return w.count(stream.GroupInfo{LastDelivered: id(s.read), Read: s.counted},
 		stream.Info{Added: s.added, Length: length, First: id(s.first), Last: id(s.added)})
 }
 
-func TestTrimWatch(t *testing.T) {
+func TestTrimmedUnread(t *testing.T) {
 	t.Parallel()
 	for name, exact := range map[string]bool{"Redis 7.0": false, "later": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var w trimWatch
+			var w trimmedUnread
 			s := &simulated{first: 1, counted: -1, exact: exact}
 			assert.Zero(t, s.look(&w), "empty")
 			s.add(100)

@@ -31,8 +31,8 @@ func TestFrozenIdle_isClaimedAfterClaimMinIdle(t *testing.T) {
 		}
 		refused, alive, renewed := "2-0", 2, 3 // by ID, the others by their places
 		g.foreign[alive].Idle = time.Millisecond
-		s, _ := g.start(t, func(c *Config) {
-			c.Group = setBack{g}
+		s, _ := g.start(t, func(c *options) {
+			c.Stream = setBack{g}
 			c.ShouldClaim = func(row redis.XPendingExt) bool { return row.ID != refused }
 		})
 		time.Sleep(10 * time.Second)
@@ -70,11 +70,11 @@ func TestFrozenIdle_goesThroughALongList(t *testing.T) {
 			g.foreign = append(g.foreign, redis.XPendingExt{ID: fmt.Sprintf("%d-0", 1_000_000+i), Consumer: "dead", RetryCount: 1, Idle: time.Second})
 		}
 		g.foreign[n-1].Idle = 0
-		s, _ := g.start(t, func(c *Config) { c.Group = setBack{g} })
+		s, _ := g.start(t, func(c *options) { c.Stream = setBack{g} })
 		msg := <-s.Output()
 		assert.Equal(t, fmt.Sprintf("%d-0", 1_000_000+n-1), msg.UUID)
 		assert.Less(t, time.Since(g.began), 45*time.Second)
-		assert.LessOrEqual(t, len(s.reclaimer.frozen.watched), frozenPage)
+		assert.LessOrEqual(t, len(s.backend.(*group).recovery.frozen.watched), frozenPage)
 		msg.Ack()
 		s.Close()
 	})

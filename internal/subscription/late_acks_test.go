@@ -9,7 +9,6 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/millrace/redisstream/internal/redistest"
-	"github.com/millrace/redisstream/internal/stream"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -45,7 +44,7 @@ func TestLate_ackCountsAndClosesTheOutput(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		require.True(t, isOpen(s.Output()), "the handler may publish")
 		msg.Ack()
-		time.Sleep(longestLateLook)
+		time.Sleep(longestLateCheck)
 		assert.Equal(t, 1, g.acked())
 		assert.False(t, isOpen(s.Output()))
 		assert.Zero(t, log.Count("level=ERROR"))
@@ -59,7 +58,7 @@ func TestLate_nackReleasesAtOnce(t *testing.T) {
 		s, _, msg := closeWithHandler(t, g)
 		time.Sleep(time.Second)
 		msg.Nack()
-		time.Sleep(longestLateLook)
+		time.Sleep(longestLateCheck)
 		synctest.Wait()
 		g.locked(func() { assert.EqualValues(t, 1, g.released["1-0"], "the delivery counts") })
 		assert.False(t, isOpen(s.Output()))
@@ -71,15 +70,15 @@ func TestLate_nackLeavesTheOthers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(2)
-		s, _ := g.start(t, func(c *Config) { c.Lanes = 2 })
+		s, _ := g.start(t, func(c *options) { c.Workers = 2 })
 		first, second := <-s.Output(), <-s.Output()
 		s.Close()
 		first.Nack()
-		time.Sleep(longestLateLook)
+		time.Sleep(longestLateCheck)
 		g.locked(func() { assert.Equal(t, []string{second.UUID}, g.kept) })
 		require.True(t, isOpen(s.Output()))
 		second.Ack()
-		time.Sleep(longestLateLook)
+		time.Sleep(longestLateCheck)
 		assert.Equal(t, 1, g.acked())
 		assert.False(t, isOpen(s.Output()))
 	})
@@ -90,7 +89,7 @@ func TestLate_leaseIsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(1)
 		s, log, msg := closeWithHandler(t, g)
-		time.Sleep(s.LateTimeout + longestLateLook)
+		time.Sleep(s.LateTimeout + longestLateCheck)
 		require.False(t, isOpen(s.Output()), "nobody waits for a handler for ever")
 		assert.Equal(t, 1, log.Count("handlers still have messages"))
 		msg.Ack()
@@ -123,12 +122,9 @@ func TestLate_closeDoesNotWaitForTheServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(1)
 		var msg *message.Message
-		s, _ := g.start(t, func(c *Config) {
-			c.Group = &hangingGroup{g}
-			c.Release = func(context.Context, stream.Release) ([]string, error) {
-				msg.Ack() // after its lane gave up, and before the look at late handlers
-				return nil, nil
-			}
+		s, _ := g.start(t, func(c *options) {
+			c.Stream = &hangingGroup{g}
+			g.atRelease = func() { msg.Ack() } // after its worker gave up, and before late handlers are checked
 		})
 		msg = <-s.Output()
 		began := time.Now()
@@ -153,8 +149,8 @@ func TestLate_fanout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(1)
-		s, _ := g.start(t, func(c *Config) {
-			c.Group, c.Release, c.CloseTimeout, c.LateTimeout = nil, nil, 0, 5*time.Second
+		s, _ := g.start(t, func(c *options) {
+			c.Backend, c.CloseTimeout, c.LateTimeout = Fanout{Stream: g}, 0, 5*time.Second
 		})
 		msg := <-s.Output()
 		began := time.Now()
@@ -164,7 +160,7 @@ func TestLate_fanout(t *testing.T) {
 		require.NoError(t, msg.Context().Err())
 		require.True(t, isOpen(s.Output()))
 		msg.Ack()
-		time.Sleep(longestLateLook)
+		time.Sleep(longestLateCheck)
 		assert.False(t, isOpen(s.Output()))
 	})
 }
@@ -173,12 +169,12 @@ func TestLate_fanoutTimeIsOver(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(1)
-		s, log := g.start(t, func(c *Config) {
-			c.Group, c.Release, c.CloseTimeout, c.LateTimeout = nil, nil, 0, 5*time.Second
+		s, log := g.start(t, func(c *options) {
+			c.Backend, c.CloseTimeout, c.LateTimeout = Fanout{Stream: g}, 0, 5*time.Second
 		})
 		msg := <-s.Output()
 		s.Close()
-		time.Sleep(s.LateTimeout + longestLateLook)
+		time.Sleep(s.LateTimeout + longestLateCheck)
 		require.False(t, isOpen(s.Output()))
 		require.Error(t, msg.Context().Err())
 		msg.Ack()
@@ -193,13 +189,11 @@ func TestStart_messagesOutliveTheContext(t *testing.T) {
 	type key struct{}
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(1)
-		var config Config
-		s, _ := g.start(t, func(c *Config) { config = *c })
-		s.Close()
-		g = newFakeGroup(2)
-		config.Source, config.Group, config.Release = g, g, g.release
+		o, _ := g.options()
+		config := o.Config
+		config.Backend = o.Group
 		ctx, cancel := context.WithCancelCause(context.WithValue(t.Context(), key{}, "value"))
-		s = Start(ctx, config)
+		s := Start(ctx, config)
 		msg := <-s.Output()
 		cancel(errors.New("shutdown"))
 		time.Sleep(config.CloseTimeout - time.Millisecond)

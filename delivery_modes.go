@@ -1,0 +1,76 @@
+package redisstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/millrace/redisstream/internal/stream"
+	"github.com/millrace/redisstream/internal/subscription"
+)
+
+var (
+	errWentBack = errors.New("the stream lost its end, or was created again")
+	errMissed   = errors.New("the entries are not in the stream any more")
+)
+
+// join makes the stream ready to be read, in the delivery mode of the configuration: a consumer group with
+// acks, a group without acks, or a fan-out without a group.
+func (s *Subscriber) join(ctx context.Context, topic, consumer string, logger watermill.LoggerAdapter) (subscription.Backend, error) {
+	switch c := s.config; {
+	case c.ConsumerGroup == "":
+		return c.joinFanout(ctx, topic, logger)
+	case c.AutoAck:
+		membership, err := c.joinGroup(ctx, topic, consumer)
+		return subscription.AutoAckGroup{Membership: membership}, err
+	default:
+		membership, err := c.joinGroup(ctx, topic, consumer)
+		return subscription.Group{
+			Membership: membership, NeverClaim: c.ClaimInterval < 0, ShouldClaim: c.ShouldClaim,
+			EarlierProcess: c.Consumer != "", MaxDeliveries: c.MaxDeliveries, DeadLetters: c.deadLetters(topic, consumer),
+		}, err
+	}
+}
+
+// joinGroup joins the consumer group of the stream named topic.
+func (c SubscriberConfig) joinGroup(ctx context.Context, topic, consumer string) (subscription.Membership, error) {
+	group := stream.NewGroup(c.Client, topic, c.ConsumerGroup, consumer)
+	group.NoAck = c.AutoAck
+	membership := subscription.Membership{
+		Stream: group, StartID: c.StartID, ClaimMinIdle: c.ClaimMinIdle, ClaimInterval: c.ClaimInterval,
+		RemoveAtEnd: consumer != c.Consumer, // a name that is not the configured one is of no use to a later process
+		Removable:   c.removable(), ConsumerTimeout: max(c.ConsumerTimeout, 0),
+		TrimInterval: c.TrimInterval, TrimMinAge: c.TrimMinAge, TrimMinLen: c.TrimMinLen,
+	}
+	if c.ClaimInterval < 0 {
+		membership.ClaimInterval = DefaultClaimInterval
+	}
+	rights := stream.RequiredRights{Removed: membership.RemoveAtEnd, RemovesOthers: c.ConsumerTimeout > 0, Trims: c.TrimInterval > 0}
+	if !c.AutoAck && !isDeadLetterTopic(topic) {
+		rights.DeadLetters = DeadLetterTopic(topic)
+	}
+	if err := group.CheckRights(ctx, rights); err != nil {
+		return membership, err
+	}
+	if err := group.Join(ctx, c.StartID); err != nil {
+		return membership, fmt.Errorf("join group %q: %w", c.ConsumerGroup, err)
+	}
+	return membership, nil
+}
+
+// joinFanout makes the stream ready to be read without a group.
+func (c SubscriberConfig) joinFanout(ctx context.Context, topic string, logger watermill.LoggerAdapter) (subscription.Backend, error) {
+	fanout, err := stream.NewFanout(ctx, c.Client, topic, c.StartID)
+	if err != nil {
+		return nil, err
+	}
+	fanout.WentBack = func(from, to string) {
+		logger.Error("entries that were read are not in the stream any more; reading continues at an earlier ID", errWentBack,
+			watermill.LogFields{"from": from, "to": to})
+	}
+	fanout.Missed = func(n int64) {
+		logger.Error("entries were trimmed from the stream before the subscription read them", errMissed, watermill.LogFields{"count": n})
+	}
+	return subscription.Fanout{Stream: fanout}, fanout.CheckRights(ctx)
+}

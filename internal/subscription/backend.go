@@ -1,0 +1,111 @@
+package subscription
+
+import (
+	"context"
+	"time"
+
+	"github.com/millrace/redisstream/internal/stream"
+	"github.com/redis/go-redis/v9"
+)
+
+// Backend is one of the three delivery modes: a Group, an AutoAckGroup or a Fanout.
+type Backend interface {
+	// attach makes the backend of a subscription that is about to start.
+	attach(s *Subscription) backend
+}
+
+// backend is what the delivery modes do differently: how entries are read, and how they are settled.
+type backend interface {
+	source
+	settlement
+	// tasks are what the subscription does for its stream at intervals.
+	tasks() []periodicTask
+}
+
+// source is where the reader gets entries. One goroutine uses it; interrupt and close may be called from others.
+type source interface {
+	// next returns entries that are ours from now on; none and no error when there is none. Without room
+	// it only saves the checkpoint.
+	next(ctx context.Context, room room) ([]stream.Entry, error)
+	// transferTime is how long the bytes of the last reply took.
+	transferTime() time.Duration
+	// untilCheckpoint is how long the reader may wait for room before it calls next without any.
+	untilCheckpoint() time.Duration
+	// gap is the ID of the oldest entry that is still to be claimed before newer ones are delivered; empty: none.
+	gap() string
+	// recover prepares the next read after an error. It returns the error, with what failed on the way.
+	recover(ctx context.Context, err error) error
+	// interrupt ends a blocked read and refuses further ones. close frees the connection.
+	interrupt()
+	close()
+}
+
+// settlement is what becomes of entries that a worker has.
+type settlement interface {
+	deadLetters
+	leases
+	// awaitAcks returns when the server has the acks that this redelivery must not lose.
+	awaitAcks(e *entry)
+	// acked ends an entry that its handler acked, after a worker spent d on it.
+	acked(e *entry, d time.Duration)
+	// flush returns when every ack was sent, or stop gave up sending them.
+	flush()
+	stop()
+	// release frees what nobody here works on, and renews the leases of what late handlers keep.
+	release(ctx context.Context)
+	// keepsLateMessages reports whether what late handlers have is protected, and their acks count.
+	keepsLateMessages() bool
+	// settleLate acknowledges entries after the end of the subscription, and then releases others. A nil
+	// release frees nothing.
+	settleLate(ctx context.Context, acked []string, release *stream.Release) error
+}
+
+// Stream is what all backends need of a stream.Group or a stream.Fanout.
+type Stream interface {
+	Read(ctx context.Context, limit stream.Limit, block time.Duration) ([]stream.Entry, error)
+	TransferTime() time.Duration
+	Reset(ctx context.Context)
+	Interrupt()
+	Close()
+}
+
+// GroupStream is what a Group and an AutoAckGroup need: a *stream.Group.
+type GroupStream interface {
+	Stream
+	Join(ctx context.Context, start string) error
+	Recreate(ctx context.Context, checkpoint stream.Checkpoint) (start string, err error)
+	GroupInfo(ctx context.Context) (stream.GroupInfo, error)
+	Info(ctx context.Context) (stream.Info, error)
+	Pending(ctx context.Context, page stream.Page) ([]redis.XPendingExt, error)
+	Claim(ctx context.Context, claim stream.Claim) (stream.Claimed, error)
+	RenewLeases(ctx context.Context, leases []stream.Lease) (lost, trimmed []string, err error)
+	Ack(ctx context.Context, ids []string) error
+	DeadLetter(ctx context.Context, id string, target stream.DeadLetterTarget, fields []any) (stream.DeadLetterResult, error)
+	Release(ctx context.Context, release stream.Release) (trimmed []string, err error)
+	RemoveIdle(ctx context.Context, patterns []string, idle time.Duration) (removed []string, err error)
+	Trim(ctx context.Context, age time.Duration, keep int64) (dropped int64, err error)
+}
+
+// unacknowledged settles entries that need no ack: of an AutoAckGroup or a Fanout.
+type unacknowledged struct {
+	deadLetters
+	noLeases
+
+	inbox *inbox
+}
+
+func newUnacknowledged(s *Subscription) unacknowledged {
+	return unacknowledged{deadLetters: skipping{s}, inbox: s.inbox}
+}
+
+func (unacknowledged) awaitAcks(*entry)                  {}
+func (u unacknowledged) acked(e *entry, d time.Duration) { u.inbox.done(e, d) }
+func (unacknowledged) flush()                            {}
+func (unacknowledged) stop()                             {}
+func (unacknowledged) gap() string                       { return "" }
+func (unacknowledged) keepsLateMessages() bool           { return false }
+
+func (unacknowledged) settleLate(context.Context, []string, *stream.Release) error { return nil }
+
+// limit bounds a read.
+func (r room) limit() stream.Limit { return stream.Limit{Count: r.entries, Bytes: r.bytes} }

@@ -1,0 +1,65 @@
+package subscription
+
+import (
+	"context"
+
+	"github.com/millrace/redisstream/internal/stream"
+)
+
+// AutoAckGroup is the Backend of a consumer group whose entries count as acknowledged when the server
+// hands them out (XREADGROUP NOACK). Each is delivered at most once.
+type AutoAckGroup struct {
+	Membership
+}
+
+// autoAckGroup is an AutoAckGroup at work.
+type autoAckGroup struct {
+	member
+	unacknowledged
+}
+
+func (a AutoAckGroup) attach(s *Subscription) backend {
+	return &autoAckGroup{member: newMember(s, a.Membership, a.afterDelivered), unacknowledged: newUnacknowledged(s)}
+}
+
+// afterDelivered is where the group continues after it vanished: after the last entry that was handed out.
+func (AutoAckGroup) afterDelivered(_ context.Context, info stream.GroupInfo) (id string, known bool, err error) {
+	return info.LastDelivered, true, nil
+}
+
+func (a *autoAckGroup) next(ctx context.Context, room room) ([]stream.Entry, error) {
+	if a.checkpoint.untilDue() <= 0 {
+		if err := a.keepPosition(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if room.entries == 0 {
+		return nil, nil
+	}
+	entries, err := a.Stream.Read(ctx, room.limit(), min(a.blockTime, a.checkpoint.untilDue()))
+	if len(entries) > 0 {
+		a.checkpoint.advance(entries[len(entries)-1].ID)
+	}
+	return entries, err
+}
+
+// keepPosition saves the checkpoint. A group that is behind it was recreated by a member that knew less:
+// it is set forward first, so that nothing is delivered twice.
+func (a *autoAckGroup) keepPosition(ctx context.Context) error {
+	a.checkpoint.postpone()
+	info, err := a.Stream.GroupInfo(ctx)
+	if err == nil && stream.Precedes(info.LastDelivered, a.checkpoint.saved.ID) {
+		if err = a.checkpoint.recreate(ctx); err == nil {
+			info, err = a.Stream.GroupInfo(ctx)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return a.checkpoint.save(ctx, info)
+}
+
+// release only removes the consumer: nothing is pending for it.
+func (a *autoAckGroup) release(ctx context.Context) {
+	a.releaseEntries(ctx, stream.Release{TakeBack: true})
+}

@@ -1,0 +1,44 @@
+package subscription
+
+import (
+	"context"
+	"time"
+
+	"github.com/millrace/redisstream/internal/stream"
+)
+
+// Fanout is the Backend without a consumer group: every subscription gets every entry.
+type Fanout struct {
+	Stream Stream // a *stream.Fanout
+}
+
+// fanout is a Fanout at work.
+type fanout struct {
+	Fanout
+	unacknowledged
+
+	blockTime time.Duration
+}
+
+func (f Fanout) attach(s *Subscription) backend {
+	return &fanout{Fanout: f, unacknowledged: newUnacknowledged(s), blockTime: s.BlockTime}
+}
+
+func (f *fanout) next(ctx context.Context, room room) ([]stream.Entry, error) {
+	if room.entries == 0 {
+		return nil, nil
+	}
+	return f.Stream.Read(ctx, room.limit(), f.blockTime)
+}
+
+func (f *fanout) recover(ctx context.Context, err error) error {
+	f.Stream.Reset(ctx)
+	return err
+}
+
+func (f *fanout) transferTime() time.Duration  { return f.Stream.TransferTime() }
+func (*fanout) untilCheckpoint() time.Duration { return time.Hour }
+func (f *fanout) interrupt()                   { f.Stream.Interrupt() }
+func (f *fanout) close()                       { f.Stream.Close() }
+func (*fanout) release(context.Context)        {}
+func (*fanout) tasks() []periodicTask          { return nil }

@@ -1,0 +1,123 @@
+package subscription
+
+import (
+	"context"
+	"time"
+
+	"github.com/millrace/redisstream/internal/stream"
+	"github.com/redis/go-redis/v9"
+)
+
+// Group is the Backend of a consumer group whose entries are acknowledged.
+type Group struct {
+	Membership
+
+	NeverClaim  bool                         // search only our own pending entries, and take nothing over
+	ShouldClaim func(redis.XPendingExt) bool // nil: every idle entry is taken over
+	// EarlierProcess is set when an earlier process may have used the consumer's name. What is pending
+	// for the name is delivered first.
+	EarlierProcess bool
+	MaxDeliveries  int // 0: no limit
+	// DeadLetters takes entries that are not delivered again: a DeadLetterStream or Skip.
+	DeadLetters DeadLetters
+}
+
+// group is a Group at work.
+type group struct {
+	member
+	deadLetters
+	*leaseRenewal
+
+	inbox         *inbox
+	recovery      *recovery
+	acker         *acker
+	maxDeliveries int
+	closing       <-chan struct{}
+	abandoned     <-chan struct{} // closed when the messages' contexts end
+}
+
+func (g Group) attach(s *Subscription) backend {
+	b := &group{
+		member: newMember(s, g.Membership, g.afterAcknowledged), deadLetters: g.DeadLetters.attach(s, g),
+		leaseRenewal: newLeaseRenewal(s, g.Membership), inbox: s.inbox, acker: newAcker(g.Stream.Ack, s),
+		maxDeliveries: g.MaxDeliveries, closing: s.closing, abandoned: s.messages.Done(),
+	}
+	b.recovery = newRecovery(g, s, b.checkpoint)
+	return b
+}
+
+// afterAcknowledged is where the group continues after it vanished: after the last entry of which all
+// before it are acknowledged. The position is unknown while the pending entries change.
+func (g Group) afterAcknowledged(ctx context.Context, info stream.GroupInfo) (id string, known bool, err error) {
+	if info.Pending == 0 {
+		return info.LastDelivered, true, nil
+	}
+	rows, err := g.Stream.Pending(ctx, stream.Page{From: "-", Count: 1})
+	if err != nil || len(rows) == 0 {
+		return "", false, err
+	}
+	return stream.Before(rows[0].ID), true, nil
+}
+
+func (g *group) next(ctx context.Context, room room) ([]stream.Entry, error) {
+	entries, err := g.recovery.next(ctx, room)
+	if len(entries) > 0 || err != nil || room.entries == 0 {
+		return entries, err
+	}
+	return g.Stream.Read(ctx, room.limit(), min(g.blockTime, g.recovery.untilDue()))
+}
+
+func (g *group) gap() string { return g.recovery.gap() }
+
+// recover searches our own pending entries next: the reply that failed may have handed some out.
+func (g *group) recover(ctx context.Context, err error) error {
+	err = g.member.recover(ctx, err)
+	g.recovery.searchOwn(true)
+	return err
+}
+
+// awaitAcks sends earlier acks before a redelivery, so that a message that crashes the process can't lose
+// them: otherwise its neighbours would reach the delivery limit with it.
+func (g *group) awaitAcks(e *entry) {
+	if e.delivered() == 0 || g.maxDeliveries == 0 {
+		return
+	}
+	select {
+	case <-g.acker.flushed():
+	case <-g.closing:
+	case <-g.abandoned:
+	}
+}
+
+func (g *group) acked(e *entry, d time.Duration) {
+	g.inbox.acked(e, d)
+	g.acker.add(e)
+}
+
+func (g *group) flush() { g.acker.Wait() }
+func (g *group) stop()  { g.acker.stop() }
+
+func (g *group) release(ctx context.Context) {
+	var release stream.Release
+	g.inbox.leases(func(table *leaseTable) { release.Leases, release.Keep = table.atClose() })
+	release.TakeBack = g.recovery.knowsOwn.Load()
+	g.releaseEntries(ctx, release)
+}
+
+func (*group) keepsLateMessages() bool { return true }
+
+func (g *group) settleLate(ctx context.Context, acked []string, release *stream.Release) error {
+	if len(acked) > 0 {
+		if err := g.Stream.Ack(ctx, acked); err != nil && !stream.IsGroupGone(err) {
+			return err
+		}
+	}
+	if release == nil {
+		return nil
+	}
+	release.Remove = g.RemoveAtEnd
+	if _, err := g.Stream.Release(ctx, *release); err != nil && !stream.IsGroupGone(err) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,68 @@
+package subscription
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/millrace/redisstream/internal/stream"
+)
+
+// Membership is what both backends with a consumer group need.
+type Membership struct {
+	Stream  GroupStream
+	StartID string // where the group begins if it has no checkpoint yet
+
+	ClaimMinIdle  time.Duration // how long a lease lasts
+	ClaimInterval time.Duration // how often to search for idle entries, and to save the checkpoint
+
+	RemoveAtEnd     bool          // remove the consumer when the subscription ends and owns nothing
+	Removable       []string      // Lua patterns of consumers that may be removed
+	ConsumerTimeout time.Duration // how long these own nothing and are idle; 0: none is removed
+
+	TrimInterval time.Duration // 0: the stream is not trimmed
+	TrimMinAge   time.Duration
+	TrimMinLen   int64
+}
+
+// member is one consumer of a group, with what both kinds of group do alike.
+type member struct {
+	Membership
+
+	logger     watermill.LoggerAdapter
+	checkpoint *checkpoint
+	blockTime  time.Duration
+}
+
+func newMember(s *Subscription, m Membership, position position) member {
+	return member{Membership: m, logger: s.Logger, checkpoint: newCheckpoint(m, position, s.Logger), blockTime: s.BlockTime}
+}
+
+func (m *member) transferTime() time.Duration    { return m.Stream.TransferTime() }
+func (m *member) untilCheckpoint() time.Duration { return m.checkpoint.untilDue() }
+func (m *member) interrupt()                     { m.Stream.Interrupt() }
+func (m *member) close()                         { m.Stream.Close() }
+
+// recover recreates the group if it vanished, and drops the connection.
+func (m *member) recover(ctx context.Context, err error) error {
+	if stream.IsGroupGone(err) {
+		if failure := m.checkpoint.recreate(ctx); failure != nil {
+			err = fmt.Errorf("%w; creating the consumer group again failed: %w", err, failure)
+		}
+	}
+	m.Stream.Reset(ctx)
+	return err
+}
+
+// releaseEntries frees pending entries and logs what can't be freed.
+func (m *member) releaseEntries(ctx context.Context, release stream.Release) {
+	release.Remove = m.RemoveAtEnd
+	trimmed, err := m.Stream.Release(ctx, release)
+	if len(trimmed) > 0 {
+		m.logger.Error("entries were trimmed from the stream before they were acknowledged", errTrimmed, someOf(trimmed))
+	}
+	if err != nil && !stream.IsGroupGone(err) {
+		m.logger.Error("entries could not be released; others claim them after ClaimMinIdle", err, nil)
+	}
+}

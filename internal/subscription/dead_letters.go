@@ -1,0 +1,131 @@
+package subscription
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/millrace/redisstream/internal/stream"
+)
+
+const (
+	firstDeferral   = time.Second
+	longestDeferral = 5 * time.Minute
+)
+
+var errGivenUp = errors.New("given up by another client (XNACK FATAL)")
+
+// DeadLetters takes the entries that are not delivered again: a DeadLetterStream or Skip.
+type DeadLetters interface {
+	attach(s *Subscription, g Group) deadLetters
+}
+
+// deadLetters is a DeadLetters at work.
+type deadLetters interface {
+	// overDeliveryLimit returns why an entry is not to be delivered again, or nil.
+	overDeliveryLimit(e *entry) error
+	// deadLetter takes an entry from its worker. msg is nil if the entry was not decoded.
+	deadLetter(e *entry, msg *message.Message, reason error)
+}
+
+// Skip leaves out entries that can't be decoded. They stay pending in a group with acks, and are lost
+// otherwise. There is no delivery limit.
+type Skip struct{}
+
+func (Skip) attach(s *Subscription, _ Group) deadLetters { return skipping{s} }
+
+type skipping struct{ *Subscription }
+
+func (skipping) overDeliveryLimit(*entry) error { return nil }
+
+func (s skipping) deadLetter(e *entry, msg *message.Message, reason error) {
+	s.Logger.Error("entry skipped", reason, s.describe(e, msg))
+	s.inbox.discard(e)
+}
+
+// DeadLetterStream moves entries to a stream for dead letters.
+type DeadLetterStream struct {
+	Target stream.DeadLetterTarget
+	// Fields returns what a dead letter has beyond the fields of its entry.
+	Fields func(DeadLetter) []any
+}
+
+// DeadLetter is an entry that is not delivered again, and why.
+type DeadLetter struct {
+	ID         string
+	Deliveries int64
+	Reason     error
+	Failure    error // the last error of its handler; nil: unknown
+}
+
+func (d DeadLetterStream) attach(s *Subscription, g Group) deadLetters {
+	return &deadLettering{
+		DeadLetterStream: d, Subscription: s, move: g.Stream.DeadLetter, maxDeliveries: int64(g.MaxDeliveries),
+		trouble: &sharedOutage{outage: outage{what: "dead-lettering", logger: s.Logger}},
+	}
+}
+
+type deadLettering struct {
+	DeadLetterStream
+	*Subscription
+
+	move          func(context.Context, string, stream.DeadLetterTarget, []any) (stream.DeadLetterResult, error)
+	maxDeliveries int64 // 0: no limit
+	trouble       *sharedOutage
+}
+
+func (d *deadLettering) overDeliveryLimit(e *entry) error {
+	switch n := e.delivered(); {
+	case e.Counted >= stream.GivenUp:
+		return errGivenUp
+	case d.maxDeliveries > 0 && n >= d.maxDeliveries:
+		return fmt.Errorf("delivered %d times without an ack", n)
+	default:
+		return nil
+	}
+}
+
+// deadLetter moves the entry. The worker owns it until the server has moved and acknowledged it. If that
+// fails, the worker tries again later, and no other entry waits for it.
+func (d *deadLettering) deadLetter(e *entry, msg *message.Message, reason error) {
+	fields := d.describe(e, msg)
+	d.inbox.deadLettering(e)
+	letter := DeadLetter{ID: e.ID, Deliveries: e.delivered(), Reason: reason, Failure: e.failure}
+	result, err := d.move(context.WithoutCancel(d.messages), e.ID, d.Target, d.Fields(letter))
+	if err != nil {
+		pause := min(firstDeferral<<min(e.deferrals, 16), longestDeferral)
+		d.trouble.failed(err, fields.Add(watermill.LogFields{"reason": reason.Error()}))
+		d.inbox.deferDeadLetter(e, reason, pause)
+		return
+	}
+	d.trouble.over()
+	switch result {
+	case stream.DeadLetterMoved:
+		d.Logger.Error("entry dead-lettered", reason, fields)
+	case stream.DeadLetterTrimmed:
+		d.Logger.Error("entry was trimmed from the stream before it could be dead-lettered", errTrimmed, fields)
+	case stream.DeadLetterNotOwned: // its new owner decides
+	}
+	d.inbox.discard(e)
+}
+
+// describe returns what the log tells about an entry.
+func (s *Subscription) describe(e *entry, msg *message.Message) watermill.LogFields {
+	fields := watermill.LogFields{"entry": e.ID, "deliveries": e.delivered()}
+	if msg == nil && e.undeliverable == nil {
+		msg, _ = s.callbacks.decode(s.Decode, e.Entry) // that it can't be decoded may be the reason
+	}
+	if msg != nil {
+		e.uuid = msg.UUID
+	}
+	if e.uuid != "" {
+		fields["message_uuid"] = e.uuid
+	}
+	if e.failure != nil {
+		fields["last_error"] = e.failure.Error()
+	}
+	return fields
+}

@@ -1,0 +1,74 @@
+package subscription
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/millrace/redisstream/internal/stream"
+)
+
+// entry is one entry of the stream, from the reply that brought it until it is acknowledged, released
+// or lost. The inbox's lock guards its mutable part.
+type entry struct {
+	stream.Entry
+	key  string           // its key queue, in an ordered subscription
+	msg  *message.Message // decoded early for its key; nil: the worker decodes
+	size int              // bytes of its fields
+
+	undeliverable error  // why no handler gets it; nil: the worker finds out
+	failure       error  // the last error of its handler, if the handler recorded one
+	uuid          string // of its message, once it is to be dead-lettered
+
+	state      state
+	handed     int                // deliveries by this subscription
+	deferrals  int                // failed attempts to dead-letter it; then it blocks no key queue
+	lost       bool               // it belongs to another consumer now, or is acknowledged
+	trimmed    bool               // it is no longer in the stream, so that nobody else can get it
+	leasedAt   time.Time          // when its idle time on the server began at the latest
+	heldSince  time.Time          // since when a handler has it
+	reportedAt time.Duration      // how long a handler had it when that was logged last
+	cancel     context.CancelFunc // ends the context of the message that its handler has
+	timer      *time.Timer        // ends its retry pause
+}
+
+// state tells who owns an entry.
+type state uint8
+
+const (
+	queued   state = iota // the inbox: it is ready, or waits in its key queue
+	paused                // its retry timer
+	inFlight              // a worker, and the handler while it has the message
+	settling              // the acker, or the worker that dead-letters it: it needs no lease
+	late                  // its handler, after Close stopped waiting for it
+)
+
+// next lists the states that may follow each state. An entry that ends has no further state.
+var next = map[state][]state{
+	queued:   {inFlight},
+	paused:   {queued},
+	inFlight: {paused, settling, late, queued},
+	settling: {paused, queued},
+	late:     {},
+}
+
+// become changes the state. A change that is not in the table is a bug: two owners would work on one entry.
+func (e *entry) become(to state) {
+	for _, allowed := range next[e.state] {
+		if allowed == to {
+			e.state = to
+			return
+		}
+	}
+	panic(fmt.Sprintf("entry %s: state %d can't follow %d", e.ID, to, e.state))
+}
+
+// delivered counts the deliveries to handlers, by all processes.
+func (e *entry) delivered() int64 { return e.Deliveries - 1 + int64(e.handed) }
+
+// isLater reports whether the entry may wait for the one with the given ID: it is newer, and no handler had it.
+func (e *entry) isLater(id string) bool { return e.handed == 0 && stream.Precedes(id, e.ID) }
+
+// forgetContent frees what the entry shares with others of its reply.
+func (e *entry) forgetContent() { e.Fields, e.msg = nil, nil }

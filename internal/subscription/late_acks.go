@@ -1,0 +1,187 @@
+package subscription
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/millrace/redisstream/internal/stream"
+)
+
+const (
+	// firstLateCheck and longestLateCheck are the pauses between checks of late handlers.
+	firstLateCheck   = 10 * time.Millisecond
+	longestLateCheck = 200 * time.Millisecond
+	// lateReport is how long after the end of its lease a late ack is still logged.
+	lateReport = 10 * time.Minute
+	// lateCall bounds one call to the server.
+	lateCall = 5 * time.Second
+)
+
+var errLateAck = errors.New("the lease ended before the ack")
+
+// lateMessage is a message whose handler still ran when Close stopped waiting for it.
+type lateMessage struct {
+	entry  *entry
+	uuid   string
+	acked  <-chan struct{}
+	nacked <-chan struct{}
+	cancel context.CancelFunc
+}
+
+// lateHandlers are the messages that handlers still have when Close stops waiting. Close does not release
+// them: their lease was renewed and lasts for ClaimMinIdle, so that nobody else starts them while a handler
+// may be at work. An ack in that time counts, and a nack releases the message at once. The output is closed
+// when all are settled or the lease is over. Timers do the work, so that no goroutine waits for a handler
+// that may never return.
+type lateHandlers struct {
+	*Subscription
+
+	logger watermill.LoggerAdapter // logs also after the end
+
+	mu       sync.Mutex // the workers add; after that one timer function at a time uses the rest
+	messages []lateMessage
+	until    time.Time // when the lease is over
+	over     bool
+	pause    time.Duration
+}
+
+// add takes a message over from its worker. Without time for it, its entry is released with the others.
+func (l *lateHandlers) add(e *entry, msg *message.Message, cancel context.CancelFunc) {
+	if l.LateTimeout <= 0 {
+		cancel()
+		return
+	}
+	l.inbox.keepLate(e)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.messages = append(l.messages, lateMessage{e, msg.UUID, msg.Acked(), msg.Nacked(), cancel})
+}
+
+// report logs which messages there are. After the end only late acks are logged.
+func (l *lateHandlers) report() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.messages) == 0 || !l.backend.keepsLateMessages() {
+		return
+	}
+	ids := make([]string, len(l.messages))
+	for i, m := range l.messages {
+		ids[i] = m.entry.ID
+	}
+	fields := someOf(ids)
+	fields["released_after"] = l.LateTimeout.String()
+	l.Logger.Info("handlers still have messages when the subscription ends; their acks count until others take the messages over", fields)
+}
+
+// watch checks the messages until the time is over, and finishes the subscription then or when all are
+// settled. It does not wait for the server.
+func (l *lateHandlers) watch(until time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.messages) == 0 {
+		l.over = true
+		l.finish()
+		return
+	}
+	l.until, l.pause = until, firstLateCheck
+	time.AfterFunc(0, l.check)
+}
+
+func (l *lateHandlers) check() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.over {
+		l.reportLateAcks()
+		return
+	}
+	l.settle()
+	switch {
+	case len(l.messages) == 0:
+		l.finish()
+		return
+	case !time.Now().Before(l.until):
+		l.expire()
+	}
+	l.pause = min(2*l.pause, longestLateCheck)
+	time.AfterFunc(l.pause, l.check)
+}
+
+// settle sends what handlers decided since the last check. What fails is sent again at the next one.
+func (l *lateHandlers) settle() {
+	var open, done []lateMessage
+	var acked []string
+	nacked := false
+	for _, m := range l.messages {
+		switch {
+		case isClosed(m.acked):
+			acked, done = append(acked, m.entry.ID), append(done, m)
+		case isClosed(m.nacked):
+			nacked, done = true, append(done, m)
+		default:
+			open = append(open, m)
+		}
+	}
+	if len(done) == 0 {
+		return
+	}
+	var release *stream.Release
+	if nacked || len(open) == 0 {
+		release = l.releaseAllBut(open)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.Subscription.messages), lateCall)
+	defer cancel()
+	if l.backend.settleLate(ctx, acked, release) != nil {
+		return
+	}
+	for _, m := range done {
+		m.cancel()
+	}
+	l.messages = open
+}
+
+// releaseAllBut releases all that is neither acknowledged nor open.
+func (l *lateHandlers) releaseAllBut(open []lateMessage) *stream.Release {
+	release := &stream.Release{Keep: make([]string, len(open))}
+	for i, m := range open {
+		release.Keep[i] = m.entry.ID
+	}
+	for _, m := range l.messages {
+		release.Leases = append(release.Leases, stream.Lease{ID: m.entry.ID, Deliveries: m.entry.delivered()})
+	}
+	return release
+}
+
+// expire ends the wait: the lease is over, and another consumer takes the messages over.
+func (l *lateHandlers) expire() {
+	for _, m := range l.messages {
+		m.cancel()
+	}
+	if !l.backend.keepsLateMessages() {
+		l.messages = nil // their acks never counted
+	}
+	l.over = true
+	l.finish()
+}
+
+// reportLateAcks logs acks that come after the lease.
+func (l *lateHandlers) reportLateAcks() {
+	open := l.messages[:0]
+	for _, m := range l.messages {
+		if isClosed(m.acked) {
+			l.logger.Error("an ack came too late and does not count; the message is delivered again", errLateAck, m.fields())
+		} else {
+			open = append(open, m)
+		}
+	}
+	if l.messages = open; len(open) > 0 && time.Since(l.until) < lateReport {
+		time.AfterFunc(time.Second, l.check)
+	}
+}
+
+func (m lateMessage) fields() watermill.LogFields {
+	return watermill.LogFields{"entry": m.entry.ID, "message_uuid": m.uuid}
+}

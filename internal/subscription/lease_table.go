@@ -1,0 +1,124 @@
+package subscription
+
+import (
+	"time"
+
+	"github.com/millrace/redisstream/internal/stream"
+)
+
+// leaseTable holds every entry that the server gave to this subscription, until it is acknowledged,
+// released or lost. The inbox's lock guards it.
+type leaseTable struct {
+	entries  map[string]*entry
+	bytes    int // of the entries' fields
+	deferred int // entries that could not be dead-lettered yet
+}
+
+func newLeaseTable() leaseTable { return leaseTable{entries: make(map[string]*entry)} }
+
+// add takes an entry that was read, with the time at which its lease began at the latest. It reports
+// whether the entry is new. One that is known is ours again: the group was recreated.
+func (t *leaseTable) add(e *entry, leasedAt time.Time) bool {
+	if known := t.entries[e.ID]; known != nil {
+		known.lost, known.leasedAt = false, leasedAt
+		return false
+	}
+	e.leasedAt = leasedAt
+	t.entries[e.ID] = e
+	t.bytes += e.size
+	return true
+}
+
+func (t *leaseTable) remove(e *entry) {
+	if t.entries[e.ID] != e {
+		return
+	}
+	delete(t.entries, e.ID)
+	e.forgetContent()
+	t.bytes -= e.size
+	if e.deferrals > 0 {
+		t.deferred--
+	}
+}
+
+// deferEntry keeps only the ID of an entry that could not be dead-lettered: there may be any number of them.
+func (t *leaseTable) deferEntry(e *entry) {
+	t.bytes -= e.size
+	e.size = 0
+	e.forgetContent()
+	if e.deferrals == 0 {
+		t.deferred++
+	}
+	e.deferrals++
+}
+
+// due returns the leases that were renewed last before the given time. An entry that is being
+// acknowledged needs none, nor does one that is in no stream any more.
+func (t *leaseTable) due(before time.Time) []stream.Lease {
+	var leases []stream.Lease
+	for id, e := range t.entries {
+		if e.state != settling && !e.lost && !e.trimmed && e.leasedAt.Before(before) {
+			leases = append(leases, stream.Lease{ID: id, Deliveries: max(e.delivered(), e.Counted)})
+		}
+	}
+	return leases
+}
+
+// renewed records the outcome of a renewal that began at the given time. The context of a message whose
+// lease is lost ends. It returns the entries that were lost without an ack of ours.
+func (t *leaseTable) renewed(leases []stream.Lease, began time.Time, lost, trimmed []string) (taken []string) {
+	for _, l := range leases {
+		if e := t.entries[l.ID]; e != nil {
+			e.leasedAt = began
+		}
+	}
+	for _, id := range trimmed {
+		if e := t.entries[id]; e != nil {
+			e.trimmed = true
+		}
+	}
+	for _, id := range lost {
+		e := t.entries[id]
+		if e == nil || e.state == settling || e.trimmed {
+			continue
+		}
+		e.lost = true
+		if e.deferrals == 0 { // otherwise it may be dead-lettered, and the reply was lost
+			taken = append(taken, id)
+		}
+		if e.cancel != nil {
+			e.cancel()
+		}
+	}
+	return taken
+}
+
+// atClose returns the leases to release when the subscription ends, and the IDs that late handlers keep.
+func (t *leaseTable) atClose() (release []stream.Lease, keep []string) {
+	release = make([]stream.Lease, 0, len(t.entries))
+	for id, e := range t.entries {
+		switch {
+		case e.lost:
+		case e.state == late:
+			keep = append(keep, id)
+		default:
+			release = append(release, stream.Lease{ID: id, Deliveries: e.delivered()})
+		}
+	}
+	return release, keep
+}
+
+// longHeld returns the entries that a handler has had for at least the limit, and for how long. Each is
+// returned again after twice the time.
+func (t *leaseTable) longHeld(limit time.Duration) map[string]time.Duration {
+	list := make(map[string]time.Duration)
+	for id, e := range t.entries {
+		if e.state != inFlight || e.heldSince.IsZero() {
+			continue
+		}
+		if held := time.Since(e.heldSince); held >= max(limit, 2*e.reportedAt) {
+			list[id], e.reportedAt = held, held
+		}
+	}
+	return list
+}

@@ -1,0 +1,146 @@
+package subscription
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/millrace/redisstream/internal/stream"
+)
+
+var (
+	errLost    = errors.New("the lease ended: the entry was claimed or acknowledged by another consumer")
+	errTrimmed = errors.New("the entry is no longer in the stream")
+)
+
+const (
+	// longestOffer is how long an offer stands before the lease is checked again.
+	longestOffer = time.Second
+	// leaseRetry is the pause after a renewal that failed.
+	leaseRetry = 50 * time.Millisecond
+)
+
+// leases protects entries from other consumers while they are here.
+type leases interface {
+	// countDelivery tells the server that the entry is about to be delivered, so that the count outlives
+	// this process.
+	countDelivery(e *entry, delivery int64)
+	// ensureLease reports whether the entry is still ours.
+	ensureLease(ctx context.Context, e *entry, delivery int64) bool
+	// confirmLease ends the context of a message that was received when its lease may have been over: the
+	// process stood still, and the handler woke first.
+	confirmLease(e *entry, delivery int64)
+	// offerTime is how long an offer may stand until ensureLease is asked again.
+	offerTime() time.Duration
+	// renewDue renews what is held for long. It is called each renewEvery.
+	renewDue(ctx context.Context)
+	renewEvery() time.Duration
+}
+
+// noLeases is for entries that no other consumer can get.
+type noLeases struct{}
+
+func (noLeases) countDelivery(*entry, int64)                             {}
+func (noLeases) ensureLease(ctx context.Context, _ *entry, _ int64) bool { return ctx.Err() == nil }
+func (noLeases) confirmLease(*entry, int64)                              {}
+func (noLeases) offerTime() time.Duration                                { return longestOffer }
+func (noLeases) renewDue(context.Context)                                {}
+func (noLeases) renewEvery() time.Duration                               { return longHoldCheck }
+
+// leaseRenewal holds leases on the server by its idle times (XCLAIM in renew_leases.lua).
+type leaseRenewal struct {
+	renewLeases func(ctx context.Context, leases []stream.Lease) (lost, trimmed []string, err error)
+	minIdle     time.Duration // how long a lease lasts
+	inbox       *inbox
+	logger      watermill.LoggerAdapter
+	closing     <-chan struct{}
+	background  context.Context //nolint:containedctx // for renewals that no message's end stops
+	trouble     outage          // of renewDue
+}
+
+func newLeaseRenewal(s *Subscription, m Membership) *leaseRenewal {
+	return &leaseRenewal{
+		renewLeases: m.Stream.RenewLeases, minIdle: m.ClaimMinIdle, inbox: s.inbox, logger: s.Logger, closing: s.closing,
+		background: context.WithoutCancel(s.messages), trouble: outage{what: "renewing leases", logger: s.Logger},
+	}
+}
+
+func (l *leaseRenewal) countDelivery(e *entry, delivery int64) {
+	if delivery > e.Counted {
+		_ = l.renewOne(e, delivery) // ends the message's context if the entry is lost. The next renewal tries again
+	}
+}
+
+// ensureLease asks the server if the lease may have ended by the local clock, until there is an answer.
+func (l *leaseRenewal) ensureLease(ctx context.Context, e *entry, delivery int64) bool {
+	for l.mayHaveEnded(e) {
+		if l.renewOne(e, delivery) == nil {
+			break
+		}
+		select {
+		case <-time.After(leaseRetry):
+		case <-l.closing:
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return ctx.Err() == nil
+}
+
+func (l *leaseRenewal) confirmLease(e *entry, delivery int64) {
+	if l.mayHaveEnded(e) {
+		_ = l.renewOne(e, delivery) // ends the message's context if the entry is lost. The next renewal tries again
+	}
+}
+
+func (l *leaseRenewal) mayHaveEnded(e *entry) bool {
+	return time.Since(l.inbox.leasedAt(e)) > l.minIdle
+}
+
+func (l *leaseRenewal) offerTime() time.Duration { return min(longestOffer, l.minIdle/4) }
+
+// renewEvery leaves time for a second try before a lease ends.
+func (l *leaseRenewal) renewEvery() time.Duration { return l.minIdle / 6 }
+
+// renewDue renews what is held longer than a third of ClaimMinIdle. Fast flows never hold entries that
+// long. A failure waits for the next round: half of ClaimMinIdle is left.
+func (l *leaseRenewal) renewDue(ctx context.Context) {
+	var due []stream.Lease
+	l.inbox.leases(func(table *leaseTable) { due = table.due(time.Now().Add(-l.minIdle / 3)) })
+	for len(due) > 0 {
+		n := min(len(due), maxAhead)
+		if err := l.renew(ctx, due[:n]); err != nil {
+			if ctx.Err() == nil {
+				l.trouble.failed(err)
+			}
+			return
+		}
+		l.trouble.over()
+		due = due[n:]
+	}
+}
+
+// renewOne renews one lease, and tells the server how often the entry was delivered.
+func (l *leaseRenewal) renewOne(e *entry, delivery int64) error {
+	return l.renew(l.background, []stream.Lease{{ID: e.ID, Deliveries: delivery}})
+}
+
+// renew renews leases. The contexts of messages whose lease is lost end.
+func (l *leaseRenewal) renew(ctx context.Context, leases []stream.Lease) error {
+	began := time.Now()
+	lost, trimmed, err := l.renewLeases(ctx, leases)
+	if err != nil {
+		return err
+	}
+	var taken []string
+	l.inbox.leases(func(table *leaseTable) { taken = table.renewed(leases, began, lost, trimmed) })
+	if len(taken) > 0 {
+		l.logger.Error("entries lost while they were held", errLost, watermill.LogFields{countField: len(taken), "entries": taken})
+	}
+	if len(trimmed) > 0 {
+		l.logger.Error("entries were trimmed from the stream while they were held", errTrimmed, someOf(trimmed))
+	}
+	return nil
+}

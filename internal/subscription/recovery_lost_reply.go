@@ -1,0 +1,47 @@
+package subscription
+
+import (
+	"context"
+
+	"github.com/millrace/redisstream/internal/stream"
+	"github.com/redis/go-redis/v9"
+)
+
+// searchOwn begins a search for entries that are pending for us and that the inbox does not hold: a reply was
+// lost, or, at the start, an earlier process of our name had them.
+func (r *recovery) searchOwn(replyLost bool) {
+	if r.ownCursor == "" {
+		r.replyLost = replyLost
+	}
+	r.ownCursor, r.ownFound = "-", false
+	if !replyLost {
+		r.knowsOwn.Store(false)
+	}
+}
+
+// claimOwn claims the next of them. The idle time continues: if the reply is lost each time, another
+// consumer may take the entry over after ClaimMinIdle.
+func (r *recovery) claimOwn(ctx context.Context, room room) ([]stream.Entry, error) {
+	for range claimPages {
+		rows, err := r.Stream.Pending(ctx, stream.Page{From: r.ownCursor, Count: claimPage, Own: true})
+		if err != nil {
+			return nil, err
+		}
+		claim := stream.Claim{Rows: choose(rows, r.isMissing), Lost: r.replyLost, KeepIdle: true}
+		entries, next, err := r.claim(ctx, claim, rows, room)
+		if err != nil {
+			return nil, err
+		}
+		r.ownCursor, r.ownFound = next, next != "" && (r.ownFound || len(entries) > 0)
+		if next == "" {
+			r.knowsOwn.Store(true)
+			r.report.flush()
+		}
+		if len(entries) > 0 || next == "" {
+			return entries, nil
+		}
+	}
+	return nil, nil
+}
+
+func (r *recovery) isMissing(row redis.XPendingExt) bool { return !r.holds(row.ID) }

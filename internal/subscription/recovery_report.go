@@ -1,0 +1,66 @@
+package subscription
+
+import (
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/millrace/redisstream/internal/stream"
+	"github.com/redis/go-redis/v9"
+)
+
+// releasedIdle tells entries that were released from those of an idle consumer: released ones look idle since 1970.
+const releasedIdle = 10 * 365 * 24 * time.Hour
+
+// claimReport collects what a scan logs: one line for each consumer, and one for trimmed entries.
+type claimReport struct {
+	logger  watermill.LoggerAdapter
+	trimmed []string // some of them
+	count   int
+	idle    map[string]*idleConsumer
+}
+
+type idleConsumer struct {
+	count int
+	idle  time.Duration
+}
+
+func (c *claimReport) add(claim stream.Claim, claimed stream.Claimed) {
+	c.count += len(claimed.Trimmed)
+	c.trimmed = append(c.trimmed, claimed.Trimmed[:min(len(claimed.Trimmed), max(0, maxLoggedIDs-len(c.trimmed)))]...)
+	if claim.KeepIdle {
+		return // our own
+	}
+	rows := make(map[string]redis.XPendingExt, len(claim.Rows))
+	for _, row := range claim.Rows {
+		rows[row.ID] = row
+	}
+	for _, e := range claimed.Entries {
+		row := rows[e.ID]
+		if row.Idle > releasedIdle {
+			continue
+		}
+		if c.idle == nil {
+			c.idle = make(map[string]*idleConsumer)
+		}
+		s := c.idle[row.Consumer]
+		if s == nil {
+			s = &idleConsumer{}
+			c.idle[row.Consumer] = s
+		}
+		s.count++
+		s.idle = max(s.idle, row.Idle)
+	}
+}
+
+func (c *claimReport) flush() {
+	if c.count > 0 {
+		c.logger.Error("entries were trimmed from the stream before they were handled", errTrimmed,
+			watermill.LogFields{countField: c.count, "entries": c.trimmed})
+	}
+	for name, s := range c.idle {
+		c.logger.Info("entries were taken over from an idle consumer", watermill.LogFields{
+			countField: s.count, "from_consumer": name, "idle_for": s.idle.Round(time.Millisecond).String(),
+		})
+	}
+	c.trimmed, c.count, c.idle = nil, 0, nil
+}

@@ -1,0 +1,84 @@
+package subscription
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/millrace/redisstream/internal/stream"
+	"github.com/redis/go-redis/v9"
+)
+
+// scan searches the pending list for idle entries and claims them. It continues with the next call at
+// once, until it reached the end of the list.
+func (r *recovery) scan(ctx context.Context, room room) ([]stream.Entry, error) {
+	if r.scanCursor == "-" || r.checkpoint.untilDue() <= 0 {
+		info, err := r.checkpoint.update(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if info.Pending == 0 {
+			r.finishScan()
+			return nil, nil
+		}
+		if entries, err := r.claimFrozen(ctx, room); len(entries) > 0 || err != nil {
+			return entries, err
+		}
+	}
+	wanted := 0
+	for range claimPages {
+		rows, err := r.Stream.Pending(ctx, stream.Page{From: r.scanCursor, Count: claimPage, Idle: r.ClaimMinIdle, Own: r.NeverClaim})
+		if err != nil {
+			return nil, err
+		}
+		claim := stream.Claim{Rows: choose(rows, r.isAbandoned), MinIdle: r.ClaimMinIdle}
+		wanted += len(claim.Rows)
+		entries, next, err := r.claim(ctx, claim, rows, room)
+		if err != nil {
+			return nil, err
+		}
+		r.scanCursor, r.scanFound = next, r.scanFound || len(entries) > 0
+		if next == "" {
+			r.finishScan()
+		}
+		if len(entries) > 0 || next == "" {
+			return entries, nil
+		}
+	}
+	if wanted == 0 {
+		r.postponeScan() // the cursor stays: the tail of a long list is scanned next
+	}
+	return nil, nil
+}
+
+// isAbandoned reports whether an idle entry may be claimed. It may be our own: a connection that was given up
+// may be handed an entry later.
+func (r *recovery) isAbandoned(row redis.XPendingExt) bool {
+	return !r.holds(row.ID) && r.callbacks.mayClaim(r.ShouldClaim, row)
+}
+
+// claimFrozen claims entries that are abandoned though the server's clock, which was set back, shows no
+// idle time.
+func (r *recovery) claimFrozen(ctx context.Context, room room) ([]stream.Entry, error) {
+	if r.NeverClaim {
+		return nil, nil
+	}
+	rows, err := r.frozen.abandoned(ctx)
+	if err != nil {
+		return nil, err
+	}
+	entries, _, err := r.claim(ctx, stream.Claim{Rows: rows, Frozen: true}, rows, room)
+	return entries, err
+}
+
+func (r *recovery) finishScan() {
+	r.scanCursor = "-"
+	r.postponeScan()
+}
+
+// postponeScan sets the time of the next scan, with jitter: the members of a group drift apart.
+func (r *recovery) postponeScan() {
+	r.scanDue = time.Now().Add(r.ClaimInterval - rand.N(r.ClaimInterval/4+1))
+	r.scanFound = false
+	r.report.flush()
+}

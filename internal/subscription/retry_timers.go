@@ -1,0 +1,41 @@
+package subscription
+
+import (
+	"sync"
+	"time"
+)
+
+// retryTimers lets entries pause before their next delivery. The inbox's lock guards it.
+type retryTimers struct {
+	lock     sync.Locker
+	blocking int // pauses that block a key queue
+	stopped  bool
+}
+
+// start begins a pause and calls expired, under the lock, when it is over.
+func (t *retryTimers) start(e *entry, pause time.Duration, blocks bool, expired func()) {
+	if blocks {
+		t.blocking++
+	}
+	e.timer = time.AfterFunc(pause, func() {
+		t.lock.Lock()
+		defer t.lock.Unlock()
+		if t.stopped {
+			return
+		}
+		if blocks {
+			t.blocking--
+		}
+		expired()
+	})
+}
+
+// stop ends all pauses of the entries: none expires any more.
+func (t *retryTimers) stop(entries map[string]*entry) {
+	t.stopped = true
+	for _, e := range entries {
+		if e.timer != nil {
+			e.timer.Stop()
+		}
+	}
+}

@@ -1,0 +1,135 @@
+package subscription
+
+import (
+	"context"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+)
+
+// worker delivers one entry at a time until the inbox closes.
+type worker struct {
+	*Subscription
+
+	recheck *time.Timer // while an offer stands: when to check the lease again
+}
+
+func newWorker(s *Subscription) *worker {
+	w := &worker{Subscription: s, recheck: time.NewTimer(time.Hour)}
+	w.recheck.Stop()
+	return w
+}
+
+func (w *worker) run() {
+	for e := w.inbox.take(); e != nil; e = w.inbox.take() {
+		w.deliver(e)
+	}
+}
+
+// deliver offers an entry to a handler and settles it. The worker owns the entry from take until it hands
+// it over; see inbox.take.
+func (w *worker) deliver(e *entry) {
+	w.backend.awaitAcks(e)
+	began := time.Now()
+	reason := w.backend.overDeliveryLimit(e)
+	var msg *message.Message
+	if reason == nil {
+		msg, reason = w.message(e)
+	}
+	if reason != nil {
+		w.backend.deadLetter(e, msg, reason)
+		return
+	}
+	w.reportRedeliveries(e, msg)
+	ctx, cancel := context.WithCancel(w.messages)
+	delivery := w.inbox.delivering(e, cancel)
+	messageContext := w.Context(ctx, e.ID, delivery)
+	msg.SetContext(messageContext)
+	if !w.offer(ctx, e, msg, delivery) {
+		cancel()
+		w.undelivered(e)
+		return
+	}
+	if w.awaitHandler(msg) {
+		w.settle(messageContext, e, msg, time.Since(began))
+		cancel()
+		return
+	}
+	w.late.add(e, msg, cancel)
+}
+
+// undelivered ends a delivery that reached no handler: the entry is lost, or Close is under way and
+// releases it.
+func (w *worker) undelivered(e *entry) {
+	w.inbox.undelivered(e)
+	if !isClosed(w.closing) {
+		w.inbox.discard(e)
+	}
+}
+
+// awaitHandler waits for the handler. It reports whether the handler settled the message; otherwise Close
+// stopped waiting.
+func (w *worker) awaitHandler(msg *message.Message) bool {
+	select {
+	case <-msg.Acked():
+		return true
+	case <-msg.Nacked():
+		return true
+	case <-w.abandon:
+	}
+	return isClosed(msg.Acked()) || isClosed(msg.Nacked())
+}
+
+// settle does what the handler decided. The context is the one of the message.
+func (w *worker) settle(ctx context.Context, e *entry, msg *message.Message, d time.Duration) {
+	if isClosed(msg.Acked()) {
+		w.backend.acked(e, d)
+		return
+	}
+	e.failure = w.Failure(ctx)
+	if reason := w.backend.overDeliveryLimit(e); reason != nil {
+		w.backend.deadLetter(e, msg, reason)
+		return
+	}
+	w.inbox.retry(e, d, w.callbacks.backoff(w.Backoff, e.handed))
+}
+
+// reportRedeliveries logs a message that fails or crashes its consumers again and again: after 10, 100,
+// 1,000 and so on deliveries.
+func (w *worker) reportRedeliveries(e *entry, msg *message.Message) {
+	n := e.delivered()
+	for n >= 10 && n%10 == 0 {
+		n /= 10
+	}
+	if n != 1 || e.delivered() < 10 {
+		return
+	}
+	fields := watermill.LogFields{"entry": e.ID, "message_uuid": msg.UUID, "deliveries": e.delivered()}
+	if e.failure != nil {
+		fields["last_error"] = e.failure.Error()
+	}
+	w.Logger.Info("message was delivered many times without an ack; it is redelivered", fields)
+}
+
+// message returns what the handler gets. It is decoded for each delivery: a handler may have changed the
+// message of an earlier one.
+func (w *worker) message(e *entry) (*message.Message, error) {
+	if e.undeliverable != nil {
+		return nil, e.undeliverable
+	}
+	if msg := e.msg; msg != nil {
+		e.msg = nil
+		return msg, nil
+	}
+	return w.callbacks.decode(w.Decode, e.Entry)
+}
+
+func isClosed(channel <-chan struct{}) bool {
+	select {
+	case <-channel:
+		return true
+	default:
+		return false
+	}
+}
