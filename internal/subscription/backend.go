@@ -72,18 +72,28 @@ type Stream interface {
 // GroupStream is what a Group and an AutoAckGroup need: a *stream.Group.
 type GroupStream interface {
 	Stream
+	GroupState
+	PendingList
+	RemoveIdle(ctx context.Context, patterns []string, idle time.Duration) (removed []string, err error)
+	Trim(ctx context.Context, age time.Duration, keep int64) (dropped int64, err error)
+}
+
+// GroupState tells how far a group has come, and recreates it.
+type GroupState interface {
 	Join(ctx context.Context, start string) error
 	Recreate(ctx context.Context, checkpoint stream.Checkpoint) (start string, err error)
 	GroupInfo(ctx context.Context) (stream.GroupInfo, error)
 	Info(ctx context.Context) (stream.Info, error)
+}
+
+// PendingList holds what the server handed out and nobody acknowledged.
+type PendingList interface {
 	Pending(ctx context.Context, page stream.Page) ([]redis.XPendingExt, error)
 	Claim(ctx context.Context, claim stream.Claim) (stream.Claimed, error)
 	RenewLeases(ctx context.Context, leases []stream.Lease) (lost, trimmed []string, err error)
 	Ack(ctx context.Context, ids []string) error
 	DeadLetter(ctx context.Context, id string, target stream.DeadLetterTarget, fields []any) (stream.DeadLetterResult, error)
 	Release(ctx context.Context, release stream.Release) (trimmed []string, err error)
-	RemoveIdle(ctx context.Context, patterns []string, idle time.Duration) (removed []string, err error)
-	Trim(ctx context.Context, age time.Duration, keep int64) (dropped int64, err error)
 }
 
 // unacknowledged settles entries that need no ack: of an AutoAckGroup or a Fanout.

@@ -3,6 +3,7 @@ package subscription
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -55,11 +56,9 @@ var next = map[state][]state{
 
 // become changes the state. A change that is not in the table is a bug: two owners would work on one entry.
 func (e *entry) become(to state) {
-	for _, allowed := range next[e.state] {
-		if allowed == to {
-			e.state = to
-			return
-		}
+	if slices.Contains(next[e.state], to) {
+		e.state = to
+		return
 	}
 	panic(fmt.Sprintf("entry %s: state %d can't follow %d", e.ID, to, e.state))
 }

@@ -288,3 +288,33 @@ func (g *fakeGroup) options() (options, *redistest.Log) {
 func toDeadLetters() DeadLetters {
 	return DeadLetterStream{Fields: func(DeadLetter) []any { return nil }}
 }
+
+// work handles n messages, each for d.
+func work(messages <-chan *message.Message, n int, d time.Duration) {
+	for range n {
+		msg := <-messages
+		time.Sleep(d)
+		msg.Ack()
+	}
+}
+
+func (s *Subscription) waiting() int {
+	s.inbox.mu.Lock()
+	defer s.inbox.mu.Unlock()
+	return len(s.inbox.table.entries) - s.inbox.working
+}
+
+// serverError is an error of the server.
+type serverError string
+
+func (e serverError) Error() string { return string(e) }
+
+func (serverError) RedisError() {}
+
+func (g *fakeGroup) foreignRows(n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i := range n {
+		g.foreign = append(g.foreign, redis.XPendingExt{ID: fmt.Sprintf("%d-0", 1_000_000+i), Consumer: "other", RetryCount: 1})
+	}
+}

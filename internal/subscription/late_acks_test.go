@@ -2,7 +2,6 @@ package subscription
 
 import (
 	"context"
-	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -180,30 +179,5 @@ func TestLate_fanoutTimeIsOver(t *testing.T) {
 		msg.Ack()
 		time.Sleep(time.Minute)
 		assert.Zero(t, log.Count("too late"), "there is nothing to acknowledge")
-	})
-}
-
-// Values of Subscribe's context outlive its end, and so do messages' contexts while handlers run.
-func TestStart_messagesOutliveTheContext(t *testing.T) {
-	t.Parallel()
-	type key struct{}
-	synctest.Test(t, func(t *testing.T) {
-		g := newFakeGroup(1)
-		o, _ := g.options()
-		config := o.Config
-		config.Backend = o.Group
-		ctx, cancel := context.WithCancelCause(context.WithValue(t.Context(), key{}, "value"))
-		s := Start(ctx, config)
-		msg := <-s.Output()
-		cancel(errors.New("shutdown"))
-		time.Sleep(config.CloseTimeout - time.Millisecond)
-		require.NoError(t, msg.Context().Err())
-		_, bounded := msg.Context().Deadline()
-		assert.False(t, bounded)
-		assert.Equal(t, "value", msg.Context().Value(key{}))
-		time.Sleep(2 * time.Millisecond)
-		require.Error(t, msg.Context().Err())
-		msg.Ack()
-		<-s.Ended().Done()
 	})
 }

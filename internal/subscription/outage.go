@@ -11,13 +11,13 @@ import (
 
 const (
 	firstPause   = 20 * time.Millisecond
-	longestPause = time.Second // a server that is back is read from within two seconds
-	// movePatience is how long a slot may move, or a group be gone, before that is an outage.
-	movePatience = 2 * time.Second
+	longestPause = time.Second // so that reading resumes within two seconds after an outage
+	// moveTime is how long a slot may move, or a group be gone, before that is an outage.
+	moveTime = 2 * time.Second
 )
 
-// outage counts the failures of one kind of work in a row: a line in the log when they begin and
-// one when they end, and pauses that grow in between. One goroutine uses it.
+// outage counts consecutive failures of one kind of work. It logs one line when they begin and one when
+// they end, and makes pauses that grow in between. One goroutine uses it.
 type outage struct {
 	what     string
 	logger   watermill.LoggerAdapter
@@ -26,7 +26,7 @@ type outage struct {
 	since    time.Time
 }
 
-// failed notes a failure and returns how long to pause before the next try.
+// failed records a failure and returns how long to pause before the next try.
 func (o *outage) failed(err error) time.Duration {
 	return o.failedWith(err, nil)
 }
@@ -36,7 +36,7 @@ func (o *outage) failedWith(err error, fields watermill.LogFields) time.Duration
 		o.since = time.Now()
 	}
 	o.failures++
-	if !o.logged && (!mayBeAMove(err) || time.Since(o.since) > movePatience) {
+	if !o.logged && (!mayBeAMove(err) || time.Since(o.since) > moveTime) {
 		o.logged = true
 		o.logger.Error(o.what+" failed; retrying", err, fields)
 	}
@@ -44,11 +44,11 @@ func (o *outage) failedWith(err error, fields watermill.LogFields) time.Duration
 	return pause/2 + rand.N(pause/2+1)
 }
 
-// mayBeAMove reports whether a slot that moves is enough for an error: first the stream is gone at its old node, then that
-// refuses commands. So does a group that vanished, which has a line of its own when it is created again.
+// mayBeAMove reports whether a slot that moves explains an error: the stream is gone at its old node, and then that
+// node refuses commands. A group that vanished is logged when it is created again.
 func mayBeAMove(err error) bool { return stream.IsRedirection(err) || stream.IsGroupGone(err) }
 
-// over notes a success.
+// over records a success.
 func (o *outage) over() {
 	if o.failures == 0 {
 		return
@@ -61,7 +61,7 @@ func (o *outage) over() {
 	o.failures, o.logged = 0, false
 }
 
-// sharedOutage is an outage that several goroutines notice.
+// sharedOutage is an outage that several goroutines report.
 type sharedOutage struct {
 	mu     sync.Mutex
 	outage outage

@@ -294,3 +294,19 @@ func (g *namesake) Claim(ctx context.Context, claim stream.Claim) (stream.Claime
 	})
 	return claimed, err
 }
+
+// A claim that the callback refuses again and again does not keep the tail of the list from being scanned.
+func TestClaim_cursorReachesTheTail(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newFakeGroup(0)
+		g.foreignRows(5000)
+		s, _ := g.start(t, func(c *options) {
+			c.ShouldClaim = func(row redis.XPendingExt) bool { return row.ID >= "1004990-0" }
+		})
+		began := time.Now()
+		work(s.Output(), 10, 0)
+		assert.LessOrEqual(t, time.Since(began), 6*interval, "a thousand rows a scan")
+		s.Close()
+	})
+}

@@ -25,7 +25,7 @@ func (s *simulated) hand(n int64) {
 	}
 }
 
-func (s *simulated) look(w *trimmedUnread) int64 {
+func (s *simulated) countAgain(w *trimmedUnread) int64 {
 	id := func(n int64) string { return fmt.Sprint(n, "-0") }
 	length := s.added - s.first + 1
 	return w.count(stream.GroupInfo{LastDelivered: id(s.read), Read: s.counted},
@@ -39,35 +39,35 @@ func TestTrimmedUnread(t *testing.T) {
 			t.Parallel()
 			var w trimmedUnread
 			s := &simulated{first: 1, counted: -1, exact: exact}
-			assert.Zero(t, s.look(&w), "empty")
+			assert.Zero(t, s.countAgain(&w), "empty")
 			s.add(100)
 			s.trim(50)
-			assert.Zero(t, s.look(&w), "the group may be younger than what was trimmed")
+			assert.Zero(t, s.countAgain(&w), "the group may be younger than what was trimmed")
 			s.hand(50)
-			assert.Zero(t, s.look(&w))
+			assert.Zero(t, s.countAgain(&w))
 			s.trim(0)
-			assert.Zero(t, s.look(&w), "all was read")
+			assert.Zero(t, s.countAgain(&w), "all was read")
 			s.add(30)
 			s.hand(10)
-			assert.Zero(t, s.look(&w))
+			assert.Zero(t, s.countAgain(&w))
 			s.trim(20)
-			assert.Zero(t, s.look(&w), "trimmed up to what was read")
+			assert.Zero(t, s.countAgain(&w), "trimmed up to what was read")
 			s.trim(15)
-			assert.EqualValues(t, 5, s.look(&w))
-			assert.Zero(t, s.look(&w), "told already")
+			assert.EqualValues(t, 5, s.countAgain(&w))
+			assert.Zero(t, s.countAgain(&w), "counted already")
 			s.add(10)
 			s.trim(15)
-			assert.EqualValues(t, 10, s.look(&w))
+			assert.EqualValues(t, 10, s.countAgain(&w))
 			s.hand(1)
-			assert.Zero(t, s.look(&w))
+			assert.Zero(t, s.countAgain(&w))
 			s.add(20)
 			s.trim(4)
-			assert.EqualValues(t, 30, s.look(&w), "again, without having read all in between")
+			assert.EqualValues(t, 30, s.countAgain(&w), "again, without having read all in between")
 			s.hand(4)
-			assert.Zero(t, s.look(&w))
+			assert.Zero(t, s.countAgain(&w))
 			s.add(3)
 			s.trim(0)
-			assert.EqualValues(t, 3, s.look(&w), "nothing is left")
+			assert.EqualValues(t, 3, s.countAgain(&w), "nothing is left")
 		})
 	}
 }
