@@ -13,20 +13,20 @@ type verdict struct {
 	lost        []string
 	unexplained []string // came again, and nothing that happened allows it
 	disorder    []string
-	letters     []string // wrong, missing or too many
+	deadLetters []string // wrong, missing or too many
 	stalled     []string // keys that stopped others
 	failures    []string // other things that should not have happened
 
-	deliveries int
-	duplicates map[reason]int // delivered again after an ack
-	takenOver  map[reason]int // delivered by another before it was acked
-	missed     map[reason]int // never delivered, where each is delivered at most once
-	buried     int            // dead letters
-	explained  []string       // each of them
+	deliveries   int
+	duplicates   map[reason]int // delivered again after an ack
+	takenOver    map[reason]int // delivered by another before it was acked
+	missed       map[reason]int // never delivered, where each is delivered at most once
+	deadLettered int            // dead letters
+	explained    []string       // each of them
 }
 
 func (v *verdict) ok() bool {
-	return len(v.lost)+len(v.unexplained)+len(v.disorder)+len(v.letters)+len(v.stalled)+len(v.failures) == 0
+	return len(v.lost)+len(v.unexplained)+len(v.disorder)+len(v.deadLetters)+len(v.stalled)+len(v.failures) == 0
 }
 
 // reason is why a message may come again.
@@ -34,7 +34,7 @@ type reason string
 
 const (
 	noReason     reason = ""
-	wasDestroyed reason = "the group was destroyed, and began anew at its mark"
+	wasDestroyed reason = "the group was destroyed, and began again at its mark"
 	wasKilled    reason = "its process was killed before the ack was known to be through"
 	wasClosed    reason = "its subscriber was closed before the handler was done"
 	wasStill     reason = "its process stood still, and the lease expired"
@@ -77,7 +77,7 @@ func check(h *history) *verdict {
 			v.disorder = append(v.disorder, h.checkOrder(s, members)...)
 		}
 	}
-	h.checkUnknownLetters(v)
+	h.checkUnknownDeadLetters(v)
 	return v
 }
 
@@ -104,11 +104,11 @@ func (h *history) checkPublished(v *verdict) {
 // fates is what became of a group's entries.
 type fates struct {
 	group
-	members []*subscription
-	byID    map[string][]*delivery // by entry, in the order of time
-	handled map[string]bool        // messages that were acked
-	known   map[string][]settled   // by entry
-	letters map[string][]letter    // by entry
+	members     []*subscription
+	byID        map[string][]*delivery  // by entry, in the order of time
+	handled     map[string]bool         // messages that were acked
+	known       map[string][]settled    // by entry
+	deadLetters map[string][]deadLetter // by entry
 }
 
 // settled is that an entry was acked or given up at a time, which the server is known to have since another.
@@ -118,7 +118,7 @@ func (h *history) fates(g group, members []*subscription) *fates {
 	f := &fates{
 		group: g, members: members,
 		byID: make(map[string][]*delivery, len(h.entries)), handled: make(map[string]bool, len(h.entries)),
-		known: map[string][]settled{}, letters: h.lettersOf(g),
+		known: map[string][]settled{}, deadLetters: h.deadLettersOf(g),
 	}
 	for _, s := range members {
 		for _, d := range s.deliveries() {
@@ -138,9 +138,9 @@ func (h *history) fates(g group, members []*subscription) *fates {
 			}
 		}
 	}
-	for id, letters := range f.letters {
-		for _, l := range letters {
-			f.known[id] = append(f.known[id], settled{l.at, l.at + int64(buriedWithin)})
+	for id, deadLetters := range f.deadLetters {
+		for _, l := range deadLetters {
+			f.known[id] = append(f.known[id], settled{l.at, l.at + int64(deadLetteredWithin)})
 		}
 	}
 	return f
@@ -153,7 +153,7 @@ func (h *history) checkGroup(v *verdict, g group, members []*subscription) {
 		list := f.byID[e.id]
 		v.deliveries += len(list)
 		switch {
-		case f.handled[e.uuid] || len(f.letters[e.id]) > 0:
+		case f.handled[e.uuid] || len(f.deadLetters[e.id]) > 0:
 		case g.AutoAck:
 			h.checkMissed(v, f, i)
 		default:
@@ -165,7 +165,7 @@ func (h *history) checkGroup(v *verdict, g group, members []*subscription) {
 			isAcked = isAcked || list[i].end == acked && list[i].ended < list[i+1].at
 			h.judge(v, list[i], list[i+1], isAcked, h.knownThrough(g, f.known[e.id], list[i+1].at))
 		}
-		h.checkLetters(v, f, e)
+		h.checkDeadLetters(v, f, e)
 	}
 	h.checkProgress(v, f)
 }

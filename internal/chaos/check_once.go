@@ -2,7 +2,7 @@ package main
 
 import "fmt"
 
-// explainOnce returns what allowed a second delivery where each is delivered at most once: only a group that began anew.
+// explainOnce returns what allowed a second delivery where each is delivered at most once: only a group that began again.
 func (h *history) explainOnce(before, again *delivery) reason {
 	if overlaps(h.destroyed[again.sub.group.Name], before.at, again.at) {
 		return wasDestroyed

@@ -62,7 +62,7 @@ func TestCheck_progress(t *testing.T) {
 		"others wait, the server was away later": {
 			story: progress(50, func(h *history) { h.troubles = []span{{int64(4 * time.Second), int64(5 * time.Second)}} }), stalled: 1,
 		},
-		"others wait, the group began anew": {
+		"others wait, the group began again": {
 			story: progress(50, func(h *history) { h.destroyed["failing"] = []span{{10, int64(time.Second)}} }),
 		},
 		"others wait, no key fails":          {story: progress(50, func(h *history) { h.failing = nil })},

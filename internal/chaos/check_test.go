@@ -216,7 +216,7 @@ func TestCheck_order(t *testing.T) {
 		"as in the stream":                 {journal: first + second},
 		"newer first":                      {journal: newerFirst + olderLast, wrong: 1},
 		"newer first, older one claimed":   {journal: newerFirst + "D 20 0 1-0 2 0-1, A 21 0 1-0"},
-		"newer first, group began anew":    {journal: newerFirst + olderLast, story: story{destroyed: []span{{12, 13}}}},
+		"newer first, group began again":   {journal: newerFirst + olderLast, story: story{destroyed: []span{{12, 13}}}},
 		"newer first, reply lost":          {journal: newerFirst + "F 12 0, W 13 0, " + olderLast},
 		"newer first, reply lost later":    {journal: newerFirst + olderLast + "F 22 0, W 23 0", wrong: 1},
 		"newer first, given back unseen":   {journal: newerFirst + olderLast, story: story{journals: map[string]string{"b": "C 5 -1"}}},

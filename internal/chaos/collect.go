@@ -37,8 +37,8 @@ func (r *run) history(ctx context.Context) (*history, error) {
 		return nil, err
 	}
 	err = r.readAll(ctx, redisstream.DeadLetterTopic(r.topic), func(m redis.XMessage) error {
-		l, err := letterOf(m)
-		h.letters = append(h.letters, l)
+		l, err := deadLetterOf(m)
+		h.deadLetters = append(h.deadLetters, l)
 		return err
 	})
 	if err != nil {
@@ -63,13 +63,13 @@ func (r *run) readAll(ctx context.Context, key string, visit func(redis.XMessage
 	}
 }
 
-// letterOf reads a dead letter.
-func letterOf(m redis.XMessage) (letter, error) {
+// deadLetterOf reads a dead letter.
+func deadLetterOf(m redis.XMessage) (deadLetter, error) {
 	text := func(field string) string {
 		value, _ := m.Values[field].(string)
 		return value
 	}
-	l := letter{group: text(redisstream.DeadLetterGroupKey), id: text(redisstream.DeadLetterIDKey)}
+	l := deadLetter{group: text(redisstream.DeadLetterGroupKey), id: text(redisstream.DeadLetterIDKey)}
 	at, err := time.Parse(time.RFC3339Nano, text(redisstream.DeadLetterTimeKey))
 	if err != nil {
 		return l, err

@@ -262,11 +262,11 @@ func TestDeadlyMessage(t *testing.T) {
 		left, err := s.undrained(t.Context())
 		return err == nil && left == ""
 	})
-	letters, err := s.client.XRange(t.Context(), redisstream.DeadLetterTopic(s.topic), "-", "+").Result()
+	deadLetters, err := s.client.XRange(t.Context(), redisstream.DeadLetterTopic(s.topic), "-", "+").Result()
 	require.NoError(t, err)
-	require.Len(t, letters, 1)
-	assert.Equal(t, deadly, letters[0].Values["_watermill_message_uuid"])
-	assert.Equal(t, "3", letters[0].Values[redisstream.DeadLetterDeliveriesKey])
+	require.Len(t, deadLetters, 1)
+	assert.Equal(t, deadly, deadLetters[0].Values["_watermill_message_uuid"])
+	assert.Equal(t, "3", deadLetters[0].Values[redisstream.DeadLetterDeliveriesKey])
 	_, v := s.verdict()
 	assert.True(t, v.ok(), "%+v", v)
 	deaths := 0

@@ -12,7 +12,7 @@ type history struct {
 	groups       []group
 	published    map[string]*publication // by UUID
 	entries      []entry                 // of the stream, at the end
-	letters      []letter                // of the dead-letter stream, at the end
+	deadLetters  []deadLetter            // of the dead-letter stream, at the end
 	processes    []*processHistory
 	troubles     []span            // when the server did not answer
 	jumps        []span            // when its clock jumped forward
@@ -24,8 +24,8 @@ type history struct {
 // entry is one entry of the stream.
 type entry struct{ id, uuid string }
 
-// letter is an entry that a group gave up.
-type letter struct {
+// deadLetter is an entry that a group gave up.
+type deadLetter struct {
 	group, id, uuid string
 	deliveries      int64 // as it says
 	at              int64 // when it was about to be written

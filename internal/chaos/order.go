@@ -93,7 +93,7 @@ func (c *orderCheck) fresh(l *line, e event) {
 	}
 }
 
-// mayBeLate reports whether something allows an entry that looks fresh to come after a newer one: the group began anew; the
+// mayBeLate reports whether something allows an entry that looks fresh to come after a newer one: the group began again; the
 // reply in which it was handed out was lost; or another subscription had read it ahead, and gave it back at its Close.
 func (c *orderCheck) mayBeLate(e, newest event) bool {
 	since := c.triedAt(newest.text)

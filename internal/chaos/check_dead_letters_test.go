@@ -7,34 +7,34 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-var letters = group{Name: "letters", MaxInFlight: 4, MaxDeliveries: 2}
+var giving = group{Name: "letters", MaxInFlight: 4, MaxDeliveries: 2}
 
-// given adds letters of entry 1-0, given up at these times after two deliveries.
+// given adds dead letters of entry 1-0, given up at these times after two deliveries.
 func given(times ...int64) func(h *history) {
 	return func(h *history) {
 		for _, at := range times {
-			h.letters = append(h.letters, letter{group: "letters", id: "1-0", uuid: "0-1", deliveries: 2, at: at})
+			h.deadLetters = append(h.deadLetters, deadLetter{group: "letters", id: "1-0", uuid: "0-1", deliveries: 2, at: at})
 		}
 	}
 }
 
-func TestCheck_letters(t *testing.T) {
+func TestCheck_deadLetters(t *testing.T) {
 	t.Parallel()
 	const (
 		once  = "D 10 0 1-0 1 0-1, N 11 0 1-0"
 		twice = once + ", D 12 0 1-0 2 0-1, N 13 0 1-0"
 		ack   = ", D 14 0 1-0 3 0-1, A 15 0 1-0"
 	)
-	changed := func(change func(l *letter)) func(h *history) {
+	changed := func(change func(l *deadLetter)) func(h *history) {
 		return func(h *history) {
 			given(14)(h)
-			change(&h.letters[0])
+			change(&h.deadLetters[0])
 		}
 	}
 	for name, c := range map[string]struct {
 		story
 		journal string
-		wrong   int // findings of letters
+		wrong   int // findings of dead letters
 		lost    int
 	}{
 		"given up":                                       {journal: twice, story: story{change: given(14)}},
@@ -42,10 +42,10 @@ func TestCheck_letters(t *testing.T) {
 		"given up too early":                             {journal: once, story: story{change: given(14)}, wrong: 1},
 		"given up, never seen":                           {story: story{change: given(14)}, wrong: 1},
 		"given up before the last one":                   {journal: twice, story: story{change: given(11)}, wrong: 1},
-		"given up, says after one":                       {journal: twice, story: story{change: changed(func(l *letter) { l.deliveries = 1 })}, wrong: 1},
-		"given up, another message":                      {journal: twice, story: story{change: changed(func(l *letter) { l.uuid = "0-9" })}, wrong: 1},
-		"given up, an unknown entry":                     {journal: once + ack, story: story{change: changed(func(l *letter) { l.id = "9-0" })}, wrong: 1},
-		"given up by an unknown group":                   {journal: twice, story: story{change: changed(func(l *letter) { l.group = "strict" })}, wrong: 1, lost: 1},
+		"given up, says after one":                       {journal: twice, story: story{change: changed(func(l *deadLetter) { l.deliveries = 1 })}, wrong: 1},
+		"given up, another message":                      {journal: twice, story: story{change: changed(func(l *deadLetter) { l.uuid = "0-9" })}, wrong: 1},
+		"given up, an unknown entry":                     {journal: once + ack, story: story{change: changed(func(l *deadLetter) { l.id = "9-0" })}, wrong: 1},
+		"given up by an unknown group":                   {journal: twice, story: story{change: changed(func(l *deadLetter) { l.group = "strict" })}, wrong: 1, lost: 1},
 		"given up twice":                                 {journal: twice, story: story{change: given(14, 20)}, wrong: 1},
 		"given up twice, destroyed":                      {journal: twice, story: story{change: given(14, 20), destroyed: []span{{15, 16}}}},
 		"given up twice, destroyed late":                 {journal: twice, story: story{change: given(14, 20), destroyed: []span{{21, 22}}}, wrong: 1},
@@ -86,31 +86,31 @@ func TestCheck_letters(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c.group = letters
+			c.group = giving
 			if c.journals == nil {
 				c.journals = map[string]string{}
 			}
 			c.journals["a"] = strings.TrimPrefix(c.journal, ", ")
 			v := c.verdict(t)
-			assert.Len(t, v.letters, c.wrong, "%v", v.letters)
+			assert.Len(t, v.deadLetters, c.wrong, "%v", v.deadLetters)
 			assert.Len(t, v.lost, c.lost)
 			assert.Equal(t, c.wrong+c.lost == 0, v.ok(), "%+v", v)
 		})
 	}
 }
 
-func TestCheck_deliveredAfterLetter(t *testing.T) {
+func TestCheck_deliveredAfterDeadLetter(t *testing.T) {
 	t.Parallel()
 	journals := func(again string) map[string]string {
 		return map[string]string{"a": "D 10 0 1-0 1 0-1, N 11 0 1-0, D 12 0 1-0 2 0-1, N 13 0 1-0", "b": "P 9000000000 -1 15, " + again}
 	}
-	s := story{group: letters, change: given(14), journals: journals("D 9000000001 0 1-0 3 0-1, A 9000000002 0 1-0")}
+	s := story{group: giving, change: given(14), journals: journals("D 9000000001 0 1-0 3 0-1, A 9000000002 0 1-0")}
 	assert.Len(t, s.verdict(t).unexplained, 1, "the letter was written long ago")
 }
 
-func TestCheck_letterBeforeItsGroupWasDestroyed(t *testing.T) {
+func TestCheck_deadLetterBeforeItsGroupWasDestroyed(t *testing.T) {
 	t.Parallel()
-	s := story{group: letters, change: given(14, 9000000030), destroyed: []span{{20, 21}}, killed: map[string]int64{"b": 9000000005}}
+	s := story{group: giving, change: given(14, 9000000030), destroyed: []span{{20, 21}}, killed: map[string]int64{"b": 9000000005}}
 	s.journals = map[string]string{
 		"a": "D 10 0 1-0 1 0-1, N 11 0 1-0, D 12 0 1-0 2 0-1, N 13 0 1-0",
 		"b": "D 9000000001 0 1-0 1 0-1, N 9000000002 0 1-0",
@@ -122,7 +122,7 @@ func TestCheck_letterBeforeItsGroupWasDestroyed(t *testing.T) {
 	assert.Equal(t, 1, v.takenOver[wasKilled])
 }
 
-func TestCheck_orderOfLetters(t *testing.T) {
+func TestCheck_orderOfDeadLetters(t *testing.T) {
 	t.Parallel()
 	const (
 		once      = "D 10 0 1-0 1 0-1, N 11 0 1-0"

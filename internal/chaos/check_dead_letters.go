@@ -6,54 +6,54 @@ import (
 	"time"
 )
 
-// buriedWithin is how long after the time that it bears a dead letter is written at the latest: the script is tried again
+// deadLetteredWithin is how long after the time that it bears a dead letter is written at the latest: the script is tried again
 // when a connection breaks.
-const buriedWithin = 5 * time.Second
+const deadLetteredWithin = 5 * time.Second
 
-// lettersOf returns the dead letters of a group by entry, each entry's in the order of time.
-func (h *history) lettersOf(g group) map[string][]letter {
-	byID := map[string][]letter{}
-	for _, l := range h.letters {
+// deadLettersOf returns the dead letters of a group by entry, each entry's in the order of time.
+func (h *history) deadLettersOf(g group) map[string][]deadLetter {
+	byID := map[string][]deadLetter{}
+	for _, l := range h.deadLetters {
 		if l.group == g.Name {
 			byID[l.id] = append(byID[l.id], l)
 		}
 	}
-	for _, letters := range byID {
-		slices.SortFunc(letters, func(a, b letter) int { return int(a.at - b.at) })
+	for _, deadLetters := range byID {
+		slices.SortFunc(deadLetters, func(a, b deadLetter) int { return int(a.at - b.at) })
 	}
 	return byID
 }
 
-// checkUnknownLetters finds letters of entries that are not in the stream, or hold another message, and letters of groups that give
+// checkUnknownDeadLetters finds deadLetters of entries that are not in the stream, or hold another message, and dead letters of groups that give
 // nothing up.
-func (h *history) checkUnknownLetters(v *verdict) {
-	v.buried = len(h.letters)
+func (h *history) checkUnknownDeadLetters(v *verdict) {
+	v.deadLettered = len(h.deadLetters)
 	uuids := make(map[string]string, len(h.entries))
 	for _, e := range h.entries {
 		uuids[e.id] = e.uuid
 	}
-	for _, l := range h.letters {
+	for _, l := range h.deadLetters {
 		gives := slices.ContainsFunc(h.groups, func(g group) bool { return g.Name == l.group && g.MaxDeliveries > 0 && !g.AutoAck })
 		if uuid, there := uuids[l.id]; !there || uuid != l.uuid || !gives {
-			v.letters = append(v.letters, fmt.Sprintf("entry %s (%s) in group %s: dead-lettered, and the entry holds %q", l.id, l.uuid, l.group, uuid))
+			v.deadLetters = append(v.deadLetters, fmt.Sprintf("entry %s (%s) in group %s: dead-lettered, and the entry holds %q", l.id, l.uuid, l.group, uuid))
 		}
 	}
 }
 
-// checkLetters checks that an entry was given up once, after as many deliveries as it may have and no fewer, and that it was not
+// checkDeadLetters checks that an entry was given up once, after as many deliveries as it may have and no fewer, and that it was not
 // delivered more often.
-func (h *history) checkLetters(v *verdict, f *fates, e entry) {
+func (h *history) checkDeadLetters(v *verdict, f *fates, e entry) {
 	if f.MaxDeliveries == 0 || f.AutoAck {
 		return
 	}
-	letters, list := f.letters[e.id], f.byID[e.id]
+	deadLetters, list := f.deadLetters[e.id], f.byID[e.id]
 	complain := func(text string) {
-		v.letters = append(v.letters, fmt.Sprintf("entry %s (%s) in group %s, delivered %d times, %d letters: %s",
-			e.id, e.uuid, f.Name, len(list), len(letters), text))
+		v.deadLetters = append(v.deadLetters, fmt.Sprintf("entry %s (%s) in group %s, delivered %d times, %d letters: %s",
+			e.id, e.uuid, f.Name, len(list), len(deadLetters), text))
 	}
 	destroyed := h.destroyed[f.Name]
-	for i, l := range letters {
-		if i > 0 && !overlaps(destroyed, letters[i-1].at, l.at) {
+	for i, l := range deadLetters {
+		if i > 0 && !overlaps(destroyed, deadLetters[i-1].at, l.at) {
 			complain("given up again, and nothing that happened allows it")
 		}
 		if seen := f.seen(e, h.triedAt(e.uuid), l.at); seen < f.MaxDeliveries {
@@ -88,7 +88,7 @@ func (f *fates) seen(e entry, since, until int64) (n int) {
 	return n
 }
 
-// uncounted reports whether the count of an entry's deliveries may have been lost: the group began anew, or the server could not be told.
+// uncounted reports whether the count of an entry's deliveries may have been lost: the group began again, or the server could not be told.
 func (h *history) uncounted(f *fates, list []*delivery) bool {
 	from, to := max(list[0].at-f.heldAtMost(), h.triedAt(list[0].uuid)), list[len(list)-1].at // read before
 	if overlaps(h.destroyed[f.Name], from, to) || overlaps(h.troubles, from, to) {
