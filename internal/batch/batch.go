@@ -1,5 +1,5 @@
-// Package batch is group commit: the first item goes at once, and what arrives while round
-// trips are under way goes together in the next one. There is no timer and no waiting for company.
+// Package batch is group commit: the first item is sent at once, and items that arrive while round trips
+// are in flight share the next one. No timer delays an item.
 package batch
 
 import (
@@ -13,21 +13,22 @@ import (
 type Committer[T any] struct {
 	// Commit is one round trip. Items are in the order in which they were added.
 	Commit func(items []T)
-	// Parallel says how many round trips may be under way at the same time now; nil: one.
-	// With more than one, the order of items in different batches is not kept.
+	// Parallel returns how many round trips may be in flight now; nil: one. With more than one, the order of
+	// items in different batches is not kept.
 	Parallel func() int
 	// MaxItems bounds a batch; 0: no bound.
 	MaxItems int
-	// Size is how much an item weighs, and MaxSize bounds the sum in a batch, which has one item at least. Nil: no bound.
+	// Size returns the size of an item. MaxSize bounds their sum in a batch, which has at least one item. A
+	// nil Size means no bound.
 	Size    func(T) int
 	MaxSize int
 
 	mu      sync.Mutex
 	queue   []T
-	running int          // goroutines that commit, or are about to
-	flying  int          // round trips under way
-	settled *sync.Cond   // signalled when nothing runs and nothing is queued
-	singles atomic.Int64 // round trips in a row with one item
+	running  int          // goroutines that commit, or are about to
+	inFlight int          // round trips
+	settled  *sync.Cond   // signalled when nothing runs and nothing is queued
+	singles  atomic.Int64 // consecutive round trips with one item
 }
 
 // Add queues an item. If a round trip may begin, a goroutine sends the batch.
@@ -37,8 +38,8 @@ func (c *Committer[T]) Add(item T) {
 	}
 }
 
-// Do queues an item like Add, but a round trip that may begin runs in the caller's goroutine and
-// is over when Do returns.
+// Do queues an item like Add. A round trip that may begin runs in the caller's goroutine, and is over when
+// Do returns.
 func (c *Committer[T]) Do(item T) {
 	if !c.enqueue(item) {
 		return
@@ -49,7 +50,7 @@ func (c *Committer[T]) Do(item T) {
 	}
 }
 
-// enqueue reports whether the caller is to begin a round trip.
+// enqueue reports whether the caller begins a round trip.
 func (c *Committer[T]) enqueue(item T) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -84,27 +85,27 @@ func (c *Committer[T]) commitOnce() {
 	if items := c.take(); len(items) > 0 {
 		c.Commit(items)
 		c.mu.Lock()
-		c.flying--
+		c.inFlight--
 		c.mu.Unlock()
 	}
 }
 
-// manySingles is how many round trips with one item in a row show that there is no company to wait for.
+// manySingles is how many consecutive round trips with one item show that items come one by one.
 const manySingles = 16
 
-// yield lets goroutines run that are ready to add something: it goes along in the next round trip, instead of in one of
-// its own. It wakes up other threads, so one that is always alone does not do it.
+// yield lets goroutines run that are ready to add an item: their items share the next round trip. It wakes
+// other threads, so it is left out where items come one by one.
 func (c *Committer[T]) yield() {
 	if c.singles.Load() < manySingles {
 		runtime.Gosched()
 	}
 }
 
-// minSplit is how many items are worth two round trips.
+// minSplit is how many items are worth a second round trip.
 const minSplit = 8
 
-// take begins a round trip with what is queued. If it were the only one, and others may be under way beside it, half
-// of it follows in a second one: then the other side works on one while this side works on the other.
+// take begins a round trip with the queued items. Where no other is in flight and several may be, half of the
+// items follow in a second one: the server works on one while this process works on the other.
 func (c *Committer[T]) take() []T {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -112,7 +113,7 @@ func (c *Committer[T]) take() []T {
 	if n == 0 {
 		return nil
 	}
-	if parallel := c.parallel(); n >= minSplit && c.flying == 0 && parallel > 1 {
+	if parallel := c.parallel(); n >= minSplit && c.inFlight == 0 && parallel > 1 {
 		n = (n + 1) / 2
 		if c.running < parallel {
 			c.running++
@@ -130,7 +131,7 @@ func (c *Committer[T]) take() []T {
 	}
 	items := c.queue[:n:n]
 	c.queue = c.queue[n:]
-	c.flying++
+	c.inFlight++
 	return items
 }
 
@@ -148,9 +149,9 @@ func (c *Committer[T]) fitting(n int) int {
 	return n
 }
 
-// again reports whether the caller goes on with the next round trip; otherwise it has ended. Where there are more than
-// may be now, it leaves that to the others. Those whom the last one woke get to run first: they would find nothing under
-// way, and one would go alone before the others.
+// again reports whether the caller continues with the next round trip. It ends where more goroutines commit
+// than Parallel allows now. Goroutines that the last round trip woke run first, so that their items share
+// the next one.
 func (c *Committer[T]) again() bool {
 	c.yield()
 	c.mu.Lock()
@@ -165,7 +166,7 @@ func (c *Committer[T]) again() bool {
 	return false
 }
 
-// Remove takes back an item that no round trip has picked up yet, and reports whether it did.
+// Remove removes an item that is still queued, and reports whether it did.
 func (c *Committer[T]) Remove(match func(T) bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -179,7 +180,7 @@ func (c *Committer[T]) Remove(match func(T) bool) bool {
 	return false
 }
 
-// Wait returns when nothing is queued and no round trip is under way.
+// Wait returns when nothing is queued and no round trip is in flight.
 func (c *Committer[T]) Wait() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
