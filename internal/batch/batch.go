@@ -23,8 +23,8 @@ type Committer[T any] struct {
 	Size    func(T) int
 	MaxSize int
 
-	mu      sync.Mutex
-	queue   []T
+	mu       sync.Mutex
+	queue    []T
 	running  int          // goroutines that commit, or are about to
 	inFlight int          // round trips
 	settled  *sync.Cond   // signalled when nothing runs and nothing is queued
