@@ -87,7 +87,7 @@ func TestTrimmed_pendingEntriesDelayNothing(t *testing.T) {
 	assert.Equal(t, 1, log.Count(fmt.Sprintf("count=%d", trimmed)))
 	took, what := b.slowest()
 	t.Logf("the live one came after %s, 100 new ones after %s; slowest command: %s (%s)", live, freshAfter, took, what)
-	assert.Less(t, took, 100*time.Millisecond, "10 ms on a machine that is not busy")
+	assert.Less(t, took, time.Second, "10 ms on a machine that is not busy; 149 ms were seen on one with three suites at the same time")
 }
 
 // With ClaimInterval < 0 nothing is taken from others, but what our own name owns and nobody here has is found.

@@ -160,12 +160,15 @@ func TestGroupGone_severalConsumers(t *testing.T) {
 	for _, payload := range upTo(5000) {
 		missing[payload] = true
 	}
-	deadline := time.After(soon)
+	progress := time.NewTimer(soon)
 	for len(missing) > 0 {
 		select {
 		case payload := <-seen:
+			if missing[payload] {
+				progress.Reset(soon)
+			}
 			delete(missing, payload)
-		case <-deadline:
+		case <-progress.C:
 			require.Failf(t, "lost", "%d messages", len(missing))
 		}
 	}

@@ -47,7 +47,7 @@ func TestPublish_manyLargeMessagesOverASlowLink(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			publisher, client := overSlowLink(t, 4_000_000, 600*time.Millisecond)
+			publisher, client := overSlowLink(t, 4_000_000, time.Second)
 			topic := ownTopic(t)
 			var all sync.WaitGroup
 			for caller := range test.callers {
