@@ -1,16 +1,9 @@
 package redisstream_test
 
 import (
-	"os"
 	"testing"
 
 	"github.com/millrace/redisstream/internal/redistest"
 )
 
-func TestMain(m *testing.M) {
-	if config := os.Getenv(rollingEnv); config != "" {
-		rollingWorker(config)
-		return
-	}
-	redistest.Main(m)
-}
+func TestMain(m *testing.M) { redistest.Main(m) }
