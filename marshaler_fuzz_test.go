@@ -45,7 +45,7 @@ func allocatedBy(f func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// enough is how much an Unmarshaler may allocate for input of so many bytes.
+// enough is how many bytes an Unmarshaler may allocate for an input of that many bytes.
 func enough(input int) uint64 { return 4<<20 + 4*uint64(input) }
 
 // Not parallel: it measures the process.

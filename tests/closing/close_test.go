@@ -74,10 +74,10 @@ func TestClose_manySubscriptions(t *testing.T) {
 
 func TestClose_endsNackBackoff(t *testing.T) {
 	t.Parallel()
-	for _, lanes := range []int{1, 4} {
+	for _, workers := range []int{1, 4} {
 		b := fixture.New(t)
 		config := fixture.GroupConfig()
-		config.MaxInFlight = lanes
+		config.MaxInFlight = workers
 		config.NackBackoff = func(int) time.Duration { return time.Hour }
 		subscriber, messages := b.Subscribe(config)
 		b.Publish(1)

@@ -151,7 +151,7 @@ func rollingWorker(config string) {
 type worker struct {
 	command *exec.Cmd
 	ready   chan struct{}
-	said    []string // the rest of what it printed; whole when its output has ended
+	printed []string // without "ready"; complete when its output has ended
 	ended   chan struct{}
 }
 
@@ -169,7 +169,7 @@ func startWorker(t *testing.T, config string) *worker {
 			if lines.Text() == "ready" {
 				close(w.ready)
 			} else {
-				w.said = append(w.said, lines.Text())
+				w.printed = append(w.printed, lines.Text())
 			}
 		}
 	}()
@@ -180,7 +180,7 @@ func startWorker(t *testing.T, config string) *worker {
 func (w *worker) wait(t *testing.T) {
 	t.Helper()
 	fixture.WaitDone(t, w.ended, "a worker ends")
-	assert.NoError(t, w.command.Wait(), w.said)
+	assert.NoError(t, w.command.Wait(), w.printed)
 }
 
 // restart ends a worker with SIGTERM and starts another.

@@ -81,7 +81,7 @@ func (h *hanging) close() {
 	require.Eventually(h, func() bool { return h.left() == 0 }, 4*hungTimeout, 20*time.Millisecond, "goroutines outlive the client's time-outs")
 }
 
-// labelled marks this goroutine and those that it starts.
+// labelled labels this goroutine and those that it starts.
 func (h *hanging) labelled() {
 	pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), pprof.Labels("topic", h.Topic)))
 }
@@ -142,11 +142,11 @@ var hungStates = map[string]func(h *hanging){
 		msg.Nack()
 		fixture.WaitDone(h, hung, "the entry is dead-lettered")
 	},
-	"chores": func(h *hanging) {
+	"periodic tasks": func(h *hanging) {
 		h.config.BlockTime, h.config.ConsumerTimeout = 10*time.Millisecond, 20*time.Millisecond
 		h.config.TrimInterval = 10 * time.Millisecond
 		h.subscribe()
-		fixture.WaitDone(h, h.hangAt("evalsha"), "a chore")
+		fixture.WaitDone(h, h.hangAt("evalsha"), "a periodic task")
 	},
 	"group that is created again": func(h *hanging) {
 		h.subscribe()

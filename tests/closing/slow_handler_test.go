@@ -57,7 +57,7 @@ func TestClose_routerWithASlowHandler(t *testing.T) {
 	assert.Len(t, b.Consumers(), 1, "the Router's has left")
 }
 
-// Whoever left the loop over the channel never acks: Close returns all the same, and the message comes again elsewhere.
+// A consumer that leaves the loop over the channel never acks. Close returns all the same, and another consumer gets the message.
 func TestClose_consumerLeftItsLoop(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
@@ -110,7 +110,7 @@ func TestClose_lateNackReleasesTheMessage(t *testing.T) {
 	_, open := <-messages
 	assert.False(t, open)
 	b.Eventually("both acks count", func() bool { return b.Pending() == 0 })
-	assert.Len(t, b.Consumers(), 1, "who was closed has left")
+	assert.Len(t, b.Consumers(), 1, "the closed one is removed")
 }
 
 func TestClose_ackAfterTheLease(t *testing.T) {
@@ -198,7 +198,7 @@ func TestClose_autoAckHandlerMayPublish(t *testing.T) {
 	assert.False(t, open)
 }
 
-// Subscribe's context has a deadline: its end is no failure.
+// The end of a context with a deadline is no error.
 func TestClose_deadlineOfSubscribeIsNoError(t *testing.T) {
 	t.Parallel()
 	for name, delay := range map[string]time.Duration{"near": 0, "far": 5 * time.Millisecond} {

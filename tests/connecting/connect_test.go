@@ -23,7 +23,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// assertStaysAwake looks where a goroutine waits for a reply.
+// assertStaysAwake checks that a goroutine that waits for a reply busy-polls.
 func assertStaysAwake(t *testing.T, client redis.UniversalClient) {
 	t.Helper()
 	key := fixture.NewTopic(t) + ":list"

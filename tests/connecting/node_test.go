@@ -37,10 +37,11 @@ func TestConnect_nodeOfAClusterAlone(t *testing.T) {
 	server := redistest.StartCluster(t)
 	assert.IsType(t, &redis.Client{}, fixture.ConnectTo(t, "redis://"+server.Addr+"?cluster=false"))
 	assert.IsType(t, &redis.Client{}, fixture.ConnectTo(t, "redis://"+redistest.Shared().Addr))
-	assert.IsType(t, &redis.Client{}, fixture.ConnectTo(t, "redis://"+miniredis.RunT(t).Addr()), "it does not say what it is")
+	assert.IsType(t, &redis.Client{}, fixture.ConnectTo(t, "redis://"+miniredis.RunT(t).Addr()), "it does not report its mode")
 }
 
-// A user who may not ask for the slots is told that it is a cluster, and so is who comes by a way that no cluster has.
+// Connect fails when the user may not read the slots, and when the connection (a unix socket, a database) fits no cluster. The
+// error names the cluster.
 func TestConnect_nodeOfAClusterThatCannotBeUsedAsOne(t *testing.T) {
 	t.Parallel()
 	server := fixture.NewACLServer(t)

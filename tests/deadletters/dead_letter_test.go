@@ -54,12 +54,12 @@ func TestDeadLetter_undecodableEntry(t *testing.T) {
 
 func TestDeadLetter_maxDeliveriesByNacks(t *testing.T) {
 	t.Parallel()
-	for _, lanes := range []int{1, 4} {
-		t.Run(fmt.Sprint(lanes), func(t *testing.T) {
+	for _, workers := range []int{1, 4} {
+		t.Run(fmt.Sprint(workers), func(t *testing.T) {
 			t.Parallel()
 			b := fixture.New(t)
 			config := fixture.GroupConfig()
-			config.MaxDeliveries, config.MaxInFlight = 3, lanes
+			config.MaxDeliveries, config.MaxInFlight = 3, workers
 			config.NackBackoff = func(int) time.Duration { return 0 }
 			_, messages := b.Subscribe(config)
 			b.Publish(20)

@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// twoDeliveries gives a message up after two deliveries.
+// twoDeliveries dead-letters a message after two deliveries.
 func twoDeliveries(b *fixture.Bench) redisstream.SubscriberConfig {
 	config := fixture.FastClaimConfig()
 	config.Client, config.MaxDeliveries = b.Client, 2
@@ -25,7 +25,7 @@ func twoDeliveries(b *fixture.Bench) redisstream.SubscriberConfig {
 	return config
 }
 
-// onlyDeadLetterHas checks the one dead letter, and the line that tells of it.
+// onlyDeadLetterHas checks that there is one dead letter with the reason, and its log line.
 func onlyDeadLetterHas(b *fixture.Bench, log *redistest.Log, reason string) {
 	b.Helper()
 	b.Eventually("dead-lettered", func() bool { return len(b.DeadLetters()) == 1 && log.Count("entry dead-lettered") == 1 })

@@ -39,7 +39,7 @@ func dataOf(b *fixture.Bench, topic string) (all []string) {
 	return all
 }
 
-// listDeadLetters returns the dead letters of the bench's topic.
+// listDeadLetters returns the dead letters of the topic.
 func listDeadLetters(b *fixture.Bench) (all []redisstream.DeadLetter) {
 	b.Helper()
 	for letter, err := range redisstream.DeadLetters(b.Context(), b.Client, b.Topic) {
@@ -75,7 +75,7 @@ func TestDeadLetters_list(t *testing.T) {
 	}
 }
 
-// Pages are bounded in letters and bytes.
+// Pages are bounded in dead letters and in bytes.
 func TestDeadLetters_pages(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
@@ -112,7 +112,7 @@ func TestDeadLetters_pages(t *testing.T) {
 		}
 	}
 	assert.Equal(t, 355, n)
-	assert.Less(t, most.Load(), int64(3<<19), "a page has 1 MiB, or ends with the letter that exceeds it")
+	assert.Less(t, most.Load(), int64(3<<19), "a page has 1 MiB, or ends with the dead letter that exceeds it")
 }
 
 func TestDeadLetters_chooseByIDAndPredicate(t *testing.T) {
@@ -151,7 +151,7 @@ func TestDeadLetters_chooseByIDAndPredicate(t *testing.T) {
 	assert.Len(t, b.DeadLetters(), 3, "nothing is done for a list with a wrong ID")
 }
 
-// A letter that has no field of its entry can't be an entry again. It is in nobody's way.
+// A dead letter without a field of its entry can't be replayed. It blocks no other.
 func TestReplayDeadLetters_deadLetterWithoutFields(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
@@ -165,7 +165,7 @@ func TestReplayDeadLetters_deadLetterWithoutFields(t *testing.T) {
 	assert.Equal(t, "none", listDeadLetters(b)[0].Reason)
 }
 
-// "{orders}" and "orders" have one dead-letter stream. Each gets back its own.
+// "{orders}" and "orders" share a dead-letter stream. Each topic gets back its own dead letters.
 func TestDeadLetters_ofTwoTopicsInOneStream(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
@@ -197,7 +197,7 @@ func TestDeadLetters_ofTwoTopicsInOneStream(t *testing.T) {
 	assert.Empty(t, b.DeadLetters())
 }
 
-// What has more fields than a script can pass on is moved whole, in order, there and back.
+// An entry with more fields than a script can pass on is dead-lettered and replayed whole, in order.
 func TestDeadLetter_thousandsOfFields(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
@@ -235,7 +235,7 @@ func texts(values []any) []string {
 	return list
 }
 
-// A transaction goes on when a command in it fails; nothing is lost in it.
+// A command that fails in a transaction does not stop the others. Nothing is lost all the same.
 func TestDeadLetter_thousandsOfFieldsThatCannotBeAdded(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
@@ -292,7 +292,7 @@ func TestDeadLetter_maxLen(t *testing.T) {
 	require.ErrorContains(t, err, "DeadLetterMaxLen")
 }
 
-// Every third reply is cut off. What is moved all the same is counted, and nothing comes twice.
+// Every third reply is lost. Dead letters that were moved all the same are counted, and none is moved twice.
 func TestDeadLetters_countWhenRepliesAreCut(t *testing.T) {
 	t.Parallel()
 	const total = 60
@@ -353,7 +353,7 @@ func TestReplayDeadLetters_endsWithItsContext(t *testing.T) {
 	assert.Len(t, b.DeadLetters(), 2)
 }
 
-// Replicas may be behind: letters are read from the master, whatever the client does.
+// Replicas may lag: dead letters are read from the master, whatever the client's options.
 func TestReplayDeadLetters_readsFromTheMaster(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartFullCluster(t)

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Who subscribes again as soon as the channel closes has the name at once, and goes on in order.
+// A subscription that starts when the channel of the last one closes has its name at once, and continues in order.
 func TestConsumerName_isFreeWhenTheChannelCloses(t *testing.T) {
 	t.Parallel()
 	const lives, perLife = 200, 5
@@ -41,7 +41,7 @@ func TestConsumerName_isFreeWhenTheChannelCloses(t *testing.T) {
 	assert.Equal(t, []string{"fixed"}, b.Consumers())
 }
 
-// A second subscription at the same time has a numbered name, which is gone when it ends.
+// A second subscription at the same time has a numbered name, which is removed when it ends.
 func TestConsumerName_ofASecondSubscription(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
@@ -60,7 +60,7 @@ func TestConsumerName_ofASecondSubscription(t *testing.T) {
 	assert.Equal(t, []string{"fixed"}, b.Consumers())
 }
 
-// Numbered names of processes that died go after ConsumerTimeout, but only those of our own name, that own nothing.
+// Numbered names of dead processes are removed after ConsumerTimeout: only those of our own name without pending entries.
 func TestConsumerName_numberedNamesOfDeadProcessesAreRemoved(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"fixed", "a.b-c%d+[x]*(^$)?"} {
@@ -87,7 +87,7 @@ func TestConsumerName_numberedNamesOfDeadProcessesAreRemoved(t *testing.T) {
 	}
 }
 
-// A generated name is never taken for a numbered one, and without a fixed name no numbered one is removed.
+// A subscription with a generated name removes no numbered names.
 func TestConsumerName_numberedNamesOfOthersStay(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)

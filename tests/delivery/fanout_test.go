@@ -19,7 +19,7 @@ import (
 
 const wentBackLine = "reading goes on at an earlier ID"
 
-// A stream that begins anew has small IDs again: a fan-out reads them.
+// A stream that is deleted starts again with small IDs: a fan-out reads them.
 func TestFanOut_streamStartsAgain(t *testing.T) {
 	t.Parallel()
 	for name, remove := range map[string]func(b *fixture.Bench) error{
@@ -138,7 +138,7 @@ func TestFanOut_failoverToAReplicaBehind(t *testing.T) {
 	}
 }
 
-// What is trimmed or deleted behind the position is no reason to go back, and neither is a StartID that the stream has not reached.
+// A fan-out does not go back when entries before its position are trimmed or deleted, or when StartID is ahead of the stream.
 func TestFanOut_keepsItsPosition(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(b *fixture.Bench, ids []string) error{
@@ -186,7 +186,7 @@ func TestFanOut_keepsItsPosition(t *testing.T) {
 
 const missedLine = "entries were trimmed from the stream before the subscription read them"
 
-// What is trimmed before a fan-out read it is counted, exactly once all is read.
+// Entries that are trimmed before a fan-out reads them are counted. The count is exact once all is read.
 func TestFanOut_countsTrimmedEntries(t *testing.T) {
 	t.Parallel()
 	for _, start := range []string{"0", "$"} {
@@ -221,7 +221,7 @@ func TestFanOut_countsTrimmedEntries(t *testing.T) {
 	}
 }
 
-// countMissed adds up what the log says was missed.
+// countMissed adds up the counts of missed entries in the log.
 func countMissed(t *testing.T, log *redistest.Log) (sum int) {
 	t.Helper()
 	for _, line := range log.Lines() {

@@ -38,9 +38,9 @@ func slowLink(b *fixture.Bench, readTimeout time.Duration) (*redis.Client, *redi
 func TestLargeEntries_passASlowLink(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*redisstream.SubscriberConfig){
-		"group":          func(*redisstream.SubscriberConfig) {},
-		"group, 8 lanes": func(c *redisstream.SubscriberConfig) { c.MaxInFlight = 8 },
-		"fan-out":        func(c *redisstream.SubscriberConfig) { c.ConsumerGroup = "" },
+		"group":            func(*redisstream.SubscriberConfig) {},
+		"group, 8 workers": func(c *redisstream.SubscriberConfig) { c.MaxInFlight = 8 },
+		"fan-out":          func(c *redisstream.SubscriberConfig) { c.ConsumerGroup = "" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

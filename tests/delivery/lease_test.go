@@ -14,21 +14,21 @@ import (
 )
 
 // A handler of many times ClaimMinIdle keeps its entry, and so do the entries that wait behind it or in a nack's
-// pause, although another consumer looks for what it could claim all the time.
+// pause, although another consumer scans for entries to claim all the time.
 func TestLease_slowHandlerKeepsItsEntries(t *testing.T) {
 	t.Parallel()
-	for _, lanes := range []int{1, 3} {
-		t.Run(fmt.Sprint(lanes), func(t *testing.T) {
+	for _, workers := range []int{1, 3} {
+		t.Run(fmt.Sprint(workers), func(t *testing.T) {
 			t.Parallel()
 			b := fixture.New(t)
 			config := fixture.FastClaimConfig()
-			config.MaxInFlight = lanes
+			config.MaxInFlight = workers
 			config.NackBackoff = func(int) time.Duration { return 4 * config.ClaimMinIdle }
 			_, slow := b.Subscribe(config)
 			b.Publish(3)
 			first := fixture.Receive(t, slow)
 			_, other := b.Subscribe(config)
-			if lanes > 1 {
+			if workers > 1 {
 				fixture.Receive(t, slow).Nack() // in a pause
 				fixture.Receive(t, slow).Nack()
 			} else {
@@ -37,7 +37,7 @@ func TestLease_slowHandlerKeepsItsEntries(t *testing.T) {
 			fixture.NothingComes(t, other, 4*config.ClaimMinIdle)
 			require.NoError(t, first.Context().Err())
 			first.Ack()
-			if lanes > 1 {
+			if workers > 1 {
 				for range 2 {
 					msg := fixture.Receive(t, slow)
 					assert.EqualValues(t, 2, fixture.EntryOf(t, msg).Deliveries)

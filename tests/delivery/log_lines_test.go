@@ -57,7 +57,7 @@ func TestLog_takenOver(t *testing.T) {
 	assert.Zero(t, log.Count("level=ERROR"))
 }
 
-// What a consumer releases at its Close is not silent: no line tells of it.
+// Entries that a consumer releases at Close are not logged as taken over.
 func TestLog_releasedIsNotTakenOver(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
@@ -86,7 +86,7 @@ func TestLog_consumersRemoved(t *testing.T) {
 	assert.Equal(t, 1, log.Count("level=INFO  msg=\"consumers whose process is gone"))
 }
 
-// A group that is created again is one line, whoever of its members does it.
+// A group that is created again is logged once, by one of its members.
 func TestLog_groupCreatedAgain(t *testing.T) {
 	t.Parallel()
 	b := fixture.NewOn(t, redistest.Start(t))
@@ -106,7 +106,7 @@ func TestLog_groupCreatedAgain(t *testing.T) {
 	assert.Equal(t, 1, log.Count("id="))
 }
 
-// A dead-letter stream of the wrong type is one line, not one for each entry, and one when it works again.
+// A dead-letter stream of the wrong type is logged once, not for each entry, and once when it works again.
 func TestLog_deadLettersOfTheWrongType(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
@@ -129,7 +129,7 @@ func TestLog_deadLettersOfTheWrongType(t *testing.T) {
 	assert.Equal(t, 1, log.Count("dead-lettering works again"))
 }
 
-// Entries that we dead-letter ourselves while leases are renewed are not lost.
+// Entries that are dead-lettered while leases are renewed are not logged as lost.
 func TestLog_deadLetteredIsNotLost(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
@@ -153,7 +153,7 @@ func TestLog_deadLetteredIsNotLost(t *testing.T) {
 	assert.Equal(t, 1000, log.Count("level=ERROR"))
 }
 
-// Many entries that are trimmed while they are held are one line with their count.
+// Many entries that are trimmed while they are held are logged in one line with their count.
 func TestLog_trimmedWhileHeld(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
@@ -181,7 +181,7 @@ func TestLog_trimmedWhileHeld(t *testing.T) {
 	assert.LessOrEqual(t, lines, 5, "one for each round of renewals: not all entries were read at once")
 }
 
-// A slot that moves is no error: the stream is followed.
+// A slot that moves is followed, and not logged as an error.
 func TestLog_slotMoves(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartMasters(t, [3]time.Duration{})

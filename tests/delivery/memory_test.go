@@ -52,12 +52,12 @@ func peakHeap(f func()) int64 {
 // for itself: no other test runs beside it.)
 func TestLargeEntries_memoryIsBounded(t *testing.T) { //nolint:paralleltest // it measures the heap
 	for _, small := range []int{0, 5000} {
-		for _, lanes := range []int{16} {
-			t.Run(fmt.Sprintf("behind %d small ones, %d lanes", small, lanes), func(t *testing.T) { //nolint:paralleltest // likewise
+		for _, workers := range []int{16} {
+			t.Run(fmt.Sprintf("behind %d small ones, %d workers", small, workers), func(t *testing.T) { //nolint:paralleltest // likewise
 				const large, size = 48, 4 << 20
 				b := fixture.NewOn(t, redistest.Start(t, "--appendonly", "no"))
 				config := fixture.GroupConfig()
-				config.StartID, config.MaxInFlight = "0", lanes
+				config.StartID, config.MaxInFlight = "0", workers
 				var messages <-chan *message.Message
 				if small > 0 {
 					b.Publish(small)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/millrace/redisstream/internal/fixture"
+	"github.com/millrace/redisstream/internal/redistest"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 )
@@ -75,7 +76,7 @@ func TestOrder_afterTakeOver(t *testing.T) {
 			if takes > 50*time.Millisecond {
 				total = 70
 			}
-			b := fixture.New(t)
+			b := fixture.NewOn(t, redistest.Start(t))
 			b.Publish(total)
 			entries := b.ReadAs("dead", old)
 			config := fixture.GroupConfig()
@@ -94,7 +95,7 @@ func TestOrder_afterTakeOver(t *testing.T) {
 					due, claimed = false, true
 				}
 				if handled >= total/10 && !claimed && pendingOf(b, "dead") < old {
-					time.Sleep(50 * time.Millisecond) // what was claimed has come
+					b.AwaitTwoScans() // the reader has what it claimed
 					due = true
 				}
 				if first && handled%13 == 5 && !due {

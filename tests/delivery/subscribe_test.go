@@ -68,7 +68,7 @@ func TestMaxInFlight(t *testing.T) {
 		held = append(held, fixture.Receive(t, messages))
 	}
 	fixture.NothingComes(t, messages, 50*time.Millisecond)
-	held[3].Nack() // parked: the lane goes on, and the message comes back
+	held[3].Nack() // its pause frees the worker, and the message comes again
 	seen := map[string]bool{string(held[3].Payload): false}
 	for !seen[string(held[3].Payload)] {
 		msg := fixture.Receive(t, messages)
@@ -178,7 +178,7 @@ func TestReadAhead_slowHandlersShareTheMessages(t *testing.T) {
 	t.Cleanup(consumers.Wait)
 }
 
-// What can be known when subscribing is said there.
+// Subscribe returns what is wrong with the topic.
 func TestSubscribe_reportsWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)

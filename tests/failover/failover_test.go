@@ -110,7 +110,7 @@ func (f *flow) stop() int {
 	return len(f.published)
 }
 
-// awaitProgress waits until so many more messages were published and received.
+// awaitProgress waits until n more messages are published and received.
 func (f *flow) awaitProgress(n int) {
 	f.Helper()
 	f.mu.Lock()
@@ -162,7 +162,7 @@ func (f *flow) complete() {
 	assert.IsIncreasing(f, f.order)
 }
 
-// topology is servers with a failover: who is the master of a topic, and who becomes it.
+// topology is a set of servers with a failover: it knows the master of a topic, and the next one.
 type topology struct {
 	replicas int // of each master
 	client   func() redis.UniversalClient

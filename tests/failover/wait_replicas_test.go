@@ -53,7 +53,7 @@ func TestWaitReplicas_replicasHaveWhatIsPublished(t *testing.T) {
 	}
 }
 
-// A replica that hangs: the messages are in the master's stream, and Publish says in time that they are not safe.
+// One replica hangs: the messages are in the master's stream, and Publish reports in time that they are not safe.
 func TestWaitReplicas_tooFewReplicas(t *testing.T) {
 	t.Parallel()
 	master, replicas := replicated(t, 2)
@@ -81,7 +81,7 @@ func TestWaitReplicas_tooFewReplicas(t *testing.T) {
 	require.Eventually(t, allConfirm, fixture.Soon, time.Millisecond)
 }
 
-// What the server refuses is not added, whatever the replicas say.
+// A message that the server refuses is Failed, not Uncertain, although too few replicas confirm.
 func TestWaitReplicas_refusedIsFailed(t *testing.T) {
 	t.Parallel()
 	master, replicas := replicated(t, 1)

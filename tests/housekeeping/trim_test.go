@@ -45,7 +45,7 @@ func TestTrim_dropsWhatAllGroupsAcknowledged(t *testing.T) {
 	require.NoError(t, b.Client.XAck(t.Context(), b.Topic, "slow", read[:120]...).Err())
 	b.Eventually("dropped", func() bool { return b.Len() <= 380 })
 	require.NoError(t, b.Client.XAck(t.Context(), b.Topic, "slow", read[150:]...).Err())
-	b.Publish(1) // a turn later
+	b.Publish(1) // a scan later
 	fixture.ReceiveAll(t, messages, 1)
 	b.Eventually("acknowledged", func() bool { return b.Pending() == 0 })
 	assert.Equal(t, read[120:150], inStream(b, read[120:150]), "these are pending")
@@ -101,7 +101,7 @@ func TestTrim_keeps(t *testing.T) {
 			b.Eventually("acknowledged", func() bool { return b.Pending() == 0 })
 			b.Eventually("dropped", func() bool { return b.Len() <= test.most })
 			for range 5 {
-				fixture.NothingComes(t, messages, 20*time.Millisecond) // further turns
+				fixture.NothingComes(t, messages, 20*time.Millisecond) // further scans
 				require.GreaterOrEqual(t, b.Len(), test.least)
 			}
 		})

@@ -121,7 +121,7 @@ func TestPublisher_CloseEndsTheWaitForAServer(t *testing.T) {
 	require.NoError(t, redistest.Within(t, "Close", closed))
 	err := redistest.Within(t, "Publish", result)
 	require.ErrorIs(t, err, redisstream.ErrPublisherClosed)
-	require.ErrorIs(t, err, syscall.ECONNREFUSED, "it says what was in the way, too")
+	require.ErrorIs(t, err, syscall.ECONNREFUSED, "the error has its cause")
 	assert.Equal(t, messages, fixture.AsPublishError(t, err).Failed)
 }
 

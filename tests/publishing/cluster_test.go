@@ -35,7 +35,7 @@ func (c firstReply) Read(p []byte) (int, error) {
 }
 
 // A slot moved, so the node refuses the whole pipeline, and the client sends it to the new node. There the connection breaks after the
-// first reply: what became of the others nobody knows. That the old node refused them says nothing.
+// first reply: the others are Uncertain, although the old node refused them.
 func TestPublish_aPipelineThatIsCutAfterItsSlotMoved(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartMasters(t, [3]time.Duration{})

@@ -80,7 +80,7 @@ func TestPublish_contextThatEndsInTheQueueSendsNothing(t *testing.T) {
 	for _, call := range first {
 		require.NoError(t, redistest.Within(t, "Publish", call))
 	}
-	require.NoError(t, redistest.Within(t, "Publish", third), "who came later is not affected")
+	require.NoError(t, redistest.Within(t, "Publish", third), "later calls are not affected")
 	assert.ElementsMatch(t, []string{"first-0-0", "first-1-0", "third-0"}, fixture.StoredUUIDs(t, g.client, g.topic))
 }
 

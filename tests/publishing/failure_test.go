@@ -22,7 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// moody marshals as the metadata of a message says.
+// moody fails as the metadata of a message tells it to.
 type moody struct{ marshaled *atomic.Int64 }
 
 var errMood = errors.New("not today")
@@ -182,7 +182,7 @@ func TestPublish_aTopicThatIsNoStreamFailsItsOwnCallersOnly(t *testing.T) {
 	assert.Len(t, fixture.StoredUUIDs(t, client, good), 8*3)
 }
 
-// checkOutcome compares what a PublishError says with what is in the stream.
+// checkOutcome compares a PublishError with the stream.
 func checkOutcome(t *testing.T, failure *redisstream.PublishError, messages []*message.Message, inStream []string) {
 	t.Helper()
 	published, failed, uncertain := fixture.UUIDs(failure.Published), fixture.UUIDs(failure.Failed), fixture.UUIDs(failure.Uncertain)
@@ -260,7 +260,7 @@ func TestPublish_reportsEachMessageWhenTheConnectionBreaksInTheReplies(t *testin
 	}
 }
 
-// wholeReplies returns how many of the replies that the XADD commands of a stream got fit in so many bytes.
+// wholeReplies returns how many of the replies to the XADD commands of a stream fit in the given bytes.
 func wholeReplies(t *testing.T, topic string, bytes int) int {
 	t.Helper()
 	entries, err := redistest.Shared().Client(t).XRange(context.Background(), topic, "-", "+").Result()

@@ -142,7 +142,7 @@ func TestPublish_anOversizedMessageHurtsNoOther(t *testing.T) {
 	}
 }
 
-// A server that hangs fails all who wait for their turn within the time-outs of a few pipelines.
+// When the server hangs, calls in the queue fail within the time-outs of a few pipelines.
 func TestPublish_largeMessagesToAServerThatHangs(t *testing.T) {
 	t.Parallel()
 	publisher, proxy := throughProxy(t, func(o *redis.Options) { o.ReadTimeout = 300 * time.Millisecond })
@@ -159,7 +159,7 @@ func TestPublish_largeMessagesToAServerThatHangs(t *testing.T) {
 		failed += len(fixture.AsPublishError(t, redistest.Within(t, "Publish", result)).Failed)
 	}
 	assert.Less(t, time.Since(began), fixture.Soon, "one after the other would take half a minute")
-	assert.NotZero(t, failed, "those that were not sent say so")
+	assert.NotZero(t, failed, "those that were not sent are Failed")
 }
 
 // The reply to a message of 1 MiB and more is read in another way than others.

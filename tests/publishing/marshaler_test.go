@@ -60,7 +60,7 @@ func TestPublish_aMarshalerThatPanics(t *testing.T) {
 			if test.is != nil {
 				require.ErrorIs(t, err, test.is)
 			}
-			assert.Equal(t, test.stacks, log.Count("publisher_marshaler_test.go"), "the stack is in the log")
+			assert.Equal(t, test.stacks, log.Count("publishing/marshaler_test.go"), "the stack is in the log")
 			assert.Zero(t, client.Exists(t.Context(), topic).Val())
 
 			require.NoError(t, publisher.Publish(topic, fixture.Numbered("good", 2)...))

@@ -67,8 +67,8 @@ func TestPublish_MaxAgeWhenTheClockIsSetBack(t *testing.T) {
 	publish("behind")
 	assert.Len(t, fixture.StoredUUIDs(t, client, topic), 300)
 
-	require.NoError(t, client.Del(t.Context(), topic).Err()) // the stream begins anew, an hour ago
-	publish("anew")
+	require.NoError(t, client.Del(t.Context(), topic).Err()) // the stream starts again, an hour ago
+	publish("again")
 	assert.Len(t, fixture.StoredUUIDs(t, client, topic), 150, "not even the first drops itself")
 
 	require.NoError(t, server.SetClock(0))

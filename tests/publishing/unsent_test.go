@@ -53,7 +53,7 @@ func TestPublish_failsForCertainBeforeTheCommandIsWritten(t *testing.T) {
 			}
 		}},
 		"TLS to a plain port": {change: func(_ *testing.T, server *redistest.Server, options *redis.Options, ended *atomic.Bool) {
-			options.DialTimeout = 50 * time.Millisecond // a server that waits for the end of a line says nothing
+			options.DialTimeout = 50 * time.Millisecond // a server that waits for the end of a line does not reply
 			options.Dialer = func(ctx context.Context, network, _ string) (net.Conn, error) {
 				if !ended.Load() {
 					dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}}
@@ -131,7 +131,7 @@ func TestPublish_failsForCertainBeforeTheCommandIsWritten(t *testing.T) {
 	}
 }
 
-// A password is the caller's to mend: Publish does not wait for it.
+// A wrong password is not retryable: Publish fails at once.
 func TestPublish_aWrongPasswordFailsAtOnce(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

@@ -59,7 +59,7 @@ func TestPublish_contextThatEndsOnTheWireWaitsForTheReply(t *testing.T) {
 			cancel()
 			assert.Never(t, func() bool { return len(result) > 0 }, 50*time.Millisecond, 10*time.Millisecond)
 			replies.release()
-			require.NoError(t, redistest.Within(t, "Publish", result), "it is published, and says so")
+			require.NoError(t, redistest.Within(t, "Publish", result), "it is published, and Publish returns nil")
 			assert.Equal(t, fixture.UUIDs(messages), fixture.StoredUUIDs(t, redistest.Shared().Client(t), topic))
 		})
 	}

@@ -11,17 +11,17 @@ import (
 )
 
 // refusing has the server refuse writes until the returned function is called.
-func refusing(b *fixture.Bench, setting, value, normal, said string) (again func()) {
+func refusing(b *fixture.Bench, setting, value, normal, refusal string) (again func()) {
 	b.Helper()
 	require.NoError(b, b.Client.ConfigSet(b.Context(), setting, value).Err())
 	err := b.Client.XGroupCreate(b.Context(), b.Topic, "another", "0").Err()
-	require.ErrorContains(b, err, said)
+	require.ErrorContains(b, err, refusal)
 	return func() {
 		require.NoError(b, b.Client.ConfigSet(context.WithoutCancel(b.Context()), setting, normal).Err())
 	}
 }
 
-// A consumer that restarts drains the backlog of a server whose memory is full: that frees it.
+// A consumer that restarts drains the backlog of a server whose memory is full, which frees memory.
 func TestOutage_fullServerIsDrained(t *testing.T) {
 	t.Parallel()
 	b := fixture.NewOn(t, redistest.Start(t, "--maxmemory-policy", "noeviction"))
@@ -42,7 +42,7 @@ func TestOutage_fullServerIsDrained(t *testing.T) {
 	b.Eventually("trimmed", func() bool { return b.Len() == 0 })
 }
 
-// With too few replicas even reads of a group are refused. A subscription waits for them.
+// A server with too few replicas refuses even the reads of a group. A subscription waits for the replicas.
 func TestOutage_subscriptionWaitsForReplicas(t *testing.T) {
 	t.Parallel()
 	b := fixture.NewOn(t, redistest.Start(t))
@@ -60,7 +60,7 @@ func TestOutage_subscriptionWaitsForReplicas(t *testing.T) {
 	b.Eventually("acknowledged", func() bool { return b.Pending() == 0 })
 }
 
-// A group that is not there can't be created: then the error says why.
+// A group can't be created on a full server: the error has the reason.
 func TestOutage_groupThatAFullServerCannotCreate(t *testing.T) {
 	t.Parallel()
 	b := fixture.NewOn(t, redistest.Start(t, "--maxmemory-policy", "noeviction"))

@@ -13,9 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// One connection is cut at one point of all that is said between us and the server, then at the next one, and so on: through
-// connecting, Subscribe, Publish, claims, reads, acks, a retry, a dead letter and Close. Each time all is handled once, and
-// what is left at Close is at once free for others.
+// A connection is cut at the first point of the conversation with the server, in the next run at the second, and so on: through
+// connecting, Subscribe, Publish, claims, reads, acks, a retry, a dead letter and Close. Each time all messages are handled once,
+// and what is left at Close is free for others at once.
 func TestLostReply_connectionCutAtEachPoint(t *testing.T) {
 	t.Parallel()
 	for name, direction := range map[string]func(p *redistest.Proxy, f redistest.Filter){
@@ -35,7 +35,7 @@ func TestLostReply_connectionCutAtEachPoint(t *testing.T) {
 }
 
 // everythingOnce does all that a subscriber and a publisher do, cuts a connection at one point of it, and reports whether
-// it came to that point. One part of so many of the chunk there passes; 0: nothing.
+// it came to that point. One of the given parts of the chunk there passes; 0: nothing.
 func everythingOnce(t *testing.T, direction func(*redistest.Proxy, redistest.Filter), point int64, parts int) (cut bool) {
 	t.Helper()
 	b := fixture.New(t)
@@ -61,7 +61,7 @@ func everythingOnce(t *testing.T, direction func(*redistest.Proxy, redistest.Fil
 	config.CloseTimeout = -1
 	subscriber := b.Subscriber(config)
 	messages, err := subscriber.Subscribe(t.Context(), b.Topic)
-	if err != nil { // said at once; the connection was cut only once
+	if err != nil { // the connection is cut only once
 		messages, err = subscriber.Subscribe(t.Context(), b.Topic)
 	}
 	require.NoError(t, err)

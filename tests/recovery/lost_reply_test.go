@@ -13,8 +13,7 @@ import (
 )
 
 // Connections are cut again and again: before a request reaches the server, after it did and before its reply, and in the
-// middle of the reply. What the server handed out and nobody saw is found at once, without waiting for its idle time, and
-// nothing is left pending.
+// middle of the reply. Entries in a lost reply are found at once, without waiting for their idle time, and nothing stays pending.
 func TestLostReply_connectionsCutAtAnyPoint(t *testing.T) {
 	t.Parallel()
 	for name, cut := range map[string]func(p *redistest.Proxy, f redistest.Filter){

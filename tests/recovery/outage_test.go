@@ -17,10 +17,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// outage is what a server may refuse commands for, and what ends it.
+// outage is a reason for which a server refuses commands.
 type outage struct {
 	text      string // in the error of Publish
-	retryable bool   // by itself: what waits for it is published
+	retryable bool   // it may end without the user: a Publish with a deadline waits
 	server    func(t *testing.T) *redistest.Server
 	begin     func(b *fixture.Bench)
 	end       func(b *fixture.Bench)
@@ -101,22 +101,21 @@ var outages = map[string]outage{
 		text:   "WRONGTYPE",
 		server: privateServer(),
 		begin: func(b *fixture.Bench) {
-			b.Do("RENAME", b.Topic, "aside")
+			b.Do("RENAME", b.Topic, "kept")
 			b.Do("SET", b.Topic, "")
 		},
-		end: func(b *fixture.Bench) { b.Do("RENAME", "aside", b.Topic) },
+		end: func(b *fixture.Bench) { b.Do("RENAME", "kept", b.Topic) },
 	},
 }
 
-// What passes by itself is waited for by a Publish whose context has a deadline, and by subscriptions; what the user has
-// to mend is said by Publish at once. Either way nothing is sent twice, and a subscription resumes when it is over, with a
-// line in the log at the beginning and one at the end.
+// While an outage is retryable, a Publish whose context has a deadline waits, and subscriptions wait. Otherwise Publish fails at
+// once. Either way nothing is sent twice, and a subscription resumes after the outage. It logs the beginning and the end.
 func TestOutage_serverRefusesCommands(t *testing.T) {
 	t.Parallel()
-	for name, trouble := range outages {
+	for name, outage := range outages {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := fixture.NewOn(t, trouble.server(t))
+			b := fixture.NewOn(t, outage.server(t))
 			var lines redistest.Log
 			config := fixture.GroupConfig()
 			config.Client = b.Client
@@ -126,10 +125,10 @@ func TestOutage_serverRefusesCommands(t *testing.T) {
 			assert.Equal(t, []string{"before"}, fixture.ReceiveAll(t, messages, 1))
 			b.Eventually("acknowledged", func() bool { return b.Pending() == 0 })
 
-			trouble.begin(b)
+			outage.begin(b)
 			hasty := message.NewMessage("hasty", []byte("hasty"))
 			failure := fixture.AsPublishError(t, publisher.Publish(b.Topic, hasty))
-			assert.ErrorContains(t, failure, trouble.text)
+			assert.ErrorContains(t, failure, outage.text)
 			assert.Equal(t, []*message.Message{hasty}, failure.Failed)
 
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -138,15 +137,15 @@ func TestOutage_serverRefusesCommands(t *testing.T) {
 			patient[1].SetContext(ctx)
 			result := fixture.GoPublish(publisher, b.Topic, patient...)
 			want := []string{"patient-0", "patient-1", "patient-2"}
-			if !trouble.retryable {
-				require.ErrorContains(t, redistest.Within(t, "Publish", result), trouble.text)
+			if !outage.retryable {
+				require.ErrorContains(t, redistest.Within(t, "Publish", result), outage.text)
 				want = nil
 			}
-			if trouble.text != "OOM" { // reading needs no memory
+			if outage.text != "OOM" { // reading needs no memory
 				b.Eventually("noticed", func() bool { return lines.Count("reading from the stream failed") == 1 })
 			}
-			trouble.end(b)
-			if trouble.retryable {
+			outage.end(b)
+			if outage.retryable {
 				require.NoError(t, redistest.Within(t, "Publish", result))
 			}
 			require.NoError(t, publisher.Publish(b.Topic, message.NewMessage("after", []byte("after"))))
@@ -159,8 +158,8 @@ func TestOutage_serverRefusesCommands(t *testing.T) {
 	}
 }
 
-// The server dies and comes back with its data: the subscription goes on by itself, with one line in the log when the
-// trouble begins and one when it is over.
+// The server dies and restarts with its data: the subscription resumes by itself. It logs the beginning and the end of each
+// outage.
 func TestOutage_serverRestarts(t *testing.T) {
 	t.Parallel()
 	b := fixture.NewOn(t, redistest.Start(t, redistest.Durable...))
@@ -183,7 +182,7 @@ func TestOutage_serverRestarts(t *testing.T) {
 	assert.LessOrEqual(t, log.Count("level=ERROR"), 4, "reading, and perhaps acknowledging, each time")
 }
 
-// A server that answers nothing is noticed, and Close does not wait for it longer than its time-outs say.
+// Close does not wait longer than its time-outs for a server that does not reply.
 func TestOutage_serverHangs(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

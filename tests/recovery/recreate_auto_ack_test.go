@@ -70,7 +70,7 @@ func TestRecreate_autoAckIsAtMostOnce(t *testing.T) {
 	}
 }
 
-// Who sets a group back by hand wants it all again.
+// A group that is set back by hand delivers again what was read.
 func TestRecreate_autoAckAndGroupSetByHand(t *testing.T) {
 	t.Parallel()
 	b := fixture.NewOn(t, redistest.Start(t))

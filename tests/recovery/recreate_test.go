@@ -26,8 +26,8 @@ func sequence(t *testing.T, id string) int64 {
 	return ms*1000 + n
 }
 
-// A group that vanishes is created again where it was: what was pending is pending again, what was acknowledged does
-// not come again, and what is published after is delivered.
+// A group that is destroyed is recreated at its checkpoint: pending entries are delivered again, acknowledged ones are not, and
+// later ones are delivered.
 func TestRecreate_groupDestroyed(t *testing.T) {
 	t.Parallel()
 	for _, state := range []string{"idle", "busy"} {
@@ -69,7 +69,7 @@ func TestRecreate_groupDestroyed(t *testing.T) {
 	}
 }
 
-// A stream that vanishes begins anew, and so does the group: whatever the IDs of the new entries are.
+// When the stream is deleted, the group starts at the first entry of the new one, whatever its ID.
 func TestRecreate_streamDeleted(t *testing.T) {
 	t.Parallel()
 	for name, remove := range map[string]func(b *fixture.Bench) error{
@@ -98,7 +98,7 @@ func TestRecreate_streamDeleted(t *testing.T) {
 	}
 }
 
-// With NOACK there is no pending list: delivery goes on behind what was read last.
+// With NOACK there are no pending entries: delivery continues after the last entry that was read.
 func TestRecreate_autoAck(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
@@ -112,7 +112,7 @@ func TestRecreate_autoAck(t *testing.T) {
 	assert.Equal(t, fixture.Payloads(3), fixture.ReceiveAll(t, messages, 3))
 }
 
-// The marks of several consumers: whichever creates the group again, nothing unacknowledged is lost.
+// Each of several consumers has a checkpoint. Whichever recreates the group, no unacknowledged entry is lost.
 func TestRecreate_severalConsumers(t *testing.T) {
 	t.Parallel()
 	b := fixture.NewOn(t, redistest.Start(t))
@@ -153,8 +153,8 @@ func TestRecreate_severalConsumers(t *testing.T) {
 	}
 }
 
-// A newcomer creates the group before those who were in it notice that it vanished: they set it to where it was, so that
-// nothing is lost, and what was acknowledged does not come again.
+// A new member creates the group before the old ones notice that it is gone. They set it to their checkpoint: nothing is lost,
+// and nothing acknowledged comes again.
 func TestRecreate_newMemberIsFaster(t *testing.T) {
 	t.Parallel()
 	for _, start := range []string{"0", "$"} {
@@ -181,10 +181,10 @@ func TestRecreate_newMemberIsFaster(t *testing.T) {
 				return len(chunk), false
 			})
 			b.Do("XGROUP", "DESTROY", b.Topic, "g")
-			fixture.WaitDone(t, noticed, "the group's end is told")
-			newcomer := fixture.GroupConfig()
-			newcomer.StartID, newcomer.ClaimInterval = start, time.Hour
-			_, others := b.Subscribe(newcomer)
+			fixture.WaitDone(t, noticed, "the member notices")
+			newMember := fixture.GroupConfig()
+			newMember.StartID, newMember.ClaimInterval = start, time.Hour
+			_, others := b.Subscribe(newMember)
 			close(created)
 			require.NoError(t, fixture.OpenPublisher(t, redisstream.PublisherConfig{Client: b.Client}).Publish(b.Topic, fixture.Numbered("new", 1)...))
 			missing := map[string]bool{"new-0": true}

@@ -84,7 +84,7 @@ func TestTakeOver_trimmedPendingEntriesDelayNothing(t *testing.T) {
 	}
 	require.NoError(t, <-newer)
 	b.Eventually("nothing is pending", func() bool { return b.Pending() == 0 })
-	b.Eventually("said", func() bool { return log.Count("trimmed from the stream before they were handled") == 1 })
+	b.Eventually("logged", func() bool { return log.Count("trimmed from the stream before they were handled") == 1 })
 	assert.Equal(t, 1, log.Count(fmt.Sprintf("count=%d", trimmed)))
 	took, what := slowestCommand(b)
 	t.Logf("the live one came after %s, 100 new ones after %s; slowest command: %s (%s)", live, freshAfter, took, what)

@@ -25,7 +25,7 @@ func commands(rules []string) (names []string) {
 	return names
 }
 
-// Everything that the library does, done by the users that the README lists.
+// The users in the README can do everything that the library does.
 func TestACL_documentedUsersCanDoAll(t *testing.T) {
 	t.Parallel()
 	server := fixture.NewACLServer(t)
@@ -172,7 +172,7 @@ func use(b *fixture.Bench, user, rawURL string) error {
 	return err
 }
 
-// A right that is missing is named by the first call, not by a log when it is first used.
+// The first call names a right that is missing, not a log line when it is first used.
 func TestACL_missingRightIsReportedAtOnce(t *testing.T) {
 	t.Parallel()
 	server := fixture.NewACLServer(t)
@@ -214,7 +214,7 @@ func TestACL_missingRightIsReportedAtOnce(t *testing.T) {
 	})
 }
 
-// Refused only in its last step, each replay would copy the letter once more.
+// If the replay were refused only in its last step, each try would copy the dead letter once more.
 func TestACL_replayerThatMayNotDeleteMovesNothing(t *testing.T) {
 	t.Parallel()
 	server := fixture.NewACLServer(t)
@@ -274,7 +274,7 @@ func TestACL_eachRightOfASubscriberIsUsed(t *testing.T) {
 	}
 }
 
-// What the README says that options of a client need beyond that.
+// The README documents the further rights that options of a client need.
 func TestACL_rightsForOptions(t *testing.T) {
 	t.Parallel()
 	server := fixture.NewACLServer(t)
@@ -319,7 +319,7 @@ func nackOnce(messages <-chan *message.Message) {
 	}
 }
 
-// What the README says that listing and dropping need, and each of it is said when it is missing.
+// The README documents what listing and dropping need. An error names the right that is missing.
 func TestACL_dropper(t *testing.T) {
 	t.Parallel()
 	server := fixture.NewACLServer(t)

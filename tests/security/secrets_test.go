@@ -25,7 +25,7 @@ import (
 // secrets must be in no log and in no error: a password, and what is in messages.
 var secrets = []string{"hush-password", "hush-payload", "hush-metadata", "918273645"}
 
-// witness keeps all that is said: logs of ours and of go-redis, and errors.
+// witness keeps our log, the log of go-redis, and errors.
 type witness struct{ redistest.Log }
 
 // Printf is what go-redis logs with.
@@ -141,7 +141,7 @@ func TestRedact_noSecretInLogsAndErrors(t *testing.T) {
 		b.Eventually("noticed", func() bool { return w.Count("reading from the stream failed") > 0 })
 		msg.Ack()
 		require.NoError(t, subscriber.Close())
-		assert.Positive(t, w.Count("unknown command 'auth'\""), "it says which command, and no more")
+		assert.Positive(t, w.Count("unknown command 'auth'\""), "the command, and no more")
 	})
 	t.Run("messages that can't be marshaled", func(t *testing.T) {
 		client := redistest.Start(t).Client(t)
@@ -149,7 +149,7 @@ func TestRedact_noSecretInLogsAndErrors(t *testing.T) {
 			w.publish(t, client, marshaler)
 		}
 	})
-	t.Run("entries that can't be decoded, and letters that can't be moved", func(t *testing.T) {
+	t.Run("entries that can't be decoded, and dead letters that can't be added", func(t *testing.T) {
 		for _, unmarshaler := range []redisstream.Unmarshaler{
 			redisstream.MsgpackMarshaler{}, redisstream.JSONMarshaler{}, redisstream.PlainMarshaler{},
 		} {
@@ -194,7 +194,7 @@ func TestRedact_noSecretInLogsAndErrors(t *testing.T) {
 	})
 
 	lines := w.Lines()
-	require.Greater(t, len(lines), 40, "one line for the letters that fail, not one each")
+	require.Greater(t, len(lines), 40, "one line for the dead letters that fail, not one each")
 	for _, line := range lines {
 		for _, secret := range secrets {
 			assert.NotContains(t, line, secret)
