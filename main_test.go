@@ -1,9 +1,16 @@
 package redisstream_test
 
 import (
+	"os"
 	"testing"
 
 	"github.com/millrace/redisstream/internal/redistest"
 )
 
-func TestMain(m *testing.M) { redistest.Main(m) }
+func TestMain(m *testing.M) {
+	// For TestPubSub_stress. With t.Setenv it could not run in parallel with the others.
+	if err := os.Setenv("STRESS_TEST_COUNT", "2"); err != nil {
+		panic(err)
+	}
+	redistest.Main(m)
+}
