@@ -1,5 +1,7 @@
 FUZZTIME ?= 20s
 TESTFLAGS ?=
+# Tests that run at the same time in each package: most wait for servers and timers, so more than there are cores.
+PARALLEL ?= 16
 DURATION ?= 2m
 SEED ?= 0
 CHAOSFLAGS ?=
@@ -12,7 +14,7 @@ LINT := $(LINT_DIR)/golangci-lint
 
 ## test: all tests, with the race detector; installs redis-server if there is none
 test: redis
-	go test -race $(TESTFLAGS) ./...
+	go test -race -parallel $(PARALLEL) $(TESTFLAGS) ./...
 	go test $(TESTFLAGS) -run '^TestPubSub_reconnect$$' . # Watermill's own test races with itself
 
 ## lint: golangci-lint, of the one version that .golangci.yml is written for

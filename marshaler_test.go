@@ -10,13 +10,12 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/millrace/redisstream"
+	"github.com/millrace/redisstream/internal/fixture"
 	"github.com/millrace/redisstream/internal/redistest"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
-
-const uuidField = "_watermill_message_uuid"
 
 // format is a Marshaler and its Unmarshaler.
 type format interface {
@@ -31,14 +30,6 @@ var formats = map[string]format{
 	"plain body": redisstream.PlainMarshaler{PayloadField: "body"},
 }
 
-func allBytes() []byte {
-	list := make([]byte, 256)
-	for i := range list {
-		list[i] = byte(i)
-	}
-	return list
-}
-
 func manyMetadata(n int) message.Metadata {
 	metadata := message.Metadata{}
 	for i := range n {
@@ -51,7 +42,7 @@ func manyMetadata(n int) message.Metadata {
 func addAndRead(t *testing.T, fields any) redis.XMessage {
 	t.Helper()
 	client := redistest.Shared().Client(t)
-	topic := ownTopic(t)
+	topic := fixture.NewTopic(t)
 	require.NoError(t, client.XAdd(context.Background(), &redis.XAddArgs{Stream: topic, Values: fields}).Err())
 	entries, err := client.XRange(context.Background(), topic, "-", "+").Result()
 	require.NoError(t, err)
@@ -70,7 +61,7 @@ func TestMarshaler_roundTripThroughServer(t *testing.T) {
 		"empty metadata value":       {UUID: "6", Metadata: message.Metadata{"empty": ""}},
 		"empty metadata key":         {UUID: "7", Metadata: message.Metadata{"": "value"}},
 		"1 MiB payload":              {UUID: "8", Payload: bytes.Repeat([]byte("0123456789abcdef"), 1<<16)},
-		"every byte in the payload":  {UUID: "9", Payload: allBytes()},
+		"every byte in the payload":  {UUID: "9", Payload: fixture.AllBytes()},
 		"text":                       {UUID: "ü", Metadata: message.Metadata{"größe": "\"日本\"\n"}, Payload: message.Payload("{}")},
 	}
 	for formatName, format := range formats {
@@ -96,7 +87,7 @@ func TestMarshaler_roundTripThroughServer(t *testing.T) {
 
 func TestMarshaler_everyByteInUUIDAndMetadata(t *testing.T) {
 	t.Parallel()
-	msg := &message.Message{UUID: string(allBytes()), Metadata: message.Metadata{string(allBytes()): string(allBytes())}}
+	msg := &message.Message{UUID: string(fixture.AllBytes()), Metadata: message.Metadata{string(fixture.AllBytes()): string(fixture.AllBytes())}}
 	for _, name := range []string{"msgpack", "plain"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -230,7 +221,7 @@ func TestMsgpackMarshaler_readsWhatOtherEncodersWrite(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			msg, err := redisstream.MsgpackMarshaler{}.Unmarshal("1-0",
-				map[string]any{uuidField: "1", "metadata": test.packed, "payload": ""})
+				map[string]any{fixture.UUIDField: "1", "metadata": test.packed, "payload": ""})
 			require.NoError(t, err)
 			assert.Equal(t, test.want, msg.Metadata)
 			msg.Metadata.Set("can", "be written to")
@@ -240,7 +231,7 @@ func TestMsgpackMarshaler_readsWhatOtherEncodersWrite(t *testing.T) {
 
 func TestMsgpackMarshaler_reservesNoMetadataName(t *testing.T) {
 	t.Parallel()
-	metadata := message.Metadata{uuidField: "a", "metadata": "b", "payload": "c"}
+	metadata := message.Metadata{fixture.UUIDField: "a", "metadata": "b", "payload": "c"}
 	fields, err := redisstream.MsgpackMarshaler{}.Marshal("topic", &message.Message{UUID: "1", Metadata: metadata})
 	require.NoError(t, err)
 	msg, err := redisstream.MsgpackMarshaler{}.Unmarshal("1-0", asRead(fields))
@@ -259,11 +250,11 @@ func TestMarshaler_refusesWhatTheFormatCannotKeep(t *testing.T) {
 		msg    *message.Message
 		names  string
 	}{
-		"json, the UUID's name":        {redisstream.JSONMarshaler{}, with(uuidField, "x"), uuidField},
+		"json, the UUID's name":        {redisstream.JSONMarshaler{}, with(fixture.UUIDField, "x"), fixture.UUIDField},
 		"json, UUID not UTF-8":         {redisstream.JSONMarshaler{}, &message.Message{UUID: "a\xff"}, `"a\xff"`},
 		"json, key not UTF-8":          {redisstream.JSONMarshaler{}, with("a\xff", "x"), `"a\xff"`},
 		"json, value not UTF-8":        {redisstream.JSONMarshaler{}, with("key", "\xff"), `"key"`},
-		"plain, the UUID's name":       {redisstream.PlainMarshaler{}, with(uuidField, "x"), uuidField},
+		"plain, the UUID's name":       {redisstream.PlainMarshaler{}, with(fixture.UUIDField, "x"), fixture.UUIDField},
 		"plain, the payload's name":    {redisstream.PlainMarshaler{}, with("data", "x"), `"data"`},
 		"plain, the payload's own one": {redisstream.PlainMarshaler{PayloadField: "body"}, with("body", "x"), `"body"`},
 	}
@@ -279,8 +270,8 @@ func TestMarshaler_refusesWhatTheFormatCannotKeep(t *testing.T) {
 func TestUnmarshaler_ignoresUnknownFields(t *testing.T) {
 	t.Parallel()
 	for name, fields := range map[string]map[string]any{
-		"msgpack": {uuidField: "1", "metadata": "", "payload": "x", "more": "y", "": "z"},
-		"json":    {"data": "x", "metadata": `{"` + uuidField + `":"1"}`, "more": "y", "": "z"},
+		"msgpack": {fixture.UUIDField: "1", "metadata": "", "payload": "x", "more": "y", "": "z"},
+		"json":    {"data": "x", "metadata": `{"` + fixture.UUIDField + `":"1"}`, "more": "y", "": "z"},
 	} {
 		msg, err := formats[name].Unmarshal("1-0", fields)
 		require.NoError(t, err, name)
@@ -293,7 +284,7 @@ func TestUnmarshaler_ignoresUnknownFields(t *testing.T) {
 func TestUnmarshaler_toleratesMissingOptionalFields(t *testing.T) {
 	t.Parallel()
 	for name, fields := range map[string]map[string]any{
-		"msgpack":    {uuidField: "1-0"},
+		"msgpack":    {fixture.UUIDField: "1-0"},
 		"json":       {"data": ""},
 		"plain":      {"data": ""},
 		"plain body": {"body": ""},
@@ -314,15 +305,15 @@ func TestUnmarshaler_namesTheFieldThatIsWrong(t *testing.T) {
 		fields map[string]any
 		field  string
 	}{
-		"msgpack, nothing":                {"msgpack", nil, uuidField},
-		"msgpack, a plain entry":          {"msgpack", map[string]any{"data": "x"}, uuidField},
-		"msgpack, UUID not a string":      {"msgpack", map[string]any{uuidField: 1}, uuidField},
-		"msgpack, metadata not a map":     {"msgpack", map[string]any{uuidField: "1", "metadata": "\xa1a"}, "metadata"},
-		"msgpack, metadata in JSON":       {"msgpack", map[string]any{uuidField: "1", "metadata": `{"a":"b"}`}, "metadata"},
-		"msgpack, metadata cut in header": {"msgpack", map[string]any{uuidField: "1", "metadata": "\xde\x00"}, "metadata"},
-		"msgpack, metadata cut in key":    {"msgpack", map[string]any{uuidField: "1", "metadata": "\x81\xa5abc"}, "metadata"},
-		"msgpack, metadata cut in value":  {"msgpack", map[string]any{uuidField: "1", "metadata": "\x81\xa1a\xa5abc"}, "metadata"},
-		"msgpack, metadata of numbers":    {"msgpack", map[string]any{uuidField: "1", "metadata": "\x81\xa1a\x05"}, "metadata"},
+		"msgpack, nothing":                {"msgpack", nil, fixture.UUIDField},
+		"msgpack, a plain entry":          {"msgpack", map[string]any{"data": "x"}, fixture.UUIDField},
+		"msgpack, UUID not a string":      {"msgpack", map[string]any{fixture.UUIDField: 1}, fixture.UUIDField},
+		"msgpack, metadata not a map":     {"msgpack", map[string]any{fixture.UUIDField: "1", "metadata": "\xa1a"}, "metadata"},
+		"msgpack, metadata in JSON":       {"msgpack", map[string]any{fixture.UUIDField: "1", "metadata": `{"a":"b"}`}, "metadata"},
+		"msgpack, metadata cut in header": {"msgpack", map[string]any{fixture.UUIDField: "1", "metadata": "\xde\x00"}, "metadata"},
+		"msgpack, metadata cut in key":    {"msgpack", map[string]any{fixture.UUIDField: "1", "metadata": "\x81\xa5abc"}, "metadata"},
+		"msgpack, metadata cut in value":  {"msgpack", map[string]any{fixture.UUIDField: "1", "metadata": "\x81\xa1a\xa5abc"}, "metadata"},
+		"msgpack, metadata of numbers":    {"msgpack", map[string]any{fixture.UUIDField: "1", "metadata": "\x81\xa1a\x05"}, "metadata"},
 		"json, nothing":                   {"json", nil, "data"},
 		"json, data not a string":         {"json", map[string]any{"data": 1}, "data"},
 		"json, metadata not JSON":         {"json", map[string]any{"data": "x", "metadata": "{"}, "metadata"},
@@ -402,7 +393,7 @@ func TestPlainMarshaler_writesAPlainEntry(t *testing.T) {
 	fields, err := redisstream.PlainMarshaler{PayloadField: "body"}.Marshal("topic",
 		&message.Message{UUID: "1", Metadata: message.Metadata{"sensor": "attic"}, Payload: message.Payload("23.5")})
 	require.NoError(t, err)
-	assert.Equal(t, map[string]any{"body": "23.5", "sensor": "attic", uuidField: "1"}, addAndRead(t, fields).Values)
+	assert.Equal(t, map[string]any{"body": "23.5", "sensor": "attic", fixture.UUIDField: "1"}, addAndRead(t, fields).Values)
 }
 
 // csv is a format of a user's own.
@@ -424,8 +415,8 @@ func (csv) Unmarshal(_ string, fields map[string]any) (*message.Message, error) 
 func TestMarshaler_ofAUserThroughPublisherAndSubscriber(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)
-	topic := ownTopic(t)
-	publisher := openPublisher(t, redisstream.PublisherConfig{Client: client, Marshaler: csv{}})
+	topic := fixture.NewTopic(t)
+	publisher := fixture.OpenPublisher(t, redisstream.PublisherConfig{Client: client, Marshaler: csv{}})
 	subscriber, err := redisstream.NewSubscriber(
 		redisstream.SubscriberConfig{Client: client, Unmarshaler: csv{}, ConsumerGroup: "group"}, nil)
 	require.NoError(t, err)

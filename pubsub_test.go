@@ -72,8 +72,9 @@ func TestPubSub_sharedGroup(t *testing.T) {
 	}, construct)
 }
 
+// TestMain sets how often it runs the suite.
 func TestPubSub_stress(t *testing.T) {
-	t.Setenv("STRESS_TEST_COUNT", "2")
+	t.Parallel()
 	construct := inGroup(redistest.Shared())
 	tests.TestPubSubStressTest(t, features(), ofItsOwn(construct), construct)
 }

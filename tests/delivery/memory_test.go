@@ -1,0 +1,94 @@
+package delivery
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/metrics"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/millrace/redisstream/internal/fixture"
+	"github.com/millrace/redisstream/internal/redistest"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// byteBudget is what a subscription may hold, as documented.
+const byteBudget = 16 << 20
+
+// peakHeap returns by how much the heap grows, at most, while f runs: with what is garbage already, but not collected.
+func peakHeap(f func()) int64 {
+	runtime.GC()
+	heap := func() int64 {
+		sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+		metrics.Read(sample)
+		return int64(sample[0].Value.Uint64())
+	}
+	before := heap()
+	var peak atomic.Int64
+	done, sampled := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(sampled)
+		for tick := time.NewTicker(500 * time.Microsecond); ; {
+			select {
+			case <-tick.C:
+				peak.Store(max(peak.Load(), heap()-before))
+			case <-done:
+				tick.Stop()
+				return
+			}
+		}
+	}()
+	f()
+	close(done)
+	<-sampled
+	return peak.Load()
+}
+
+// A subscription takes less than four times its byte budget of memory while many large entries pass. (It has the process
+// for itself: no other test runs beside it.)
+func TestLargeEntries_memoryIsBounded(t *testing.T) { //nolint:paralleltest // it measures the heap
+	for _, small := range []int{0, 5000} {
+		for _, workers := range []int{16} {
+			t.Run(fmt.Sprintf("behind %d small ones, %d workers", small, workers), func(t *testing.T) { //nolint:paralleltest // likewise
+				const large, size = 48, 4 << 20
+				b := fixture.NewOn(t, redistest.Start(t, "--appendonly", "no"))
+				config := fixture.GroupConfig()
+				config.StartID, config.MaxInFlight = "0", workers
+				var messages <-chan *message.Message
+				if small > 0 {
+					b.Publish(small)
+					_, messages = b.Subscribe(config)
+					fixture.ReceiveAll(t, messages, small)
+				}
+				peak := peakHeap(func() {
+					fill(t, b, large, size)
+					if small == 0 {
+						_, messages = b.Subscribe(config)
+					}
+					for range large {
+						msg := fixture.Receive(t, messages)
+						assert.Len(t, msg.Payload, size)
+						require.True(t, msg.Ack())
+					}
+				})
+				t.Logf("%.1f MiB at most", float64(peak)/(1<<20))
+				assert.Less(t, peak, int64(4*byteBudget))
+			})
+		}
+	}
+}
+
+// fill adds n entries, and leaves no garbage of that in this process.
+func fill(t *testing.T, b *fixture.Bench, n, size int) {
+	t.Helper()
+	add := redis.NewScript(`redis.call('XADD', KEYS[1], '*', '_watermill_message_uuid', ARGV[1], 'payload', string.rep('x', ARGV[1]), 'metadata', '\128')`)
+	for range n {
+		if err := add.Run(t.Context(), b.Client, []string{b.Topic}, size).Err(); err != redis.Nil { //nolint:errorlint // as it is
+			require.NoError(t, err)
+		}
+	}
+}

@@ -1,0 +1,90 @@
+package housekeeping
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/millrace/redisstream/internal/fixture"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// readAs lets a consumer of a group read n entries, as another process would.
+func readAs(b *fixture.Bench, group, consumer string, n int) (ids []string) {
+	b.Helper()
+	streams, err := b.Client.XReadGroup(b.Context(), &redis.XReadGroupArgs{
+		Group: group, Consumer: consumer, Streams: []string{b.Topic, ">"}, Count: int64(n), Block: -1,
+	}).Result()
+	require.NoError(b, err)
+	for _, msg := range streams[0].Messages {
+		ids = append(ids, msg.ID)
+	}
+	return ids
+}
+
+// Consumers with generated names go when their process died, but no live one, none that owns entries and none whose name was given.
+func TestConsumerTimeout_removesConsumersOfDeadProcesses(t *testing.T) {
+	t.Parallel()
+	const dead, owner = "host~ABCDEFGHI2", "other~ABCDEFGHI3"
+	given := []string{"given", "host~abc", "host~ABCDEFGHI1", "~ABCDEFGHI2x"}
+	b := fixture.New(t)
+	b.Publish(2)
+	b.Do("XGROUP", "CREATE", b.Topic, "g", "0")
+	owned := readAs(b, "g", owner, 2)
+	for _, name := range append(given, dead) {
+		b.Do("XGROUP", "CREATECONSUMER", b.Topic, "g", name)
+	}
+	config := fixture.FastRemovalConfig()
+	config.ClaimInterval = -1
+	b.Subscribe(config)
+	b.Subscribe(config)
+	b.Eventually("removed", func() bool { return !slices.Contains(b.Consumers(), dead) })
+	for range 3 { // while others go, live ones stay
+		b.Do("XGROUP", "CREATECONSUMER", b.Topic, "g", dead)
+		b.Eventually("removed", func() bool { return !slices.Contains(b.Consumers(), dead) })
+		assert.Len(t, b.Consumers(), len(given)+3, "the live ones, and the owner")
+	}
+	assert.Subset(t, b.Consumers(), append(given, owner))
+	assert.EqualValues(t, 2, b.Pending())
+	require.NoError(t, b.Client.XAck(t.Context(), b.Topic, "g", owned...).Err())
+	b.Eventually("removed", func() bool { return !slices.Contains(b.Consumers(), owner) })
+}
+
+func TestConsumerTimeout_disabled(t *testing.T) {
+	t.Parallel()
+	config := fixture.FastRemovalConfig()
+	config.ConsumerTimeout = -1
+	b := fixture.New(t)
+	b.Subscribe(config)
+	b.Do("XGROUP", "CREATECONSUMER", b.Topic, "g", "host~ABCDEFGHI2")
+	nothing := time.After(200 * time.Millisecond)
+	for done := false; !done; {
+		select {
+		case <-nothing:
+			done = true
+		default:
+			require.Contains(t, b.Consumers(), "host~ABCDEFGHI2")
+		}
+	}
+}
+
+// A consumer whose Close released entries can't be removed there; it goes when another has handled them.
+func TestConsumerTimeout_removesConsumersThatReleasedEntries(t *testing.T) {
+	t.Parallel()
+	b := fixture.New(t)
+	b.Publish(2)
+	config := fixture.FastRemovalConfig()
+	config.CloseTimeout = -1
+	first, messages := b.Subscribe(config)
+	fixture.Receive(t, messages)
+	require.NoError(t, first.Close())
+	require.Len(t, b.Consumers(), 1, "it owns what it released")
+	released := b.Consumers()[0]
+	config.ClaimInterval = 20 * time.Millisecond
+	_, messages = b.Subscribe(config)
+	fixture.ReceiveAll(t, messages, 2)
+	b.Eventually("removed", func() bool { return !slices.Contains(b.Consumers(), released) })
+	assert.Len(t, b.Consumers(), 1)
+}

@@ -1,0 +1,118 @@
+package publishing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/millrace/redisstream"
+	"github.com/millrace/redisstream/internal/fixture"
+	"github.com/millrace/redisstream/internal/redistest"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestPublish_contextThatIsOverSendsNothing(t *testing.T) {
+	t.Parallel()
+	client := redistest.Shared().Client(t)
+	publisher := fixture.OpenPublisher(t, redisstream.PublisherConfig{Client: client})
+	topic := fixture.NewTopic(t)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cause := errors.New("the request is over")
+	cancel(cause)
+	messages := fixture.Numbered("m", 3)
+	messages[1].SetContext(ctx) // one is enough
+	err := publisher.Publish(topic, messages...)
+	assert.Equal(t, messages, fixture.AsPublishError(t, err).Failed)
+	assert.ErrorIs(t, err, cause)
+	assert.Zero(t, client.Exists(t.Context(), topic).Val())
+}
+
+// values is a context that can't be compared.
+type values struct {
+	context.Context //nolint:containedctx // it is one
+	list            []string
+}
+
+func TestPublish_takesContextsOfAnyType(t *testing.T) {
+	t.Parallel()
+	client := redistest.Shared().Client(t)
+	publisher := fixture.OpenPublisher(t, redisstream.PublisherConfig{Client: client})
+	topic := fixture.NewTopic(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	messages := fixture.Numbered("m", 3)
+	for i, msg := range messages {
+		msg.SetContext(values{ctx, make([]string, i)})
+	}
+	require.NoError(t, publisher.Publish(topic, messages...))
+	cancel()
+	require.ErrorIs(t, publisher.Publish(topic, messages...), context.Canceled)
+	assert.Equal(t, fixture.UUIDs(messages), fixture.StoredUUIDs(t, client, topic))
+}
+
+func TestPublish_contextThatEndsInTheQueueSendsNothing(t *testing.T) {
+	t.Parallel()
+	var marshaled atomic.Int64
+	g := openGated(t, moody{&marshaled})
+	const pipelines = 2 // may be under way at the same time
+	var first []<-chan error
+	for i := range pipelines {
+		first = append(first, g.publish(fmt.Sprint("first-", i), 1))
+		redistest.Within(t, "a round trip", g.entered)
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	messages := fixture.Numbered("second", 2)
+	messages[1].SetContext(ctx)
+	second := fixture.GoPublish(g.publisher, g.topic, messages...)
+	third := g.publish("third", 1)
+	require.Eventually(t, func() bool { return marshaled.Load() == pipelines+3 }, fixture.Soon, time.Millisecond)
+	cancel()
+	err := redistest.Within(t, "Publish", second)
+	assert.Equal(t, messages, fixture.AsPublishError(t, err).Failed)
+	assert.ErrorIs(t, err, context.Canceled)
+
+	g.open()
+	for _, call := range first {
+		require.NoError(t, redistest.Within(t, "Publish", call))
+	}
+	require.NoError(t, redistest.Within(t, "Publish", third), "later calls are not affected")
+	assert.ElementsMatch(t, []string{"first-0-0", "first-1-0", "third-0"}, fixture.StoredUUIDs(t, g.client, g.topic))
+}
+
+func TestPublish_contextThatEndsAfterwardsChangesNothing(t *testing.T) {
+	t.Parallel()
+	client := redistest.Shared().Client(t)
+	publisher := fixture.OpenPublisher(t, redisstream.PublisherConfig{Client: client})
+	topic := fixture.NewTopic(t)
+	for i := range 50 {
+		ctx, cancel := context.WithCancel(t.Context())
+		messages := fixture.Numbered(fmt.Sprint(i), 2)
+		messages[0].SetContext(ctx)
+		messages[1].SetContext(ctx)
+		require.NoError(t, publisher.Publish(topic, messages...))
+		cancel()
+	}
+	assert.Len(t, fixture.StoredUUIDs(t, client, topic), 100)
+}
+
+// A Publish that waits for a server ends with its context, and tells what kept it waiting.
+func TestPublish_givesUpAtTheDeadline(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	client := server.Client(t)
+	publisher := fixture.OpenPublisher(t, redisstream.PublisherConfig{Client: client})
+	require.NoError(t, client.Do(t.Context(), "REPLICAOF", "127.0.0.1", "1").Err())
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	messages := fixture.Numbered("late", 2)
+	messages[0].SetContext(ctx)
+	failure := fixture.AsPublishError(t, publisher.Publish(fixture.NewTopic(t), messages...))
+	assert.Equal(t, messages, append(failure.Failed, failure.Uncertain...), "uncertain if it ended in the middle of a try")
+	assert.ErrorIs(t, failure, context.DeadlineExceeded)
+	assert.ErrorContains(t, failure, "READONLY")
+}

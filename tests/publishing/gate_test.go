@@ -1,0 +1,105 @@
+package publishing
+
+import (
+	"context"
+	"net"
+	"sync"
+	"testing"
+
+	"github.com/millrace/redisstream"
+	"github.com/millrace/redisstream/internal/fixture"
+	"github.com/millrace/redisstream/internal/redistest"
+	"github.com/redis/go-redis/v9"
+)
+
+// xaddHook is a hook that sees every round trip with XADD commands before it begins.
+type xaddHook struct {
+	before func(topic string, commands int)
+
+	mu    sync.Mutex
+	sizes []int // commands in each round trip
+}
+
+// roundTrips returns how many there were, and the most commands in one.
+func (a *xaddHook) roundTrips() (count, largest int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, size := range a.sizes {
+		largest = max(largest, size)
+	}
+	return len(a.sizes), largest
+}
+
+func (a *xaddHook) see(commands ...redis.Cmder) {
+	if commands[0].Name() != "xadd" {
+		return
+	}
+	a.mu.Lock()
+	a.sizes = append(a.sizes, len(commands))
+	a.mu.Unlock()
+	if a.before != nil {
+		topic, _ := commands[0].Args()[1].(string)
+		a.before(topic, len(commands))
+	}
+}
+
+func (a *xaddHook) DialHook(next redis.DialHook) redis.DialHook {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) { return next(ctx, network, addr) }
+}
+
+func (a *xaddHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, command redis.Cmder) error {
+		a.see(command)
+		return next(ctx, command)
+	}
+}
+
+func (a *xaddHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, commands []redis.Cmder) error {
+		a.see(commands...)
+		return next(ctx, commands)
+	}
+}
+
+// gate holds the round trips to one topic from the moment it is made until open is called.
+type gate struct {
+	xaddHook
+	entered chan struct{} // one for each round trip that came to the gate
+	open    func()
+}
+
+func newGate(topic string) *gate {
+	opened := make(chan struct{})
+	g := &gate{entered: make(chan struct{}, 1000), open: sync.OnceFunc(func() { close(opened) })}
+	g.before = func(to string, _ int) {
+		if to == topic {
+			g.entered <- struct{}{}
+			<-opened
+		}
+	}
+	return g
+}
+
+// gated is a Publisher to a stream that only this test uses, through a gate.
+type gated struct {
+	*gate
+	publisher *redisstream.Publisher
+	client    *redis.Client
+	topic     string
+}
+
+// openGated returns a gated Publisher with its gate shut; it is opened at the end of the test at the latest.
+func openGated(t *testing.T, marshaler redisstream.Marshaler) gated {
+	t.Helper()
+	g := gated{client: redistest.Shared().Client(t), topic: fixture.NewTopic(t)}
+	g.gate = newGate(g.topic)
+	g.client.AddHook(g.gate)
+	g.publisher = fixture.OpenPublisher(t, redisstream.PublisherConfig{Client: g.client, Marshaler: marshaler})
+	t.Cleanup(g.open) // before the Publisher is closed
+	return g
+}
+
+// publish publishes numbered messages in a goroutine, and returns where the result comes.
+func (g gated) publish(prefix string, n int) <-chan error {
+	return fixture.GoPublish(g.publisher, g.topic, fixture.Numbered(prefix, n)...)
+}

@@ -1,0 +1,151 @@
+package recovery
+
+import (
+	"testing"
+	"time"
+
+	"github.com/millrace/redisstream/internal/fixture"
+	"github.com/millrace/redisstream/internal/redistest"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A server whose clock was set back shows no idle time for what is pending. What a dead consumer has is taken over all the
+// same; what a live one holds is not.
+func TestTakeOver_clockSetBack(t *testing.T) {
+	t.Parallel()
+	server := redistest.StartWithClock(t, 0)
+	b := fixture.NewOn(t, server)
+	b.Publish(11)
+	b.ReadAs("dead", 10)
+	config := fixture.FastClaimConfig()
+	holding := config
+	holding.ClaimInterval = -1
+	_, live := b.Subscribe(holding)
+	held := fixture.Receive(t, live)
+	assert.Equal(t, "10", string(held.Payload))
+
+	require.NoError(t, server.SetClock(-time.Hour))
+	config.MaxInFlight = 4
+	_, messages := b.Subscribe(config)
+	assert.ElementsMatch(t, fixture.Payloads(10), fixture.ReceiveAll(t, messages, 10))
+	fixture.NothingComes(t, live, 2*config.ClaimMinIdle)
+	require.NoError(t, held.Context().Err(), "its lease is kept")
+	held.Ack()
+	b.Eventually("acknowledged", func() bool { return b.Pending() == 0 })
+}
+
+// With ClaimInterval < 0 nothing is taken from others, but what our own name owns and nobody here has is found.
+func TestTakeOver_disabledFindsItsOwnLostReplies(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"", "fixed"} {
+		t.Run("name "+name, func(t *testing.T) {
+			t.Parallel()
+			b := fixture.New(t)
+			b.Publish(3)
+			b.SetIdle("other", b.ReadAs("other", 1), time.Hour)
+			config := fixture.FastClaimConfig()
+			config.ClaimInterval, config.Consumer = -1, name
+			config.MaxInFlight = 1
+			_, messages := b.Subscribe(config)
+			first := fixture.Receive(t, messages) // the reader has no room for more, so that the next entry is ours to hand out
+			own := fixture.EntryOf(t, first).Consumer
+			lost := b.ReadAs(own, 1)
+			require.Len(t, lost, 1)
+			began := time.Now()
+			require.True(t, first.Ack())
+			msg := fixture.Receive(t, messages)
+			assert.Equal(t, lost[0].ID, fixture.EntryOf(t, msg).ID)
+			assert.GreaterOrEqual(t, time.Since(began), 250*time.Millisecond, "its lease")
+			require.True(t, msg.Ack())
+			b.Eventually("acked", func() bool { return b.Pending() == 1 })
+			fixture.NothingComes(t, messages, 2*time.Second)
+			rows, err := b.Client.XPendingExt(t.Context(), &redis.XPendingExtArgs{
+				Stream: b.Topic, Group: "g", Start: "-", End: "+", Count: 10,
+			}).Result()
+			require.NoError(t, err)
+			require.Len(t, rows, 1)
+			assert.Equal(t, "other", rows[0].Consumer)
+		})
+	}
+}
+
+// What a consumer that died held is taken over, its deliveries counted.
+func TestTakeOver_deadConsumer(t *testing.T) {
+	t.Parallel()
+	b := fixture.New(t)
+	b.Publish(500)
+	b.ReadAs("dead", 400)
+	_, messages := b.Subscribe(fixture.FastClaimConfig())
+	seen := map[string]int64{}
+	for len(seen) < 500 {
+		msg := fixture.Receive(t, messages)
+		seen[string(msg.Payload)] = fixture.EntryOf(t, msg).Deliveries
+		msg.Ack()
+	}
+	assert.EqualValues(t, 2, seen["0"])
+	assert.EqualValues(t, 2, seen["399"])
+	assert.EqualValues(t, 1, seen["400"])
+	b.Eventually("all acknowledged", func() bool { return b.Pending() == 0 })
+}
+
+func TestTakeOver_shouldClaim(t *testing.T) {
+	t.Parallel()
+	b := fixture.New(t)
+	b.Publish(250)
+	b.ReadAs("alive", 125)
+	b.ReadAs("dead", 125)
+	config := fixture.FastClaimConfig()
+	config.ShouldClaim = func(row redis.XPendingExt) bool { return row.Consumer != "alive" }
+	_, messages := b.Subscribe(config)
+	assert.Equal(t, fixture.Payloads(250)[125:], fixture.ReceiveAll(t, messages, 125))
+	fixture.NothingComes(t, messages, 2*config.ClaimMinIdle)
+	b.Eventually("acknowledged", func() bool { return b.Pending() == 125 })
+}
+
+func TestTakeOver_disabled(t *testing.T) {
+	t.Parallel()
+	b := fixture.New(t)
+	b.Publish(1)
+	b.ReadAs("dead", 1)
+	config := fixture.FastClaimConfig()
+	config.ClaimInterval = -1
+	_, messages := b.Subscribe(config)
+	fixture.NothingComes(t, messages, 3*config.ClaimMinIdle)
+}
+
+// What was claimed ahead of the handler and acknowledged meanwhile by whom it was claimed from is not handled again.
+func TestTakeOver_acknowledgedBeforeItIsHandled(t *testing.T) {
+	t.Parallel()
+	b := fixture.New(t)
+	b.Publish(1000)
+	asleep := b.ReadAs("asleep", 1000)
+	config := fixture.FastClaimConfig()
+	_, messages := b.Subscribe(config)
+	last := fixture.Receive(t, messages)
+	ahead := func() (n int64) {
+		consumers, err := b.Client.XInfoConsumers(t.Context(), b.Topic, "g").Result()
+		require.NoError(t, err)
+		for _, consumer := range consumers {
+			if consumer.Name != "asleep" {
+				n += consumer.Pending
+			}
+		}
+		return n
+	}
+	for handled := 0; ahead() < 10; handled++ { // how much is claimed ahead depends on how fast we are
+		require.Less(t, handled, 900, "nothing is claimed ahead")
+		last.Ack()
+		last = fixture.Receive(t, messages)
+	}
+	var ids []string
+	for _, entry := range asleep {
+		if entry.ID != fixture.EntryOf(t, last).ID {
+			ids = append(ids, entry.ID)
+		}
+	}
+	require.NoError(t, b.Client.XAck(t.Context(), b.Topic, "g", ids...).Err())
+	last.Ack()
+	fixture.NothingComes(t, messages, config.ClaimMinIdle)
+}
