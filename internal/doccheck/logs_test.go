@@ -6,6 +6,7 @@ import (
 	"go/token"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -29,7 +30,32 @@ func text(expression ast.Expr) string {
 	return ""
 }
 
-// logged returns the texts of the log lines in a file, and the kinds of work that an outage or a periodic task names.
+// line returns the text of the log line that a call logs; empty: it logs none.
+func line(call *ast.CallExpr) string {
+	method, ok := call.Fun.(*ast.SelectorExpr)
+	if !ok || len(call.Args) < 2 || method.Sel.Name != "Error" && method.Sel.Name != "Info" {
+		return ""
+	}
+	return text(call.Args[0])
+}
+
+// work returns the kind of work that a literal names: outage{what: "reading"} or periodicTask{"trimming", ...}; empty: it is
+// another literal.
+func work(literal *ast.CompositeLit) string {
+	for _, element := range literal.Elts {
+		if pair, ok := element.(*ast.KeyValueExpr); ok {
+			if key, ok := pair.Key.(*ast.Ident); ok && strings.EqualFold(key.Name, "what") {
+				return text(pair.Value)
+			}
+		}
+	}
+	if name, ok := literal.Type.(*ast.Ident); ok && strings.EqualFold(name.Name, "periodicTask") && len(literal.Elts) > 0 {
+		return text(literal.Elts[0])
+	}
+	return ""
+}
+
+// logged returns the texts of the log lines in a file, and the kinds of work that fail and work again.
 func logged(t *testing.T, path string) (lines, works []string) {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
@@ -37,21 +63,14 @@ func logged(t *testing.T, path string) (lines, works []string) {
 	ast.Inspect(file, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.CallExpr:
-			method, ok := n.Fun.(*ast.SelectorExpr)
-			if !ok || len(n.Args) < 2 || method.Sel.Name != "Error" && method.Sel.Name != "Info" {
-				break
-			}
-			if line := text(n.Args[0]); line != "" {
-				lines = append(lines, line)
-			}
-		case *ast.KeyValueExpr:
-			if key, ok := n.Key.(*ast.Ident); ok && strings.EqualFold(key.Name, "what") && text(n.Value) != "" {
-				works = append(works, text(n.Value))
-			}
+			lines = append(lines, line(n))
+		case *ast.CompositeLit:
+			works = append(works, work(n))
 		}
 		return true
 	})
-	return lines, works
+	empty := func(s string) bool { return s == "" }
+	return slices.DeleteFunc(lines, empty), slices.DeleteFunc(works, empty)
 }
 
 // docs/logs.md has a row for each line that the library logs, and no others.
