@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -44,7 +45,10 @@ var imports = map[string]string{
 	"middleware":  "github.com/ThreeDotsLabs/watermill/message/router/middleware",
 	"redis":       "github.com/redis/go-redis/v9",
 	"redisstream": "github.com/millrace/redisstream",
+	"testing":     "testing",
 	"watermill":   "github.com/ThreeDotsLabs/watermill",
+
+	"redisstreamtest": "github.com/millrace/redisstream/redisstreamtest",
 }
 
 // snippets returns all Go code blocks of the pages.
@@ -69,7 +73,7 @@ func wrapped(s snippet, number int) snippet {
 	}
 	lines := []string{"package snippets", "import ("}
 	for name, path := range imports {
-		if strings.Contains(s.begin+s.code, name+".") {
+		if regexp.MustCompile(`\b` + name + `\.`).MatchString(s.begin + s.code) {
 			lines = append(lines, fmt.Sprintf("%s %q", name, path))
 		}
 	}
