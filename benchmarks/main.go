@@ -1,7 +1,8 @@
 // Command benchmarks compares this library with watermill-redisstream 1.4.5 and with hand-written
 // go-redis loops, on a private server, and prints one table of one interleaved run:
 //
-//	go run .          # nine rounds; writes RESULTS.md as well
+//	go run .          # nine rounds; writes RESULTS.md and results.svg as well
+//	go run . -draw    # draws the figures in RESULTS.md again, without measuring
 //	go run . -quick   # everything once with tiny counts: only to see that it works
 package main
 
@@ -22,10 +23,15 @@ import (
 func main() {
 	quick := flag.Bool("quick", false, "run everything once with tiny counts; the figures mean nothing and no file is written")
 	rounds := flag.Int("rounds", 9, "how often everything is measured")
-	out := flag.String("out", "RESULTS.md", "the file to write")
+	out := flag.String("out", "RESULTS.md", "the file to write; its chart is written beside it")
+	draw := flag.Bool("draw", false, "measure nothing; draw the figures in the file again")
 	only := flag.String("only", "", "measure only works with a row that matches this regular expression; no file is written")
 	flag.Parse()
 
+	if *draw {
+		exitOn(writeChart(*out))
+		return
+	}
 	logging.Disable() // go-redis reports each read that the peer's Close cuts off
 
 	plan := plan{works: allWorks(), rounds: *rounds, scale: full}
@@ -35,7 +41,11 @@ func main() {
 	if *quick || *only != "" {
 		*out = ""
 	}
-	if err := bench(os.Stdout, plan, *only, *out); err != nil {
+	exitOn(bench(os.Stdout, plan, *only, *out))
+}
+
+func exitOn(err error) {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -46,7 +56,8 @@ func allWorks() []work {
 	return slices.Concat(publishWorks(), subscribeWorks(), latencyWorks(), slowLinkWorks(), sharingWorks(), idleWorks(), closingWorks(), memoryWorks())
 }
 
-// bench carries out a plan on a server of its own, and writes the table to w and the page to the file out.
+// bench carries out a plan on a server of its own, and writes the table to w, the page to the file out, and its
+// chart beside that.
 func bench(w io.Writer, p plan, only, out string) error {
 	pattern, err := regexp.Compile(only)
 	if err != nil {
@@ -67,7 +78,10 @@ func bench(w io.Writer, p plan, only, out string) error {
 	if _, err := io.WriteString(w, report.table()); err != nil || out == "" {
 		return err
 	}
-	return os.WriteFile(out, []byte(report.markdown()), 0o600)
+	if err := os.WriteFile(out, []byte(report.markdown()), 0o600); err != nil {
+		return err
+	}
+	return writeChart(out)
 }
 
 // removeOnSignal keeps the server, which is a daemon, from outliving a program that is interrupted.
