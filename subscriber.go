@@ -166,7 +166,7 @@ func (s *Subscriber) common(topic, consumer string) subscription.Config {
 			ctx.entry.ID, ctx.entry.Deliveries = id, deliveries
 			return ctx
 		},
-		Failure: failureOf,
+		Failure: RecordedError,
 		Backoff: c.backoff(topic),
 		Lanes:   c.MaxInFlight, Key: c.OrderingKey, MaxDeliveries: c.MaxDeliveries,
 		ClaimMinIdle: c.ClaimMinIdle, ClaimInterval: c.ClaimInterval, NeverClaim: c.ClaimInterval < 0, ShouldClaim: c.ShouldClaim,
