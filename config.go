@@ -27,7 +27,7 @@ const DefaultWaitTimeout = time.Second
 type PublisherConfig struct {
 	// Client is what the messages are published through. Required. It stays open when the Publisher is
 	// closed, and may be shared with any number of publishers and subscribers. One that Connect did not make is faster
-	// with StayAwake.
+	// with EnableBusyPolling.
 	Client redis.UniversalClient
 
 	// Marshaler turns a message into the fields of an entry. When it returns an error or no fields, or panics, Publish sends nothing

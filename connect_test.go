@@ -36,8 +36,8 @@ func connectTo(t *testing.T, rawURL string) redis.UniversalClient {
 	return client
 }
 
-// assertStaysAwake looks where a goroutine waits for a reply.
-func assertStaysAwake(t *testing.T, client redis.UniversalClient) {
+// assertBusyPolls looks where a goroutine waits for a reply.
+func assertBusyPolls(t *testing.T, client redis.UniversalClient) {
 	t.Helper()
 	key := ownTopic(t) + ":list"
 	reply := make(chan error, 1)
@@ -53,7 +53,7 @@ func assertStaysAwake(t *testing.T, client redis.UniversalClient) {
 		stacks := make([]byte, 4<<20)
 		stacks = stacks[:runtime.Stack(stacks, true)]
 		return slices.ContainsFunc(strings.Split(string(stacks), "\n\n"), func(stack string) bool {
-			return strings.HasPrefix(stack, waiting) && strings.Contains(stack, "internal/awake.(*conn).Read")
+			return strings.HasPrefix(stack, waiting) && strings.Contains(stack, "internal/busypoll.(*conn).Read")
 		})
 	}, soon, 10*time.Millisecond)
 	require.NoError(t, client.RPush(t.Context(), key, "value").Err())
@@ -70,15 +70,15 @@ func TestConnect_oneServer(t *testing.T) {
 	assert.Equal(t, 2, options.MinIdleConns)
 	assert.Equal(t, 11*time.Second, options.ReadTimeout)
 	require.Eventually(t, func() bool { return client.PoolStats().IdleConns >= 2 }, soon, time.Millisecond)
-	assertStaysAwake(t, connectTo(t, "redis://"+redistest.Shared().Addr))
+	assertBusyPolls(t, connectTo(t, "redis://"+redistest.Shared().Addr))
 }
 
-func TestStayAwake_clientOfYourOwn(t *testing.T) {
+func TestEnableBusyPolling_clientOfYourOwn(t *testing.T) {
 	t.Parallel()
 	ring := redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"shard": redistest.Shared().Addr}})
 	t.Cleanup(func() { require.NoError(t, ring.Close()) })
-	redisstream.StayAwake(ring)
-	assertStaysAwake(t, ring)
+	redisstream.EnableBusyPolling(ring)
+	assertBusyPolls(t, ring)
 }
 
 func TestConnect_unixSocket(t *testing.T) {
@@ -93,7 +93,7 @@ func TestConnect_unixSocket(t *testing.T) {
 	size, err := server.Client(t, func(o *redis.Options) { o.DB = 2 }).DBSize(t.Context()).Result()
 	require.NoError(t, err)
 	assert.EqualValues(t, 1, size, "it is the server that was asked for")
-	assertStaysAwake(t, client)
+	assertBusyPolls(t, client)
 }
 
 func TestConnect_userAndPassword(t *testing.T) {
@@ -126,7 +126,7 @@ func TestConnect_cluster(t *testing.T) {
 			assert.Equal(t, time.Second, options.ClusterStateReloadInterval)
 			assert.Equal(t, 7, options.PoolSize)
 			assert.Equal(t, 1, options.MinIdleConns)
-			assertStaysAwake(t, connectTo(t, "redis://"+server.Addr+"?cluster=true"))
+			assertBusyPolls(t, connectTo(t, "redis://"+server.Addr+"?cluster=true"))
 		})
 	}
 }
@@ -149,7 +149,7 @@ func TestConnect_sentinel(t *testing.T) {
 	})
 	t.Run("several sentinels", func(t *testing.T) {
 		t.Parallel()
-		assertStaysAwake(t, connectTo(t, "redis://127.0.0.1:1?addr="+sentinel.Addr+"&master_name=mymaster&password="+password))
+		assertBusyPolls(t, connectTo(t, "redis://127.0.0.1:1?addr="+sentinel.Addr+"&master_name=mymaster&password="+password))
 	})
 	t.Run("wrong password", func(t *testing.T) {
 		t.Parallel()

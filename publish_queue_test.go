@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/millrace/redisstream/internal/busypoll"
 	"github.com/millrace/redisstream/internal/redistest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -39,7 +40,7 @@ func TestPublisher_remembersABoundedNumberOfTopics(t *testing.T) {
 
 func TestPublishQueue_pipelinesUnderWay(t *testing.T) {
 	t.Parallel()
-	var q publishQueue
+	q := publishQueue{owner: &publishQueues{poller: new(busypoll.Poller)}}
 	assert.Equal(t, 2, q.parallel(), "nothing is known of the server")
 	q.rtt.Store(int64(time.Millisecond))
 	assert.Equal(t, 10, q.parallel())
@@ -48,9 +49,10 @@ func TestPublishQueue_pipelinesUnderWay(t *testing.T) {
 
 	q.rtt.Store(int64(pipelineSpacing / 2))
 	client := redistest.Shared().Client(t)
-	StayAwake(client)
+	EnableBusyPolling(client)
+	q.owner.poller = pollerOf(client)
 	require.Eventually(t, func() bool {
 		require.NoError(t, client.Ping(t.Context()).Err())
 		return q.parallel() == 1
-	}, redistest.Soon, 100*time.Microsecond, "while its reader stays awake")
+	}, redistest.Soon, 100*time.Microsecond, "while its reader busy-polls")
 }

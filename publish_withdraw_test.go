@@ -6,6 +6,7 @@ import (
 	"net"
 	"testing"
 
+	"github.com/millrace/redisstream/internal/busypoll"
 	"github.com/millrace/redisstream/internal/redistest"
 	"github.com/millrace/redisstream/internal/stream"
 	"github.com/redis/go-redis/v9"
@@ -27,7 +28,7 @@ func TestPublishQueue_withdrawsOneCallOfAPipeline(t *testing.T) {
 					return new(net.Dialer).DialContext(ctx, network, addr)
 				}
 			})
-			queues := publishQueues{adder: stream.NewAdder(client, stream.ReplicaWait{}), patience: usualPatience}
+			queues := publishQueues{adder: stream.NewAdder(client, stream.ReplicaWait{}), patience: usualPatience, poller: new(busypoll.Poller)}
 			topic := t.Name() + rand.Text()
 			var calls []*publishCall
 			var queue *publishQueue
