@@ -12,9 +12,10 @@ const (
 	longestNackPause = 100 * time.Millisecond
 )
 
-// DefaultNackBackoff returns 5 ms for the first attempt, twice as much for each following one, and at most
-// 100 ms. It shortens each pause at random by up to a half, so that messages that failed together are not
-// redelivered together. The pauses are short because the successors of a nacked message wait, too.
+// DefaultNackBackoff returns 5 ms for the first attempt, twice as much for each following one, and
+// at most 100 ms. It shortens each pause at random by up to a half, so that messages that failed
+// together are not redelivered together. The pauses are short because the successors of a nacked
+// message wait, too.
 func DefaultNackBackoff(attempt int) time.Duration {
 	return backoff.Jitter(longestDefaultPause(attempt), 0.5)
 }
@@ -37,13 +38,13 @@ func (c SubscriberConfig) backoff(topic string) func(attempt int) time.Duration 
 	}
 }
 
-// deliveryBudget is how long a message is tried at least before it goes over the delivery limit. An outage
-// behind the handlers that is shorter costs no message.
+// deliveryBudget is how long a message is tried at least before it goes over the delivery limit. An
+// outage behind the handlers that is shorter costs no message.
 const deliveryBudget = time.Minute
 
-// budgetBackoff is the default with MaxDeliveries. The pauses begin with 5 ms and grow by a constant factor, so
-// that their sum is deliveryBudget. Jitter makes each up to a tenth longer. None is shorter than
-// DefaultNackBackoff's.
+// budgetBackoff is the default with MaxDeliveries. The pauses begin with 5 ms and grow by a
+// constant factor, so that their sum is deliveryBudget. Jitter makes each up to a tenth longer.
+// None is shorter than DefaultNackBackoff's.
 func budgetBackoff(maxDeliveries int) func(attempt int) time.Duration {
 	pauses := maxDeliveries - 1
 	factor := growth(pauses, float64(deliveryBudget)/float64(firstNackPause))
@@ -58,8 +59,8 @@ func budgetBackoff(maxDeliveries int) func(attempt int) time.Duration {
 	}
 }
 
-// growth returns the factor, at least 1, of the geometric series whose first n terms, from 1 on, have the given
-// sum. It finds the factor by bisection.
+// growth returns the factor, at least 1, of the geometric series whose first n terms, from 1 on,
+// have the given sum. It finds the factor by bisection.
 func growth(n int, sum float64) float64 {
 	low, high := 1.0, sum
 	for range 100 {

@@ -11,13 +11,14 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// EnableBusyPolling makes a client faster whose server is close: a goroutine that waits for a reply polls for up to
-// 100 µs before it parks. On the server's own machine or rack that takes about half of the time of a single call.
-// One goroutine of each client polls at a time, and where replies come later it polls less and less often. Connections
-// with TLS are left as they are, and so are all on Windows.
+// EnableBusyPolling makes a client faster whose server is close: a goroutine that waits for a reply
+// polls for up to 100 µs before it parks. On the server's own machine or rack that takes about half
+// of the time of a single call. One goroutine of each client polls at a time, and where replies
+// come later it polls less and less often. Connections with TLS are left as they are, and so are
+// all on Windows.
 //
-// Connect calls it. For a client that Connect did not make, call it before the client is used and before NewPublisher:
-// it changes new connections only.
+// Connect calls it. For a client that Connect did not make, call it before the client is used and
+// before NewPublisher: it changes new connections only.
 func EnableBusyPolling(client redis.UniversalClient) {
 	hook := busyPollHook{pollerOf(client)}
 	nodes, several := client.(interface {
@@ -36,12 +37,13 @@ func EnableBusyPolling(client redis.UniversalClient) {
 	}
 }
 
-// pollers has the *busypoll.Poller of each client. go-redis does not give access to a client's hooks, so the key is
-// a weak pointer to the client's options: each client has its own, also when another type embeds it.
+// pollers has the *busypoll.Poller of each client. go-redis does not give access to a client's
+// hooks, so the key is a weak pointer to the client's options: each client has its own, also when
+// another type embeds it.
 var pollers sync.Map
 
-// pollerOf returns what the connections of the client share. Of a client that does not busy-poll, or is of an unknown
-// type, nothing uses it.
+// pollerOf returns what the connections of the client share. Of a client that does not busy-poll,
+// or is of an unknown type, nothing uses it.
 func pollerOf(client redis.UniversalClient) *busypoll.Poller {
 	switch client := client.(type) {
 	case interface{ Options() *redis.Options }:

@@ -8,15 +8,15 @@ type Entry struct {
 	ID       string // the entry's ID in the stream
 	Group    string // the consumer group; empty in a fan-out
 	Consumer string // the consumer that has the entry; empty in a fan-out
-	// Deliveries counts the deliveries of the entry, this one included: in a group those to all of its consumers,
-	// in a fan-out those of the subscription.
+	// Deliveries counts the deliveries of the entry, this one included: in a group those to all of
+	// its consumers, in a fan-out those of the subscription.
 	Deliveries int64
 }
 
 type entryKey struct{}
 
-// EntryFromContext returns the entry of the message that carries ctx. The context of each message that a
-// Subscriber delivers has one, and so has a context derived from it.
+// EntryFromContext returns the entry of the message that carries ctx. The context of each message
+// that a Subscriber delivers has one, and so has a context derived from it.
 func EntryFromContext(ctx context.Context) (Entry, bool) {
 	entry, ok := ctx.Value(entryKey{}).(*Entry)
 	if !ok {
@@ -25,8 +25,8 @@ func EntryFromContext(ctx context.Context) (Entry, bool) {
 	return *entry, true
 }
 
-// ContextWithEntry returns a copy of ctx from which EntryFromContext returns entry. It is for unit tests of
-// handlers: give it to a message as Subscriber does.
+// ContextWithEntry returns a copy of ctx from which EntryFromContext returns entry. It is for unit
+// tests of handlers: give it to a message as Subscriber does.
 //
 //	msg := message.NewMessage("1", []byte("coffee"))
 //	msg.SetContext(redisstream.ContextWithEntry(ctx, redisstream.Entry{Stream: "orders", Deliveries: 3}))
@@ -39,7 +39,8 @@ func ContextWithEntry(ctx context.Context, entry Entry) context.Context {
 	return &entryContext{Context: ctx, entry: entry}
 }
 
-// entryContext is the context of one delivery. It holds both values, so that a delivery costs one allocation.
+// entryContext is the context of one delivery. It holds both values, so that a delivery costs one
+// allocation.
 type entryContext struct {
 	context.Context //nolint:containedctx // it is a context
 	entry           Entry

@@ -10,8 +10,8 @@ import (
 // Timeout is how long helpers wait before they fail the test.
 const Timeout = 10 * time.Second
 
-// Receive returns the next message and neither acks nor nacks it. The test fails if none comes within Timeout, or
-// if the channel is closed.
+// Receive returns the next message and neither acks nor nacks it. The test fails if none comes
+// within Timeout, or if the channel is closed.
 func Receive(t testing.TB, messages <-chan *message.Message) *message.Message {
 	t.Helper()
 	timeout := time.NewTimer(Timeout)
@@ -28,7 +28,8 @@ func Receive(t testing.TB, messages <-chan *message.Message) *message.Message {
 	return nil
 }
 
-// ReceiveAndAck receives n messages as Receive does, acks each before it receives the next, and returns them.
+// ReceiveAndAck receives n messages as Receive does, acks each before it receives the next, and
+// returns them.
 func ReceiveAndAck(t testing.TB, messages <-chan *message.Message, n int) []*message.Message {
 	t.Helper()
 	received := make([]*message.Message, 0, n)

@@ -15,8 +15,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// CloseTimeout is the CloseTimeout of subscribers, unless a test sets another: a message that a test leaves
-// without ack or nack delays its end by this time.
+// CloseTimeout is the CloseTimeout of subscribers, unless a test sets another: a message that a
+// test leaves without ack or nack delays its end by this time.
 const CloseTimeout = time.Second
 
 // Server is a server for one test.
@@ -41,15 +41,16 @@ type options struct {
 	logger watermill.LoggerAdapter
 }
 
-// WithURL uses the server that the URL names, as redisstream.Connect does, instead of an embedded one. With an
-// empty URL New starts an embedded one, so that WithURL(os.Getenv("REDIS_URL")) lets the environment choose.
+// WithURL uses the server that the URL names, as redisstream.Connect does, instead of an embedded
+// one. With an empty URL New starts an embedded one, so that WithURL(os.Getenv("REDIS_URL")) lets
+// the environment choose.
 func WithURL(url string) Option { return func(o *options) { o.url = url } }
 
 // WithLogger gives publishers and subscribers a logger. Without it nothing is logged.
 func WithLogger(logger watermill.LoggerAdapter) Option { return func(o *options) { o.logger = logger } }
 
-// New returns a server for the test t. It is empty, unless WithURL names one. When the test ends, the server and
-// everything that it made are closed.
+// New returns a server for the test t. It is empty, unless WithURL names one. When the test ends,
+// the server and everything that it made are closed.
 func New(t testing.TB, change ...Option) *Server {
 	t.Helper()
 	var o options
@@ -73,8 +74,8 @@ func New(t testing.TB, change ...Option) *Server {
 	return s
 }
 
-// Publisher returns a new Publisher. Functions in change may set fields of its configuration. The test fails if
-// the configuration is invalid.
+// Publisher returns a new Publisher. Functions in change may set fields of its configuration. The
+// test fails if the configuration is invalid.
 func (s *Server) Publisher(change ...func(*redisstream.PublisherConfig)) *redisstream.Publisher {
 	s.t.Helper()
 	config := redisstream.PublisherConfig{Client: s.Client}
@@ -91,9 +92,10 @@ func (s *Server) Publisher(change ...func(*redisstream.PublisherConfig)) *rediss
 	return publisher
 }
 
-// Subscriber returns a new Subscriber in a consumer group. Without a group it is a fan-out that starts with the
-// stream's oldest entry, so that it sees messages published before Subscribe. Functions in change may set fields of
-// its configuration. The test fails if the configuration is invalid.
+// Subscriber returns a new Subscriber in a consumer group. Without a group it is a fan-out that
+// starts with the stream's oldest entry, so that it sees messages published before Subscribe.
+// Functions in change may set fields of its configuration. The test fails if the configuration is
+// invalid.
 func (s *Server) Subscriber(group string, change ...func(*redisstream.SubscriberConfig)) *redisstream.Subscriber {
 	s.t.Helper()
 	config := redisstream.SubscriberConfig{
@@ -118,8 +120,8 @@ func (s *Server) PubSub(group string, change ...func(*redisstream.SubscriberConf
 	return &redisstream.PubSub{Publisher: s.Publisher(), Subscriber: s.Subscriber(group, change...)}
 }
 
-// Topic returns the name of a stream that no other test uses. When the test ends, the stream and that of its dead
-// letters are deleted.
+// Topic returns the name of a stream that no other test uses. When the test ends, the stream and
+// that of its dead letters are deleted.
 func (s *Server) Topic() string {
 	topic := s.t.Name() + "-" + rand.Text()
 	s.mu.Lock()
@@ -128,8 +130,9 @@ func (s *Server) Topic() string {
 	return topic
 }
 
-// WaitAcked returns when the server has the ack of every message in the topic from the consumer group. Acks are
-// sent in the background, so they may arrive a moment after Ack. The test fails after Timeout.
+// WaitAcked returns when the server has the ack of every message in the topic from the consumer
+// group. Acks are sent in the background, so they may arrive a moment after Ack. The test fails
+// after Timeout.
 func (s *Server) WaitAcked(topic, group string) {
 	s.t.Helper()
 	var state string

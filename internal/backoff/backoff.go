@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Exponential returns the pause before the given attempt to try again: first before attempt 1, twice as long
-// before each following one, and at most longest. An attempt below 1 counts as 1.
+// Exponential returns the pause before the given attempt to try again: first before attempt 1,
+// twice as long before each following one, and at most longest. An attempt below 1 counts as 1.
 func Exponential(first, longest time.Duration, attempt int) time.Duration {
 	pause := first
 	for ; attempt > 1 && 0 < pause && pause < longest; attempt-- {
@@ -19,8 +19,9 @@ func Exponential(first, longest time.Duration, attempt int) time.Duration {
 	return min(pause, longest)
 }
 
-// Jitter returns pause, shortened at random by up to the given part of it (0.5: by up to a half). So many
-// processes that began to wait together do not try again together. A pause of 0 or less is returned as it is.
+// Jitter returns pause, shortened at random by up to the given part of it (0.5: by up to a half).
+// So many processes that began to wait together do not try again together. A pause of 0 or less is
+// returned as it is.
 func Jitter(pause time.Duration, part float64) time.Duration {
 	if pause <= 0 {
 		return pause
