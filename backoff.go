@@ -2,8 +2,9 @@ package redisstream
 
 import (
 	"math"
-	"math/rand/v2"
 	"time"
+
+	"github.com/millrace/redisstream/internal/backoff"
 )
 
 const (
@@ -11,16 +12,17 @@ const (
 	longestNackPause = 100 * time.Millisecond
 )
 
-// DefaultNackBackoff doubles from 5 ms with each attempt to at most 100 ms, less up to half of it at
-// random, so that messages that failed together don't come again together. It is short because the successors of
-// a nacked message wait with it.
+// DefaultNackBackoff returns 5 ms for the first attempt, twice as much for each following one, and
+// at most 100 ms. It shortens each pause at random by up to a half, so that messages that failed
+// together are not redelivered together. The pauses are short because the successors of a nacked
+// message wait, too.
 func DefaultNackBackoff(attempt int) time.Duration {
-	pause := defaultPause(attempt)
-	return pause - rand.N(pause/2+1)
+	return backoff.Jitter(longestDefaultPause(attempt), 0.5)
 }
 
-func defaultPause(attempt int) time.Duration {
-	return min(firstNackPause<<min(max(attempt-1, 0), 10), longestNackPause)
+// longestDefaultPause is what DefaultNackBackoff returns without jitter.
+func longestDefaultPause(attempt int) time.Duration {
+	return backoff.Exponential(firstNackPause, longestNackPause, attempt)
 }
 
 // backoff returns the pauses of a subscription to topic.
@@ -36,12 +38,13 @@ func (c SubscriberConfig) backoff(topic string) func(attempt int) time.Duration 
 	}
 }
 
-// deliveryBudget is how long a message is tried at least before MaxDeliveries gives it up: an outage behind the handlers that
-// is shorter costs no message.
+// deliveryBudget is how long a message is tried at least before it goes over the delivery limit. An
+// outage behind the handlers that is shorter costs no message.
 const deliveryBudget = time.Minute
 
-// budgetBackoff is the default with MaxDeliveries: pauses that begin with 5 ms and grow by the factor with which all of them
-// take deliveryBudget together. Up to a tenth more is added at random. None is shorter than DefaultNackBackoff's.
+// budgetBackoff is the default with MaxDeliveries. The pauses begin with 5 ms and grow by a
+// constant factor, so that their sum is deliveryBudget. Jitter makes each up to a tenth longer.
+// None is shorter than DefaultNackBackoff's.
 func budgetBackoff(maxDeliveries int) func(attempt int) time.Duration {
 	pauses := maxDeliveries - 1
 	factor := growth(pauses, float64(deliveryBudget)/float64(firstNackPause))
@@ -51,12 +54,13 @@ func budgetBackoff(maxDeliveries int) func(attempt int) time.Duration {
 		if pauses == 1 {
 			pause = deliveryBudget
 		}
-		pause = max(pause, defaultPause(attempt))
-		return pause + rand.N(pause/10+1)
+		pause = max(pause, longestDefaultPause(attempt))
+		return backoff.Jitter(pause+pause/10, 1.0/11) // from pause to 1.1 pause
 	}
 }
 
-// growth returns the factor, at least 1, with which n terms of a geometric series from 1 on have the given sum.
+// growth returns the factor, at least 1, of the geometric series whose first n terms, from 1 on,
+// have the given sum. It finds the factor by bisection.
 func growth(n int, sum float64) float64 {
 	low, high := 1.0, sum
 	for range 100 {
@@ -70,7 +74,7 @@ func growth(n int, sum float64) float64 {
 	return high
 }
 
-// series is the sum of n terms of a geometric series from 1 on.
+// series returns the sum of the first n terms of the geometric series that begins with 1.
 func series(n int, factor float64) float64 {
 	if factor == 1 {
 		return float64(n)

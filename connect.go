@@ -33,7 +33,7 @@ const clusterReload = time.Second
 // a client of one node would fail topic by topic with MOVED. HELLO needs no right. A server that does not answer it is taken
 // for one server.
 //
-// Who waits for replies of the client stays awake for a moment: see StayAwake.
+// It enables busy-polling: see EnableBusyPolling.
 //
 // The caller closes the client. Errors name what could not be reached, and never hold the password.
 func Connect(ctx context.Context, rawURL string) (redis.UniversalClient, error) {
@@ -72,7 +72,7 @@ func connect(ctx context.Context, u *url.URL) (_ redis.UniversalClient, node boo
 	if err != nil {
 		return nil, false, fmt.Errorf("connect: %w", err)
 	}
-	StayAwake(client)
+	EnableBusyPolling(client)
 	// go-redis waits as long as its own time-outs say, whatever becomes of ctx. Behind Sentinel, so does Close.
 	stop := context.AfterFunc(ctx, func() { _ = client.Close() })
 	err = client.Ping(ctx).Err()

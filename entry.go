@@ -2,21 +2,21 @@ package redisstream
 
 import "context"
 
-// Entry says where a message that a Subscriber delivered comes from.
+// Entry identifies the stream entry from which a Subscriber made a message.
 type Entry struct {
 	Stream   string // the topic
-	ID       string // the ID that the server gave to the entry
-	Group    string // empty: fan-out
-	Consumer string // empty: fan-out
-	// Deliveries counts how often the entry was delivered, this time included, by whatever consumer of the
-	// group; in a fan-out by this subscription.
+	ID       string // the entry's ID in the stream
+	Group    string // the consumer group; empty in a fan-out
+	Consumer string // the consumer that has the entry; empty in a fan-out
+	// Deliveries counts the deliveries of the entry, this one included: in a group those to all of
+	// its consumers, in a fan-out those of the subscription.
 	Deliveries int64
 }
 
 type entryKey struct{}
 
-// EntryFromContext returns the entry of the message that carries ctx: the context of a message that
-// a Subscriber delivered, or one derived from it.
+// EntryFromContext returns the entry of the message that carries ctx. The context of each message
+// that a Subscriber delivers has one, and so has a context derived from it.
 func EntryFromContext(ctx context.Context) (Entry, bool) {
 	entry, ok := ctx.Value(entryKey{}).(*Entry)
 	if !ok {
@@ -25,7 +25,22 @@ func EntryFromContext(ctx context.Context) (Entry, bool) {
 	return *entry, true
 }
 
-// entryContext is the context of one delivery: two values for one allocation.
+// ContextWithEntry returns a copy of ctx from which EntryFromContext returns entry. It is for unit
+// tests of handlers: give it to a message as Subscriber does.
+//
+//	msg := message.NewMessage("1", []byte("coffee"))
+//	msg.SetContext(redisstream.ContextWithEntry(ctx, redisstream.Entry{Stream: "orders", Deliveries: 3}))
+//
+// NackWithReason and RecordError record errors in it, and RecordedError returns them.
+func ContextWithEntry(ctx context.Context, entry Entry) context.Context {
+	if ctx.Value(failureKey{}) != nil { // a delivery's context: its errors are still recorded there
+		return context.WithValue(ctx, entryKey{}, &entry)
+	}
+	return &entryContext{Context: ctx, entry: entry}
+}
+
+// entryContext is the context of one delivery. It holds both values, so that a delivery costs one
+// allocation.
 type entryContext struct {
 	context.Context //nolint:containedctx // it is a context
 	entry           Entry

@@ -56,7 +56,7 @@ func ExamplePublisher() {
 
 	publisher, err := redisstream.NewPublisher(redisstream.PublisherConfig{
 		Client: client,
-		MaxLen: 100_000, // keep about so many entries
+		MaxLen: 100_000, // keep about that many entries
 	}, watermill.NewStdLogger(false, false))
 	if err != nil {
 		panic(err)
@@ -137,6 +137,50 @@ func ExampleEntryFromContext() {
 	// Output:
 	// coffee from "orders" for group "kitchen", delivery 1
 	// coffee from "orders" for group "kitchen", delivery 2
+}
+
+// A handler that reads the entry of its message can be tested without a server.
+func ExampleContextWithEntry() {
+	handler := redisstream.RecordError(func(msg *message.Message) ([]*message.Message, error) {
+		entry, _ := redisstream.EntryFromContext(msg.Context())
+		if entry.Deliveries > 2 {
+			return nil, errors.New("too many deliveries")
+		}
+		return nil, nil
+	})
+
+	msg := message.NewMessage("1", []byte("coffee"))
+	msg.SetContext(redisstream.ContextWithEntry(context.Background(), redisstream.Entry{Stream: "orders", Deliveries: 3}))
+	_, _ = handler(msg)
+	fmt.Println(redisstream.RecordedError(msg.Context()))
+	// Output: too many deliveries
+}
+
+func ExampleNewPubSub() {
+	client, disconnect := exampleClient()
+	defer disconnect()
+
+	pubSub, err := redisstream.NewPubSub(
+		redisstream.PublisherConfig{Client: client},
+		redisstream.SubscriberConfig{Client: client, ConsumerGroup: "kitchen"},
+		watermill.NewStdLogger(false, false),
+	)
+	if err != nil {
+		panic(err)
+	}
+	defer pubSub.Close()
+
+	if err := pubSub.Publish("orders", message.NewMessage(watermill.NewUUID(), []byte("coffee"))); err != nil {
+		panic(err)
+	}
+	messages, err := pubSub.Subscribe(context.Background(), "orders")
+	if err != nil {
+		panic(err)
+	}
+	msg := <-messages
+	fmt.Println(string(msg.Payload))
+	msg.Ack()
+	// Output: coffee
 }
 
 // With an OrderingKey, the messages of different customers are handled side by side, and those of one

@@ -8,8 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/millrace/redisstream/internal/awake"
 	"github.com/millrace/redisstream/internal/batch"
+	"github.com/millrace/redisstream/internal/busypoll"
 	"github.com/millrace/redisstream/internal/stream"
 	"github.com/redis/go-redis/v9"
 )
@@ -25,7 +25,7 @@ const (
 	maxLargeMessages = 8
 	// Another pipeline may be under way for each pipelineSpacing of a round trip: over a slow link hardly any call
 	// waits for another's. Next to the server two keep both sides busy; more would be small ones, and cost both. There is one
-	// while its reader stays awake: the others' would sleep.
+	// while its reader busy-polls: the others' would park.
 	pipelineSpacing = 100 * time.Microsecond
 	minPipelines    = 2
 	maxPipelines    = 16
@@ -58,6 +58,7 @@ type publishQueues struct {
 	adder    *stream.Adder
 	patience time.Duration // the client's
 	spread   bool          // topics are on different servers: each has flows of its own
+	poller   *busypoll.Poller
 
 	mu     sync.Mutex
 	queues map[string]*publishQueue
@@ -298,7 +299,7 @@ func (q *publishQueue) measured(rtt time.Duration) {
 
 func (q *publishQueue) parallel() int {
 	rtt := time.Duration(q.rtt.Load())
-	if 0 < rtt && rtt < pipelineSpacing && awake.Pays() {
+	if 0 < rtt && rtt < pipelineSpacing && q.owner.poller.Pays() {
 		return 1
 	}
 	return int(min(max(rtt/pipelineSpacing, minPipelines), maxPipelines))

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/millrace/redisstream/internal/busypoll"
+	"github.com/millrace/redisstream/internal/busypoll"
 	"github.com/millrace/redisstream/internal/redistest"
 	"github.com/millrace/redisstream/internal/stream"
 	"github.com/redis/go-redis/v9"
@@ -43,7 +45,7 @@ func TestPublisher_remembersABoundedNumberOfTopics(t *testing.T) {
 
 func TestPublishQueue_pipelinesUnderWay(t *testing.T) {
 	t.Parallel()
-	var q publishQueue
+	q := publishQueue{owner: &publishQueues{poller: new(busypoll.Poller)}}
 	assert.Equal(t, 2, q.parallel(), "nothing is known of the server")
 	q.rtt.Store(int64(time.Millisecond))
 	assert.Equal(t, 10, q.parallel())
@@ -52,11 +54,12 @@ func TestPublishQueue_pipelinesUnderWay(t *testing.T) {
 
 	q.rtt.Store(int64(pipelineSpacing / 2))
 	client := redistest.Shared().Client(t)
-	StayAwake(client)
+	EnableBusyPolling(client)
+	q.owner.poller = pollerOf(client)
 	require.Eventually(t, func() bool {
 		require.NoError(t, client.Ping(t.Context()).Err())
 		return q.parallel() == 1
-	}, redistest.Soon, 100*time.Microsecond, "while its reader stays awake")
+	}, redistest.Soon, 100*time.Microsecond, "while its reader busy-polls")
 }
 
 // A pipeline that waits for a connection loses one of its calls; the others go at once in another.
@@ -73,7 +76,7 @@ func TestPublishQueue_withdrawsOneCallOfAPipeline(t *testing.T) {
 					return new(net.Dialer).DialContext(ctx, network, addr)
 				}
 			})
-			queues := publishQueues{adder: stream.NewAdder(client, stream.ReplicaWait{}), patience: usualPatience}
+			queues := publishQueues{adder: stream.NewAdder(client, stream.ReplicaWait{}), patience: usualPatience, poller: new(busypoll.Poller)}
 			topic := t.Name() + rand.Text()
 			var calls []*publishCall
 			var queue *publishQueue

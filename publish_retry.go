@@ -3,9 +3,10 @@ package redisstream
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/millrace/redisstream/internal/backoff"
 )
 
 const (
@@ -16,9 +17,10 @@ const (
 // persist sends what failed again, with growing pauses, until it is published, fails for another reason, a
 // message's context ends or the Publisher is closed. What failed is the end of the call.
 func (p *Publisher) persist(failure *PublishError, call publication) *PublishError {
-	for pause := firstPublishPause; ; pause = min(2*pause, longestPublishPause) {
+	for attempt := 1; ; attempt++ {
+		pause := backoff.Exponential(firstPublishPause, longestPublishPause, attempt)
 		select {
-		case <-time.After(pause/2 + rand.N(pause/2)):
+		case <-time.After(backoff.Jitter(pause, 0.5)):
 		case <-call.watch.cancelled:
 			failure.Err = gaveUp(call.watch.err(), failure.Err)
 			return failure

@@ -40,6 +40,7 @@ func NewPublisher(config PublisherConfig, logger watermill.LoggerAdapter) (*Publ
 		closing: make(chan struct{}),
 		queues: publishQueues{
 			adder: stream.NewAdder(config.Client, confirm), patience: patience(config.Client), spread: spreads(config.Client),
+			poller: pollerOf(config.Client),
 		},
 	}, nil
 }

@@ -29,7 +29,7 @@ func inGroup(server *redistest.Server, change ...func(*redisstream.SubscriberCon
 	return func(t *testing.T, group string) (message.Publisher, message.Subscriber) {
 		t.Helper()
 		client := server.Client(t)
-		redisstream.StayAwake(client) // as Connect's do
+		redisstream.EnableBusyPolling(client) // as Connect's do
 		publisher, err := redisstream.NewPublisher(redisstream.PublisherConfig{Client: client}, nil)
 		require.NoError(t, err)
 		config := redisstream.SubscriberConfig{Client: client, ConsumerGroup: group, CloseTimeout: 100 * time.Millisecond}

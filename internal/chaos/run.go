@@ -201,7 +201,7 @@ func (r *run) execute(ctx context.Context) error {
 // publish starts one more publisher. It ends when quiet is done and what it began is published, or with ctx.
 func (r *run) publish(quiet, ctx context.Context, all *sync.WaitGroup) error {
 	client := connection{Addrs: r.servers.addrs(), Via: r.publishing.via, ReadTimeout: time.Second}.client()
-	redisstream.StayAwake(client)
+	redisstream.EnableBusyPolling(client)
 	publisher, err := redisstream.NewPublisher(redisstream.PublisherConfig{Client: client}, nil)
 	if err != nil {
 		return err

@@ -102,7 +102,7 @@ type subscriber struct {
 func (s *subscriber) run(ctx context.Context) {
 	client := s.Connection.client()
 	defer client.Close()
-	redisstream.StayAwake(client)
+	redisstream.EnableBusyPolling(client)
 	client.AddHook(ackHook{s})
 	config := redisstream.SubscriberConfig{
 		Client: client, ConsumerGroup: s.group.Name, Consumer: s.Consumer, MaxInFlight: s.group.MaxInFlight,

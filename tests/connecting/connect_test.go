@@ -23,8 +23,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// assertStaysAwake checks that a goroutine that waits for a reply busy-polls.
-func assertStaysAwake(t *testing.T, client redis.UniversalClient) {
+// assertBusyPolls checks that a goroutine that waits for a reply busy-polls.
+func assertBusyPolls(t *testing.T, client redis.UniversalClient) {
 	t.Helper()
 	key := fixture.NewTopic(t) + ":list"
 	reply := make(chan error, 1)
@@ -40,7 +40,7 @@ func assertStaysAwake(t *testing.T, client redis.UniversalClient) {
 		stacks := make([]byte, 4<<20)
 		stacks = stacks[:runtime.Stack(stacks, true)]
 		return slices.ContainsFunc(strings.Split(string(stacks), "\n\n"), func(stack string) bool {
-			return strings.HasPrefix(stack, waiting) && strings.Contains(stack, "internal/awake.(*conn).Read")
+			return strings.HasPrefix(stack, waiting) && strings.Contains(stack, "internal/busypoll.(*conn).Read")
 		})
 	}, fixture.Soon, 10*time.Millisecond)
 	require.NoError(t, client.RPush(t.Context(), key, "value").Err())
@@ -57,15 +57,15 @@ func TestConnect_oneServer(t *testing.T) {
 	assert.Equal(t, 2, options.MinIdleConns)
 	assert.Equal(t, 11*time.Second, options.ReadTimeout)
 	require.Eventually(t, func() bool { return client.PoolStats().IdleConns >= 2 }, fixture.Soon, time.Millisecond)
-	assertStaysAwake(t, fixture.ConnectTo(t, "redis://"+redistest.Shared().Addr))
+	assertBusyPolls(t, fixture.ConnectTo(t, "redis://"+redistest.Shared().Addr))
 }
 
-func TestStayAwake_clientOfYourOwn(t *testing.T) {
+func TestEnableBusyPolling_clientOfYourOwn(t *testing.T) {
 	t.Parallel()
 	ring := redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"shard": redistest.Shared().Addr}})
 	t.Cleanup(func() { require.NoError(t, ring.Close()) })
-	redisstream.StayAwake(ring)
-	assertStaysAwake(t, ring)
+	redisstream.EnableBusyPolling(ring)
+	assertBusyPolls(t, ring)
 }
 
 func TestConnect_unixSocket(t *testing.T) {
@@ -80,7 +80,7 @@ func TestConnect_unixSocket(t *testing.T) {
 	size, err := server.Client(t, func(o *redis.Options) { o.DB = 2 }).DBSize(t.Context()).Result()
 	require.NoError(t, err)
 	assert.EqualValues(t, 1, size, "it is the server that was asked for")
-	assertStaysAwake(t, client)
+	assertBusyPolls(t, client)
 }
 
 func TestConnect_userAndPassword(t *testing.T) {
@@ -113,7 +113,7 @@ func TestConnect_cluster(t *testing.T) {
 			assert.Equal(t, time.Second, options.ClusterStateReloadInterval)
 			assert.Equal(t, 7, options.PoolSize)
 			assert.Equal(t, 1, options.MinIdleConns)
-			assertStaysAwake(t, fixture.ConnectTo(t, "redis://"+server.Addr+"?cluster=true"))
+			assertBusyPolls(t, fixture.ConnectTo(t, "redis://"+server.Addr+"?cluster=true"))
 		})
 	}
 }
@@ -136,7 +136,7 @@ func TestConnect_sentinel(t *testing.T) {
 	})
 	t.Run("several sentinels", func(t *testing.T) {
 		t.Parallel()
-		assertStaysAwake(t, fixture.ConnectTo(t, "redis://127.0.0.1:1?addr="+sentinel.Addr+"&master_name=mymaster&password="+password))
+		assertBusyPolls(t, fixture.ConnectTo(t, "redis://127.0.0.1:1?addr="+sentinel.Addr+"&master_name=mymaster&password="+password))
 	})
 	t.Run("wrong password", func(t *testing.T) {
 		t.Parallel()

@@ -1,6 +1,6 @@
 //go:build unix
 
-package awake
+package busypoll
 
 import (
 	"crypto/tls"
@@ -21,9 +21,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// The tests here share the one place of a reader that stays awake, so they are not parallel.
-
-// pair returns both ends of a connection; ours is wrapped.
+// pair returns both ends of a connection. Ours is wrapped.
 func pair(t *testing.T, network, address string) (ours, theirs net.Conn) {
 	t.Helper()
 	listener, err := net.Listen(network, address)
@@ -33,7 +31,7 @@ func pair(t *testing.T, network, address string) (ours, theirs net.Conn) {
 	require.NoError(t, err)
 	theirs, err = listener.Accept()
 	require.NoError(t, err)
-	ours = Wrap(dialled)
+	ours = new(Poller).Wrap(dialled)
 	t.Cleanup(func() { _, _ = ours.Close(), theirs.Close() })
 	return ours, theirs
 }
@@ -46,7 +44,7 @@ func TestWrap_isAConn(t *testing.T) {
 					address = filepath.Join(t.TempDir(), "socket")
 				}
 				c1, c2 = pair(t, network, address)
-				return c1, Wrap(c2), func() { _, _ = c1.Close(), c2.Close() }, nil
+				return c1, new(Poller).Wrap(c2), func() { _, _ = c1.Close(), c2.Close() }, nil
 			})
 		})
 	}
@@ -74,7 +72,7 @@ func TestRead_failsAsTheSocketDoes(t *testing.T) {
 	}
 }
 
-func TestRead_staysAwakeOnlyWhereItPays(t *testing.T) {
+func TestRead_pollsOnlyWhereItPays(t *testing.T) {
 	ours, theirs := pair(t, "tcp", "127.0.0.1:0")
 	c := ours.(*conn)
 	send := func() {
@@ -100,12 +98,12 @@ func TestRead_staysAwakeOnlyWhereItPays(t *testing.T) {
 
 	send()
 	receive()
-	assert.True(t, Pays())
+	assert.True(t, c.poller.Pays())
 	receiveLate()
-	assert.True(t, Pays(), "one late reply says nothing")
+	assert.True(t, c.poller.Pays(), "one late reply changes nothing")
 	assert.Zero(t, c.skip.Load())
 	receiveLate()
-	assert.False(t, Pays())
+	assert.False(t, c.poller.Pays())
 	assert.Equal(t, int32(2), c.skip.Load())
 	receiveLate()
 	receiveLate()
@@ -115,42 +113,54 @@ func TestRead_staysAwakeOnlyWhereItPays(t *testing.T) {
 		send()
 		receive()
 	}
-	assert.False(t, Pays())
+	assert.False(t, c.poller.Pays())
 	send()
 	receive()
-	assert.True(t, Pays())
+	assert.True(t, c.poller.Pays())
 	for c.missed.Load() > 0 {
 		assert.Zero(t, c.skip.Load())
 		send()
 		receive()
 	}
 
-	taken.Store(true)
-	defer taken.Store(false)
+	c.poller.polling.Store(true)
 	c.missed.Store(1)
 	send()
 	receive()
-	assert.Equal(t, int32(1), c.missed.Load(), "only one reader at a time stays awake")
+	assert.Equal(t, int32(1), c.missed.Load(), "only one reader at a time polls")
 }
 
-func TestRead_thatFailsSaysNothingOfReplies(t *testing.T) {
+func TestRead_failureIsNoMiss(t *testing.T) {
 	ours, theirs := pair(t, "tcp", "127.0.0.1:0")
 	c := ours.(*conn)
 	c.missed.Store(1)
-	paying.Store(false)
 	require.NoError(t, theirs.Close())
 	_, err := ours.Read(make([]byte, 1))
 	require.ErrorIs(t, err, io.EOF)
 	require.NoError(t, ours.Close())
 	_, err = ours.Read(make([]byte, 1))
 	require.ErrorIs(t, err, net.ErrClosed)
-	assert.False(t, Pays())
+	assert.False(t, c.poller.Pays())
 	assert.Equal(t, int32(1), c.missed.Load())
 }
 
 func TestWrap_leavesTLSAndItsOwnAlone(t *testing.T) {
 	ours, _ := pair(t, "tcp", "127.0.0.1:0")
-	assert.Same(t, ours, Wrap(ours))
+	assert.Same(t, ours, new(Poller).Wrap(ours))
 	secure := tls.Client(ours, &tls.Config{InsecureSkipVerify: true})
-	assert.Same(t, secure, Wrap(secure))
+	assert.Same(t, secure, new(Poller).Wrap(secure))
+}
+
+// Each client has a reader that polls, and learns from its own replies only.
+func TestPoller_sharesNothingWithOthers(t *testing.T) {
+	t.Parallel()
+	busy, _ := pair(t, "tcp", "127.0.0.1:0")
+	busy.(*conn).poller.polling.Store(true)
+	ours, theirs := pair(t, "tcp", "127.0.0.1:0")
+	_, err := theirs.Write([]byte("reply"))
+	require.NoError(t, err)
+	_, err = ours.Read(make([]byte, 10))
+	require.NoError(t, err)
+	assert.True(t, ours.(*conn).poller.Pays())
+	assert.False(t, busy.(*conn).poller.Pays())
 }

@@ -1,6 +1,6 @@
 //go:build unix
 
-package awake
+package busypoll
 
 import (
 	"errors"
@@ -14,29 +14,29 @@ import (
 
 const supported = true
 
-// stayAwake reads what comes before patience ends. Nothing: n is 0.
-func (c *conn) stayAwake(p []byte) (n int, err error) {
+// poll reads what comes within pollTime. n is 0 if nothing comes.
+func (c *conn) poll(p []byte) (n int, err error) {
 	began := time.Now()
 	for polls := 1; ; polls++ {
-		n, err := c.poll(p)
-		if n > 0 || err != nil || time.Since(began) >= patience {
+		n, err := c.tryRead(p)
+		if n > 0 || err != nil || time.Since(began) >= pollTime {
 			return n, err
 		}
-		if polls%pollsPerTurn == 0 {
+		if polls%pollsPerYield == 0 {
 			runtime.Gosched()
 		}
 	}
 }
 
-// poll reads what is there.
-func (c *conn) poll(p []byte) (n int, err error) {
+// tryRead reads what the socket has. n is 0 if it has nothing.
+func (c *conn) tryRead(p []byte) (n int, err error) {
 	var failure error
 	err = c.raw.Read(func(fd uintptr) bool {
 		n, failure = syscall.Read(int(fd), p)
-		return true // not to wait until there is something
+		return true // do not park
 	})
 	switch {
-	case err != nil: // closed, or after the deadline
+	case err != nil: // the socket is closed, or its deadline is over
 		return 0, c.readError(err)
 	case failure == nil && n == 0:
 		return 0, io.EOF
@@ -49,7 +49,7 @@ func (c *conn) poll(p []byte) (n int, err error) {
 	}
 }
 
-// readError is what the socket's own Read returns.
+// readError returns what the socket's own Read returns.
 func (c *conn) readError(err error) error {
 	if op, ok := errors.AsType[*net.OpError](err); ok {
 		err = op.Err
