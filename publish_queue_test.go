@@ -11,7 +11,6 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/millrace/redisstream/internal/busypoll"
-	"github.com/millrace/redisstream/internal/busypoll"
 	"github.com/millrace/redisstream/internal/redistest"
 	"github.com/millrace/redisstream/internal/stream"
 	"github.com/redis/go-redis/v9"
