@@ -10,7 +10,8 @@ import (
 	"strings"
 )
 
-// bar is one work in the chart: how many times better we are than the peer. Below 1 the peer is better.
+// bar is one work in the chart: how many times better we are than the peer. Below 1 the peer is
+// better.
 type bar struct {
 	name, ours, peer string
 	better           float64
@@ -18,7 +19,8 @@ type bar struct {
 
 var errNoBars = errors.New("the page has no table with ratios")
 
-// bars reads the table of a page that report.markdown wrote. Works that the peer does not finish have no bar.
+// bars reads the table of a page that report.markdown wrote. Works that the peer does not finish
+// have no bar.
 func bars(page string) (list []bar, err error) {
 	for line := range strings.Lines(page) {
 		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
@@ -50,7 +52,8 @@ const (
 	requiredColumn = 6
 )
 
-// The chart's measures in pixels. Bars have a logarithmic scale: as far to the right as we are better, to the left as the peer is.
+// The chart's measures in pixels. Bars have a logarithmic scale: as far to the right as we are
+// better, to the left as the peer is.
 const (
 	chartWidth = 880
 	rowHeight  = 24
@@ -77,7 +80,8 @@ func times(ratio float64) string {
 	return strconv.FormatFloat(ratio, 'g', 2, 64) + "×"
 }
 
-// style has colours that can be read on white and on black, and better ones where the reader's scheme is known.
+// style has colours that can be read on white and on black, and better ones where the reader's
+// scheme is known.
 const style = `text{font:13px system-ui,-apple-system,"Segoe UI",Helvetica,Arial,sans-serif;fill:#6e7781}
 .title{font-size:15px;font-weight:600}
 .value{font-weight:600}

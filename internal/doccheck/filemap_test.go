@@ -40,8 +40,9 @@ func ours(t *testing.T, paths []string) (files []string) {
 	return files
 }
 
-// The file map of the design names every file of the library, a folder for each other one, and nothing that does not exist.
-// A row's first column has paths in backticks; a path that ends with a slash stands for all that the folder has.
+// The file map of the design names every file of the library, a folder for each other one, and
+// nothing that does not exist. A row's first column has paths in backticks; a path that ends with a
+// slash stands for all that the folder has.
 func TestFileMap(t *testing.T) {
 	t.Parallel()
 	files, folders := make(map[string]bool), []string{}

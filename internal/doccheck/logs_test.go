@@ -15,7 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// text returns the string that an expression is, or ends with; "… " stands for what comes before it.
+// text returns the string that an expression is, or ends with; "… " stands for what comes before
+// it.
 func text(expression ast.Expr) string {
 	switch e := expression.(type) {
 	case *ast.BasicLit:
@@ -39,8 +40,8 @@ func line(call *ast.CallExpr) string {
 	return text(call.Args[0])
 }
 
-// work returns the kind of work that a literal names: outage{what: "reading"} or periodicTask{"trimming", ...}; empty: it is
-// another literal.
+// work returns the kind of work that a literal names: outage{what: "reading"} or
+// periodicTask{"trimming", ...}; empty: it is another literal.
 func work(literal *ast.CompositeLit) string {
 	for _, element := range literal.Elts {
 		if pair, ok := element.(*ast.KeyValueExpr); ok {
@@ -55,7 +56,8 @@ func work(literal *ast.CompositeLit) string {
 	return ""
 }
 
-// logged returns the texts of the log lines in a file, and the kinds of work that fail and work again.
+// logged returns the texts of the log lines in a file, and the kinds of work that fail and work
+// again.
 func logged(t *testing.T, path string) (lines, works []string) {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)

@@ -61,7 +61,8 @@ func TestNames(t *testing.T) {
 	assert.NotZero(t, named)
 }
 
-// Every invariant of the design names a test that proves it. An invariant is a list item that begins with its bold name.
+// Every invariant of the design names a test that proves it. An invariant is a list item that
+// begins with its bold name.
 func TestInvariants(t *testing.T) {
 	t.Parallel()
 	design := pages(t, "docs/design.md")[0]

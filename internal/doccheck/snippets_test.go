@@ -27,8 +27,8 @@ type snippet struct {
 	end   string // and behind it
 }
 
-// wrapper is the function whose body a fragment is: a snippet that is neither a file nor a list of declarations. Its parameters
-// are what a fragment may use without declaring it.
+// wrapper is the function whose body a fragment is: a snippet that is neither a file nor a list of
+// declarations. Its parameters are what a fragment may use without declaring it.
 const wrapper = `func fragment%d(ctx context.Context, client redis.UniversalClient, logger watermill.LoggerAdapter,
 	publisher message.Publisher, subscriber message.Subscriber, router *message.Router,
 	messages <-chan *message.Message, msg *message.Message, topic string) error {
@@ -92,7 +92,8 @@ func (s snippet) write(t *testing.T, file, code string) {
 	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
 }
 
-// run runs a go command in the root, where imports are those of this module, and returns what it prints.
+// run runs a go command in the root, where imports are those of this module, and returns what it
+// prints.
 func run(t *testing.T, args ...string) string {
 	t.Helper()
 	var out, problems bytes.Buffer
