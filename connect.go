@@ -12,8 +12,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// clusterReload is how often a cluster client of ours looks at the state of the cluster. With go-redis's
-// minute it goes on dialling a dead master for that long.
+// clusterReload is how often a cluster client refreshes its topology. At go-redis's default of a
+// minute it dials a dead master for that long.
 const clusterReload = time.Second
 
 // Connect returns a client for the server, cluster or Sentinel set at rawURL, and pings it:
@@ -26,16 +26,18 @@ const clusterReload = time.Second
 //	redis://host1:26379?addr=host2:26379&master_name=mymaster   Sentinel, by some of its nodes
 //
 // Further options are query parameters in snake case, as go-redis's ParseURL, ParseClusterURL and
-// ParseFailoverURL take them: pool_size, min_idle_conns, dial_timeout=3s, read_timeout and so on. A cluster client looks
-// at the cluster's state each second, instead of each minute.
+// ParseFailoverURL take them: pool_size, min_idle_conns, dial_timeout=3s, read_timeout and so on. A
+// cluster client refreshes its topology each second, not each minute as go-redis does by default.
 //
-// A server that says of itself (HELLO) that it is a node of a cluster leads to a client of the cluster, also without cluster=true:
-// a client of one node would fail topic by topic with MOVED. HELLO needs no right. A server that does not answer it is taken
-// for one server.
+// Connect asks the server (HELLO) whether it is a node of a cluster. If so, it returns a client of
+// the cluster, also without cluster=true, because a client of one node fails with MOVED on some
+// topics. HELLO needs no right. A server that does not answer it is used as one server.
 //
-// It enables busy-polling: see EnableBusyPolling.
+// Connect enables busy-polling: a goroutine that waits for a reply polls for up to 100 µs before it
+// parks. See EnableBusyPolling.
 //
-// The caller closes the client. Errors name what could not be reached, and never hold the password.
+// The caller closes the client. Errors name the address that could not be reached and never contain
+// the password.
 func Connect(ctx context.Context, rawURL string) (redis.UniversalClient, error) {
 	u, err := parse(rawURL)
 	if err != nil {
@@ -55,9 +57,9 @@ func Connect(ctx context.Context, rawURL string) (redis.UniversalClient, error) 
 	return whole, nil
 }
 
-// connectCluster replaces the client of a node by one of its cluster.
+// connectCluster closes the client of a node and returns one of its cluster.
 func connectCluster(ctx context.Context, u *url.URL, node redis.UniversalClient) (redis.UniversalClient, error) {
-	db := node.(*redis.Client).Options().DB //nolint:forcetypeassert // only such a one says that it is a node
+	db := node.(*redis.Client).Options().DB //nolint:forcetypeassert // isNode is true for no other type
 	_ = node.Close()
 	if db != 0 {
 		return nil, fmt.Errorf("connect: database %d: a cluster is used by its database 0", db)
@@ -66,14 +68,16 @@ func connectCluster(ctx context.Context, u *url.URL, node redis.UniversalClient)
 	return client, err
 }
 
-// connect returns a client that answered, and whether that was a node of a cluster that would be used alone.
+// connect returns a client that got a reply, and whether the server is a node of a cluster that the
+// client would use alone.
 func connect(ctx context.Context, u *url.URL) (_ redis.UniversalClient, node bool, _ error) {
 	client, place, err := open(u)
 	if err != nil {
 		return nil, false, fmt.Errorf("connect: %w", err)
 	}
 	EnableBusyPolling(client)
-	// go-redis waits as long as its own time-outs say, whatever becomes of ctx. Behind Sentinel, so does Close.
+	// go-redis does not end a wait with ctx, only with its own time-outs. Behind Sentinel, Close
+	// waits that long, too.
 	stop := context.AfterFunc(ctx, func() { _ = client.Close() })
 	err = client.Ping(ctx).Err()
 	if err == nil {
@@ -91,8 +95,8 @@ func connect(ctx context.Context, u *url.URL) (_ redis.UniversalClient, node boo
 	return client, node, nil
 }
 
-// isNode reports whether the server of a client that is none of a cluster says that it is a node of one. The reply to HELLO
-// is a map, or with protocol 2 a list, of names and values.
+// isNode reports whether the client is of one server, and HELLO shows that this is a node of a
+// cluster. The reply to HELLO is a map of names and values, or a list of them with protocol 2.
 func isNode(ctx context.Context, client redis.UniversalClient) bool {
 	if _, single := client.(*redis.Client); !single {
 		return false
@@ -110,11 +114,13 @@ func isNode(ctx context.Context, client redis.UniversalClient) bool {
 	return false
 }
 
-// errMalformed holds nothing of the URL: no part of one that can't be parsed is known to be no password.
+// errMalformed contains nothing of the URL: any part of a URL that can't be parsed may be a
+// password.
 var errMalformed = errors.New("malformed URL: it must be like redis://user:password@host:port, " +
-	"with what is special in the user name and password percent-encoded")
+	"with special characters in the user name and password percent-encoded")
 
-// parse refuses what looks like a password with a delimiter in it, which would be taken for a path or an option.
+// parse refuses a URL whose password seems to contain a delimiter: parts of the password would
+// become a path or an option, and appear in errors.
 func parse(rawURL string) (*url.URL, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil || u.Opaque != "" || u.Fragment != "" {
@@ -133,7 +139,7 @@ func parse(rawURL string) (*url.URL, error) {
 	return u, nil
 }
 
-// open returns a client and where it leads to, in words.
+// open returns a client, and the address for error messages.
 func open(full *url.URL) (redis.UniversalClient, string, error) {
 	u, query := *full, full.Query()
 	cluster := query.Get("cluster") == "true"
@@ -141,7 +147,7 @@ func open(full *url.URL) (redis.UniversalClient, string, error) {
 		query.Del("cluster")
 	}
 	u.RawQuery = query.Encode()
-	// The query may have a password too: that of Sentinel's master.
+	// place leaves out the rest of the query: it may contain the password of Sentinel's master.
 	place := strings.Join(append([]string{u.Scheme + "://" + u.Host + u.Path}, query["addr"]...), ", ")
 	if query.Has("master_name") {
 		place = fmt.Sprintf("master %q at %s", query.Get("master_name"), place)

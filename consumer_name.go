@@ -33,16 +33,16 @@ func (s *Subscriber) consumer(topic string) (name string, release func()) {
 	}
 }
 
-// generatedSuffix is the Lua pattern of what tells a generated name from a given one.
+// generatedSuffix is the Lua pattern that a generated name matches and a configured one does not.
 var generatedSuffix = "~" + strings.Repeat("[A-Z2-7]", generatedLength) + "$"
 
 const generatedLength = 10
 
-// luaMagic are the characters that mean something in a Lua pattern.
+// luaMagic matches the characters that have a meaning in a Lua pattern.
 var luaMagic = regexp.MustCompile(`[\^$()%.\[\]*+\-?]`)
 
-// removable returns the Lua patterns of the consumers that are of no use to a later process: those with generated names, and
-// the numbered ones beside a fixed name.
+// removable returns the Lua patterns of the consumers that no later process uses again: those with
+// generated names, and the numbered ones beside a fixed name.
 func (c SubscriberConfig) removable() []string {
 	patterns := []string{generatedSuffix}
 	if c.Consumer != "" {

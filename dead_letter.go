@@ -11,17 +11,17 @@ import (
 	"github.com/millrace/redisstream/internal/subscription"
 )
 
-// What a dead letter has beyond the fields of the entry that it was. A Subscriber to a dead-letter
-// topic finds them in the metadata of the message.
+// The fields of a dead letter beside those of its entry. A Subscriber to a dead-letter topic has them
+// in the metadata of the message.
 const (
-	DeadLetterReasonKey     = "_dead_letter_reason"     // why it was not delivered again
-	DeadLetterErrorKey      = "_dead_letter_error"      // what its handler returned last: see NackWithReason and RecordError
-	DeadLetterStreamKey     = "_dead_letter_stream"     // the topic that it was in
-	DeadLetterIDKey         = "_dead_letter_id"         // its ID there
-	DeadLetterGroupKey      = "_dead_letter_group"      // the consumer group that gave it up
+	DeadLetterReasonKey     = "_dead_letter_reason"     // why it is a dead letter
+	DeadLetterErrorKey      = "_dead_letter_error"      // its handler's last error: see NackWithReason and RecordError
+	DeadLetterStreamKey     = "_dead_letter_stream"     // the topic of its entry
+	DeadLetterIDKey         = "_dead_letter_id"         // the ID of its entry
+	DeadLetterGroupKey      = "_dead_letter_group"      // the consumer group that dead-lettered it
 	DeadLetterConsumerKey   = "_dead_letter_consumer"   // the consumer that had it last
 	DeadLetterDeliveriesKey = "_dead_letter_deliveries" // how often it was delivered to a handler
-	DeadLetterTimeKey       = "_dead_letter_time"       // when it was given up, RFC 3339
+	DeadLetterTimeKey       = "_dead_letter_time"       // when it became a dead letter, RFC 3339
 )
 
 const (
@@ -29,12 +29,13 @@ const (
 	deadLetterSuffix = ":dead-letter"
 )
 
-// DeadLetterTopic returns the stream that takes the dead letters of topic: "{orders}:dead-letter" for "orders". Both
-// are in one hash slot of a cluster; a topic that has a hash tag keeps it. (A topic with a "}" and
-// without a tag can't be given one: in a cluster its entries can't be dead-lettered, and stay pending.)
+// DeadLetterTopic returns the stream of the dead letters of topic: "{orders}:dead-letter" for "orders".
+// Both are in one hash slot of a cluster. A topic with a hash tag keeps its tag. A topic with a "}" but
+// without a tag can't get one: in a cluster its entries can't be dead-lettered and stay pending.
 //
-// It grows without a bound unless SubscriberConfig.DeadLetterMaxLen caps it, or somebody replays or drops letters. Topics such as
-// "orders" and "{orders}" share it: DeadLetterStreamKey says from which of them a letter came.
+// The stream grows without a bound unless SubscriberConfig.DeadLetterMaxLen caps it, or dead letters are
+// replayed or dropped. Topics such as "orders" and "{orders}" share it: DeadLetterStreamKey has the topic
+// of each dead letter.
 func DeadLetterTopic(topic string) string {
 	if hasHashTag(topic) || strings.Contains(topic, "}") {
 		return topic + deadLetterSuffix
@@ -42,8 +43,8 @@ func DeadLetterTopic(topic string) string {
 	return "{" + topic + "}" + deadLetterSuffix
 }
 
-// hasHashTag is the rule of the Redis cluster specification: what stands between the first "{" and the
-// first "}" behind it, unless it is empty.
+// hasHashTag follows the Redis cluster specification: a hash tag is the text between the first "{" and
+// the first "}" after it, unless that is empty.
 func hasHashTag(key string) bool {
 	_, rest, opened := strings.Cut(key, "{")
 	tag, _, closed := strings.Cut(rest, "}")
@@ -78,7 +79,8 @@ func (c SubscriberConfig) deadLetters(topic, consumer string) subscription.DeadL
 	}
 }
 
-// unmarshalSafely returns a panic as an error: it is the reason why many a letter is one.
+// unmarshalSafely returns a panic of the Unmarshaler as an error: the entry may be a dead letter because
+// of it.
 func unmarshalSafely(u Unmarshaler, id string, fields map[string]any) (msg *message.Message, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -88,8 +90,8 @@ func unmarshalSafely(u Unmarshaler, id string, fields map[string]any) (msg *mess
 	return u.Unmarshal(id, fields)
 }
 
-// unmarshalDeadLetter decodes an entry of a dead-letter topic. One that could not be decoded in
-// its own topic either becomes a message with the entry's fields, as a JSON object, for a payload.
+// unmarshalDeadLetter decodes an entry of a dead-letter topic. If the entry can't be decoded, which may
+// be why it is there, the message's payload is a JSON object of the entry's fields.
 func unmarshalDeadLetter(u Unmarshaler, id string, fields map[string]any) (*message.Message, error) {
 	original := make(map[string]any, len(fields))
 	about := make(message.Metadata)

@@ -8,31 +8,32 @@ import (
 	"github.com/millrace/redisstream/internal/stream"
 )
 
-// discreetLogger logs nothing that a server repeats of messages and passwords.
-type discreetLogger struct{ watermill.LoggerAdapter }
+// redactingLogger removes from errors what a server repeats of messages and passwords.
+type redactingLogger struct{ watermill.LoggerAdapter }
 
-// redact returns what we log with; nil logs nothing.
+// redact returns the logger that this package uses. A nil logger logs nothing.
 func redact(logger watermill.LoggerAdapter) watermill.LoggerAdapter {
 	if logger == nil {
 		return watermill.NopLogger{}
 	}
-	return discreetLogger{logger}
+	return redactingLogger{logger}
 }
 
-func (l discreetLogger) Error(msg string, err error, fields watermill.LogFields) {
+func (l redactingLogger) Error(msg string, err error, fields watermill.LogFields) {
 	l.LoggerAdapter.Error(msg, stream.Redact(err), fields)
 }
 
-func (l discreetLogger) With(fields watermill.LogFields) watermill.LoggerAdapter {
-	return discreetLogger{l.LoggerAdapter.With(fields)}
+func (l redactingLogger) With(fields watermill.LogFields) watermill.LoggerAdapter {
+	return redactingLogger{l.LoggerAdapter.With(fields)}
 }
 
-// RedisLogger returns what makes go-redis log to a Watermill logger, at the Info level, without what servers repeat of messages
-// and passwords. go-redis has one logger for the whole process:
+// RedisLogger returns a logger for go-redis that logs to a Watermill logger at the Info level. It
+// removes what servers repeat of messages and passwords. go-redis has one logger for the whole
+// process:
 //
 //	redis.SetLogger(redisstream.RedisLogger(logger))
 //
-// A nil logger logs nothing: then go-redis is silent.
+// With a nil logger go-redis logs nothing.
 func RedisLogger(logger watermill.LoggerAdapter) interface {
 	Printf(ctx context.Context, format string, args ...any)
 } {
@@ -41,7 +42,7 @@ func RedisLogger(logger watermill.LoggerAdapter) interface {
 
 type redisLogger struct{ watermill.LoggerAdapter }
 
-// Printf takes one line of go-redis.
+// Printf logs one line of go-redis.
 func (l redisLogger) Printf(_ context.Context, format string, args ...any) {
 	line := stream.Redact(fmt.Errorf(format, args...))
 	l.Info("go-redis logged a line", watermill.LogFields{"line": line.Error()})

@@ -68,15 +68,19 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 		return nil, fmt.Errorf("subscribe to %q: %w", topic, stream.Redact(err))
 	}
 	config.OnEnd = release
-	return s.start(ctx, config)
+	sub, err := s.start(ctx, config)
+	if err != nil {
+		release()
+		return nil, err
+	}
+	return sub.Output(), nil
 }
 
 // start starts a subscription, unless the Subscriber was closed meanwhile.
-func (s *Subscriber) start(ctx context.Context, config subscription.Config) (<-chan *message.Message, error) {
+func (s *Subscriber) start(ctx context.Context, config subscription.Config) (*subscription.Subscription, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		config.OnEnd()
 		return nil, ErrSubscriberClosed
 	}
 	sub := subscription.Start(ctx, config)
@@ -86,7 +90,7 @@ func (s *Subscriber) start(ctx context.Context, config subscription.Config) (<-c
 		defer s.mu.Unlock()
 		delete(s.subscriptions, sub)
 	})
-	return sub.Output(), nil
+	return sub, nil
 }
 
 // SubscribeInitialize creates the consumer group of the stream named topic, and the stream, if

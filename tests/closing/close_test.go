@@ -11,6 +11,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/millrace/redisstream"
 	"github.com/millrace/redisstream/internal/fixture"
+	"github.com/millrace/redisstream/internal/redistest"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -225,4 +226,35 @@ func TestClose_contextOfSubscribeEnds(t *testing.T) {
 	again, err := subscriber.Subscribe(t.Context(), b.Topic)
 	require.NoError(t, err)
 	assert.Equal(t, fixture.Payloads(10), fixture.ReceiveAll(t, again, 10))
+}
+
+// Close overtakes a Subscribe that waits for the server: that fails, and gives its consumer's name back.
+func TestClose_overtakesSubscribe(t *testing.T) {
+	t.Parallel()
+	b := fixture.New(t)
+	proxy := redistest.NewProxy(t, b.Server.Addr, 0)
+	config := fixture.GroupConfig()
+	config.Client = b.Server.Client(t, func(o *redis.Options) { o.Addr = proxy.Addr })
+	config.Consumer = "fixed" // its name is returned under the Subscriber's lock
+	subscriber := b.Subscriber(config)
+	require.NoError(t, config.Client.Ping(t.Context()).Err())
+	asked, closed := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	proxy.OnReply(func(chunk []byte) (int, bool) {
+		once.Do(func() { close(asked) })
+		<-closed
+		return len(chunk), false
+	})
+	result := make(chan error, 1)
+	go func() {
+		_, err := subscriber.Subscribe(t.Context(), b.Topic)
+		result <- err
+	}()
+	redistest.Within(t, "Subscribe asks the server", asked)
+	require.NoError(t, subscriber.Close())
+	close(closed)
+	require.ErrorIs(t, redistest.Within(t, "Subscribe", result), redisstream.ErrSubscriberClosed)
+	again := make(chan error, 1)
+	go func() { again <- subscriber.Close() }()
+	require.NoError(t, redistest.Within(t, "Close", again))
 }
