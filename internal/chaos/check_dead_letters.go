@@ -69,7 +69,7 @@ func (h *history) checkDeadLetters(v *verdict, f *fates, e entry) {
 }
 
 // seen is how often handlers may have seen an entry until a time, as far as the server knows: a delivery is counted before it is
-// made. A process that was killed in between, or stood still or was cut off until it lost the entry, did not make it, unless another
+// made. A process that was killed in between, or lost the entry before, did not make it, unless another
 // delivery of the entry was open there.
 func (f *fates) seen(e entry, since, until int64) (n int) {
 	for _, d := range f.byID[e.id] {
@@ -79,7 +79,8 @@ func (f *fates) seen(e entry, since, until int64) (n int) {
 	}
 	for _, s := range f.members {
 		open := slices.ContainsFunc(f.byID[e.id], func(d *delivery) bool { return d.sub == s && d.end == 0 })
-		unmade := s.process.killedIn(since, until) || overlaps(s.still, since, until) ||
+		lostAt, isLost := s.lost[e.id]
+		unmade := isLost && lostAt <= until || s.process.killedIn(since, until) || overlaps(s.still, since, until) ||
 			overlaps(s.process.storms, since, until) || overlaps(s.process.cuts, since, until)
 		if !open && unmade {
 			n++

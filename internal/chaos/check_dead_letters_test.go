@@ -77,6 +77,12 @@ func TestCheck_deadLetters(t *testing.T) {
 		"counted by one who then stood still": {
 			journal: once, story: story{change: given(14), journals: map[string]string{"b": "P 13 -1 11"}},
 		},
+		"counted by one who then lost it": {
+			journal: once, story: story{change: given(14), journals: map[string]string{"b": "L 13 0 1-0"}},
+		},
+		"lost after it was given up": {
+			journal: once, story: story{change: given(14), journals: map[string]string{"b": "L 16 0 1-0"}}, wrong: 1,
+		},
 		"seen by one who was killed later": {
 			journal: once, story: story{change: given(14), journals: map[string]string{"b": ""}, killed: map[string]int64{"b": 16}}, wrong: 1,
 		},

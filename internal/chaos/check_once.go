@@ -1,6 +1,9 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // explainOnce returns what allowed a second delivery where each is delivered at most once: only a group that began again.
 func (h *history) explainOnce(before, again *delivery) reason {
@@ -42,13 +45,16 @@ func (f *fates) handedOut(entries []entry) int64 {
 	return at
 }
 
+// readAtMost is how long a read waits for its reply, on the slowest link.
+const readAtMost = slowTimeout + time.Second
+
 // explainMissed returns what may have cost an entry that was handed out between two times: its consumer's end while it was
 // read ahead, or the loss of the reply that it was in.
 func (h *history) explainMissed(f *fates, from, to int64) reason {
 	held, noticed := to, to
 	if to < forever-f.heldAtMost() {
 		held += f.heldAtMost()
-		noticed += int64(late) // a reader notices the loss of its connection a moment later
+		noticed += int64(readAtMost) // a reader whose network hangs notices the loss when its read times out
 	}
 	for _, s := range f.members {
 		switch {

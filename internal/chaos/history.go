@@ -51,10 +51,11 @@ type subscription struct {
 	process *processHistory
 	number  int
 	group   group
-	events  []event // its own, in their order
-	outages []span  // when its reads failed
-	still   []span  // when its process did not run
-	closing span    // when its process closed it; the zero span: it did not
+	events  []event          // its own, in their order
+	outages []span           // when its reads failed
+	lost    map[string]int64 // when it lost the lease of an entry
+	still   []span           // when its process did not run
+	closing span             // when its process closed it; the zero span: it did not
 }
 
 func (s *subscription) closedBy(at int64) bool { return s.closing != (span{}) && s.closing.from <= at }
@@ -88,7 +89,7 @@ func (h *history) subscriptions() []*subscription {
 		for _, e := range p.events {
 			switch e.kind {
 			case subscribed:
-				own[e.sub] = &subscription{process: p, number: e.sub, group: byName[e.text]}
+				own[e.sub] = &subscription{process: p, number: e.sub, group: byName[e.text], lost: map[string]int64{}}
 			case stoodStill:
 				still = append(still, span{e.from, e.at})
 			case closing:
@@ -99,8 +100,13 @@ func (h *history) subscriptions() []*subscription {
 			}
 		}
 		for _, e := range p.events {
-			if s := own[e.sub]; s != nil {
-				s.events = append(s.events, e)
+			s := own[e.sub]
+			if s == nil {
+				continue
+			}
+			s.events = append(s.events, e)
+			if e.kind == lost {
+				s.lost[e.id] = e.at
 			}
 		}
 		p.events = nil
