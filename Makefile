@@ -1,7 +1,7 @@
 FUZZTIME ?= 20s
 TESTFLAGS ?=
 # Tests that run at the same time in each package: most wait for servers and timers, so more than there are cores.
-PARALLEL ?= 16
+PARALLEL ?= 6
 DURATION ?= 2m
 SEED ?= 0
 CHAOSFLAGS ?=
