@@ -8,50 +8,53 @@ import (
 	"github.com/millrace/redisstream/internal/stream"
 )
 
-// errBehind is why the rest of a call was not sent.
-var errBehind = stream.NotSent(errors.New("not sent, because messages in front of it failed"))
+// errEarlierFailed is why the rest of a call was not sent.
+var errEarlierFailed = stream.NotSent(errors.New("not sent, because earlier messages of the call failed"))
 
-// publication is what a call of Publish has to publish.
+// publication is what one call of Publish has to publish.
 type publication struct {
-	topic     string
-	messages  []*message.Message
-	additions []stream.AddRequest // of the messages
-	watch     *contextWatch
+	topic    string
+	messages []*message.Message
+	requests []stream.AddRequest // one for each message
+	watch    *contextWatch
 }
 
-// from is the publication without its first messages.
+// from returns the publication without its first n messages.
 func (c publication) from(n int) publication {
-	c.messages, c.additions = c.messages[n:], c.additions[n:]
+	c.messages, c.requests = c.messages[n:], c.requests[n:]
 	return c
 }
 
-// attempt publishes the messages once. If it fails, it also reports whether trying again may help. Its pipelines go one after
-// the other: messages stay in order, and none goes in behind one that failed.
-func (p *Publisher) attempt(call publication) (failure *PublishError, passes bool) {
+// attempt publishes the messages once. If it fails, it also reports whether the failure is
+// retryable. It sends one pipeline after the other, so messages stay in order and none is added
+// after one that failed.
+func (p *Publisher) attempt(call publication) (failure *PublishError, retryable bool) {
 	sent := 0
-	for sent < len(call.additions) {
-		n, bytes := part(call.additions[sent:])
+	for sent < len(call.requests) {
+		n, bytes := firstPart(call.requests[sent:])
 		if sent == 0 && p.config.MaxAge > 0 && !p.queues.adder.KnowsAge(call.topic) {
-			n, bytes = 1, size(&call.additions[0]) // the ID of the first tells the server's time
+			n, bytes = 1, size(&call.requests[0]) // its ID has the server's time
 		}
-		sending := call.additions[sent : sent+n]
-		if err := p.send(call, sending, bytes); err != nil {
+		pipeline := call.requests[sent : sent+n]
+		if err := p.send(call, pipeline, bytes); err != nil {
 			return call.outcome(sent, err)
 		}
 		sent += n
-		if slices.ContainsFunc(sending, func(a stream.AddRequest) bool { return a.Err != nil }) {
-			return call.outcome(sent, errBehind)
+		if slices.ContainsFunc(pipeline, func(r stream.AddRequest) bool { return r.Err != nil }) {
+			return call.outcome(sent, errEarlierFailed)
 		}
 	}
 	return nil, false
 }
 
-// commandBytes is about what an XADD takes beside its fields, and about what it costs the server.
+// commandBytes is about the size of an XADD without its fields. It stands for what the command
+// costs the server, too.
 const commandBytes = 64
 
-func size(addition *stream.AddRequest) int {
+// size returns about how many bytes the request takes on the wire.
+func size(request *stream.AddRequest) int {
 	bytes := commandBytes
-	for _, field := range addition.Fields {
+	for _, field := range request.Fields {
 		switch field := field.(type) {
 		case string:
 			bytes += len(field)
@@ -62,10 +65,10 @@ func size(addition *stream.AddRequest) int {
 	return bytes
 }
 
-// part returns how many of the additions go in one pipeline, and their bytes.
-func part(additions []stream.AddRequest) (n, bytes int) {
-	for i := range additions {
-		next := size(&additions[i])
+// firstPart returns how many of the requests go in the next pipeline, and their bytes.
+func firstPart(requests []stream.AddRequest) (n, bytes int) {
+	for i := range requests {
+		next := size(&requests[i])
 		if i > 0 && (next >= largeMessage || bytes+next > maxPipelineBytes) {
 			return i, bytes
 		}
@@ -74,23 +77,24 @@ func part(additions []stream.AddRequest) (n, bytes int) {
 			return 1, bytes
 		}
 	}
-	return len(additions), bytes
+	return len(requests), bytes
 }
 
-// send sends a part of a call in one pipeline and waits until it is settled. After an error it was not sent.
-func (p *Publisher) send(call publication, additions []stream.AddRequest, bytes int) error {
+// send sends a part of a call in one pipeline and waits for its result, which is in the requests.
+// If it returns an error, the part was not sent.
+func (p *Publisher) send(call publication, requests []stream.AddRequest, bytes int) error {
 	if err := call.watch.err(); err != nil {
 		return err
 	}
 	part := &publishCall{
 		ctx: call.messages[0].Context(), cancelled: call.watch.cancelled,
-		additions: additions, bytes: bytes, done: make(chan struct{}),
+		requests: requests, bytes: bytes, done: make(chan struct{}),
 	}
-	queue, turn := p.queues.enter(call.topic, part)
-	if err := queue.await(part, turn, call.watch); err != nil {
+	queue, admission := p.queues.enter(call.topic, part)
+	if err := queue.await(part, admission, call.watch); err != nil {
 		return err
 	}
-	queue.begin(part)
+	queue.start(part)
 	select {
 	case <-part.done:
 		return nil
@@ -99,25 +103,26 @@ func (p *Publisher) send(call publication, additions []stream.AddRequest, bytes 
 	if queue.withdraw(part) {
 		return call.watch.err()
 	}
-	<-part.done // it is on the wire: its reply comes, or the client's time-out
+	<-part.done // it is on the wire: the reply or the client's time-out follows
 	return nil
 }
 
-// outcome sorts the messages of a call by what became of them, of which the first were sent, and the others were not because of
-// an error. It also reports whether trying again may help all that are not published, and keeps the order.
-func (c publication) outcome(sent int, unsent error) (failure *PublishError, passes bool) {
-	failure, passes = &PublishError{Topic: c.topic}, true
-	for i, addition := range c.additions[:sent] {
-		if addition.Err == nil {
+// outcome sorts the messages of a call by their result. The first were sent; the others were not,
+// because of the given error. It also reports whether all that are not published can be sent again
+// and keep their order.
+func (c publication) outcome(sent int, unsent error) (failure *PublishError, retryable bool) {
+	failure, retryable = &PublishError{Topic: c.topic}, true
+	for i, request := range c.requests[:sent] {
+		if request.Err == nil {
 			failure.Published = append(failure.Published, c.messages[i])
-			passes = passes && failure.Err == nil
+			retryable = retryable && failure.Err == nil
 			continue
 		}
 		if failure.Err == nil {
-			failure.Err = stream.Redact(addition.Err)
+			failure.Err = stream.Redact(request.Err)
 		}
-		passes = passes && stream.IsRetryable(addition.Err)
-		if stream.IsNotApplied(addition.Err) {
+		retryable = retryable && stream.IsRetryable(request.Err)
+		if stream.IsNotApplied(request.Err) {
 			failure.Failed = append(failure.Failed, c.messages[i])
 		} else {
 			failure.Uncertain = append(failure.Uncertain, c.messages[i])
@@ -125,10 +130,10 @@ func (c publication) outcome(sent int, unsent error) (failure *PublishError, pas
 	}
 	if sent < len(c.messages) {
 		failure.Failed = append(failure.Failed, c.messages[sent:]...)
-		passes = passes && stream.IsRetryable(unsent)
+		retryable = retryable && stream.IsRetryable(unsent)
 	}
 	if failure.Err == nil {
 		failure.Err = stream.Redact(unsent)
 	}
-	return failure, passes
+	return failure, retryable
 }

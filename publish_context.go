@@ -7,12 +7,12 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 )
 
-// contextWatch tells when one of several contexts ends.
+// contextWatch waits for the first end of several contexts: those of the messages of a call.
 type contextWatch struct {
-	contexts  []context.Context
-	cancelled <-chan struct{} // nil: none can end
-	patient   bool            // one has a deadline
-	stops     []func() bool
+	contexts    []context.Context
+	cancelled   <-chan struct{} // closed when one ends; nil: none can end
+	hasDeadline bool            // one has a deadline
+	stops       []func() bool
 }
 
 func watchContexts(messages []*message.Message) (w contextWatch) {
@@ -22,7 +22,7 @@ func watchContexts(messages []*message.Message) (w contextWatch) {
 		if done := ctx.Done(); done != nil && done != last {
 			w.contexts, last = append(w.contexts, ctx), done
 			_, deadline := ctx.Deadline()
-			w.patient = w.patient || deadline
+			w.hasDeadline = w.hasDeadline || deadline
 		}
 	}
 	if len(w.contexts) == 0 {
@@ -37,6 +37,7 @@ func watchContexts(messages []*message.Message) (w contextWatch) {
 	return w
 }
 
+// err returns why one of the contexts ended; nil: none has.
 func (w *contextWatch) err() error {
 	for _, ctx := range w.contexts {
 		if ctx.Err() != nil {

@@ -7,25 +7,29 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// What is under way at the same time shares the way to the server, and all of it has to arrive within the client's
-// time-outs. So a flow bounds its bytes, by what the way has shown to carry.
+// Calls that are under way at the same time share the link to the server, and all of them have to
+// arrive within the client's time-outs. So a flow bounds their bytes, by what the link has carried
+// before.
 const (
-	// firstFlow is a third of a second at 1.5 MB/s. It is for usualPatience; who has less begins with less.
+	// firstFlow takes a third of a second at 1.5 MB/s. It is for defaultReplyTimeout; with a
+	// shorter time-out the first bound is smaller in proportion.
 	firstFlow = 512 << 10
 	leastFlow = 128 << 10
 	mostFlow  = 32 << 20
-	// usualPatience is how long go-redis waits for a reply by default. A pipeline that takes a slowPart of the client's patience longer
-	// than the shortest makes the bound smaller, one that takes less than a quickPart makes it larger.
-	usualPatience = 5 * time.Second
-	quickPart     = 50
-	slowPart      = 10
-	// deadFlow is after how many failures in a row those that wait fail, too: the server is gone, or hangs.
+	// defaultReplyTimeout is go-redis's default. A pipeline that takes longer than the shortest by
+	// more than 1/slowPart of the time-out halves the bound. One that takes longer by less than
+	// 1/quickPart raises it.
+	defaultReplyTimeout = 5 * time.Second
+	quickPart           = 50
+	slowPart            = 10
+	// After deadFlow failures in a row the waiting calls fail, too: the server is gone, or hangs.
 	deadFlow = 2
 )
 
-// flow bounds how many bytes of calls are queued or under way. It is guarded by the mutex of its publishQueues.
+// flow bounds how many bytes of calls are queued or under way. It is guarded by the mutex of its
+// publishQueues.
 type flow struct {
-	patience time.Duration // the client's time-out
+	timeout  time.Duration // the client's, for a reply
 	limit    int           // bytes; 0: none yet
 	most     int           // calls; 0: no bound
 	bytes    int           // admitted
@@ -34,25 +38,25 @@ type flow struct {
 	failures int // in a row
 }
 
-// admission is a call that waits for its turn.
+// admission is a call that waits until the flow admits it.
 type admission struct {
-	size int
-	turn chan error // it gets nil, or why there will be none
+	size   int
+	result chan error // it gets nil when the call is admitted, or why it never will be
 }
 
-// enter admits a call, or returns what it has to wait for.
+// enter admits a call and returns nil, or returns the admission that the call has to wait for.
 func (f *flow) enter(size int) *admission {
 	if len(f.waiting) == 0 && f.fits(size) {
 		f.bytes += size
 		f.calls++
 		return nil
 	}
-	waiter := &admission{size: size, turn: make(chan error, 1)}
+	waiter := &admission{size: size, result: make(chan error, 1)}
 	f.waiting = append(f.waiting, waiter)
 	return waiter
 }
 
-// forget is the end of a wait.
+// forget removes a call that no longer waits.
 func (f *flow) forget(waiter *admission) {
 	if i := slices.Index(f.waiting, waiter); i >= 0 {
 		f.waiting = slices.Delete(f.waiting, i, i+1)
@@ -60,56 +64,59 @@ func (f *flow) forget(waiter *admission) {
 	f.next()
 }
 
-// fits reports whether a call may go beside those that were admitted. One always may, whatever its size.
+// fits reports whether a call may be under way together with those that are admitted. One alone
+// always may, whatever its size.
 func (f *flow) fits(size int) bool {
 	if f.limit == 0 {
-		f.limit = max(int(firstFlow*min(f.patience, usualPatience)/usualPatience), leastFlow)
+		f.limit = max(int(firstFlow*min(f.timeout, defaultReplyTimeout)/defaultReplyTimeout), leastFlow)
 	}
 	return f.calls == 0 || f.bytes+size <= f.limit && (f.most == 0 || f.calls < f.most)
 }
 
-// leave is the end of calls that were admitted.
+// leave ends calls that were admitted, and admits waiting ones.
 func (f *flow) leave(calls, bytes int) {
 	f.calls -= calls
 	f.bytes -= bytes
 	f.next()
 }
 
+// next admits the waiting calls that fit, in their order.
 func (f *flow) next() {
 	for len(f.waiting) > 0 && f.fits(f.waiting[0].size) {
 		f.bytes += f.waiting[0].size
 		f.calls++
-		f.waiting[0].turn <- nil
+		f.waiting[0].result <- nil
 		f.waiting = f.waiting[1:]
 	}
 }
 
-// passed learns from a pipeline that the server answered, in so much more time than its shortest.
-func (f *flow) passed(bytes int, excess time.Duration) {
+// answered adjusts the bound after a pipeline that the server answered. excess is the time beyond
+// the shortest round trip.
+func (f *flow) answered(bytes int, excess time.Duration) {
 	f.failures = 0
 	switch {
-	case excess > f.patience/slowPart:
+	case excess > f.timeout/slowPart:
 		f.limit = max(f.limit/2, leastFlow)
-	case excess < f.patience/quickPart && len(f.waiting) > 0:
+	case excess < f.timeout/quickPart && len(f.waiting) > 0:
 		f.limit = min(f.limit+bytes, mostFlow)
 	}
 }
 
-// failed learns from a pipeline that the server did not answer.
-func (f *flow) failed(why error) {
+// unanswered lowers the bound after a pipeline that the server did not answer.
+func (f *flow) unanswered(why error) {
 	f.limit = max(f.limit/2, leastFlow)
 	f.failures++
 	if f.failures < deadFlow {
 		return
 	}
 	for _, waiter := range f.waiting {
-		waiter.turn <- why
+		waiter.result <- why
 	}
 	f.waiting = nil
 }
 
-// patience returns how long the client waits for a reply.
-func patience(client redis.UniversalClient) time.Duration {
+// replyTimeout returns how long the client waits for a reply.
+func replyTimeout(client redis.UniversalClient) time.Duration {
 	var read, write time.Duration
 	switch client := client.(type) {
 	case interface{ Options() *redis.Options }:
@@ -119,11 +126,11 @@ func patience(client redis.UniversalClient) time.Duration {
 	case interface{ Options() *redis.RingOptions }:
 		read, write = client.Options().ReadTimeout, client.Options().WriteTimeout
 	}
-	patience := usualPatience
+	reply := defaultReplyTimeout
 	for _, timeout := range []time.Duration{read, write} {
 		if timeout > 0 {
-			patience = min(patience, timeout)
+			reply = min(reply, timeout)
 		}
 	}
-	return patience
+	return reply
 }

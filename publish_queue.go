@@ -17,30 +17,35 @@ import (
 const (
 	// maxPipelineCalls bounds how many calls share a pipeline.
 	maxPipelineCalls = 256
-	// maxPipelineBytes bounds a pipeline, so that it passes within the client's time-outs over a slow link, too.
+	// maxPipelineBytes bounds a pipeline, so that a slow link carries it within the client's
+	// time-outs, too.
 	maxPipelineBytes = 256 << 10
-	// A message of largeMessage has a pipeline of its own: what becomes of it touches no other.
+	// A message of largeMessage bytes or more has a pipeline of its own: if it fails, no other
+	// does.
 	largeMessage = 64 << 10
-	// maxLargeMessages bounds how many of those are under way at the same time: each has a connection of the client's pool.
+	// maxLargeMessages bounds how many of them are under way at the same time: each holds a
+	// connection of the client's pool.
 	maxLargeMessages = 8
-	// Another pipeline may be under way for each pipelineSpacing of a round trip: over a slow link hardly any call
-	// waits for another's. Next to the server two keep both sides busy; more would be small ones, and cost both. There is one
-	// while its reader busy-polls: the others' would park.
+	// One pipeline may be under way for each pipelineSpacing of a round trip, so that over a slow
+	// link hardly any call waits for another's. Close to the server two keep both sides busy; more
+	// would be smaller and cost more. There is one while its reader busy-polls: the readers of
+	// others would park.
 	pipelineSpacing = 100 * time.Microsecond
 	minPipelines    = 2
 	maxPipelines    = 16
 )
 
-// publishCall is one call of Publish, or a part of one, on its way. The queue owns additions until done is closed.
+// publishCall is one call of Publish, or a part of one, that is under way. The queue owns requests
+// until done is closed.
 type publishCall struct {
 	ctx       context.Context //nolint:containedctx // for the hooks of the client
 	cancelled <-chan struct{} // nil: never
-	additions []stream.AddRequest
-	bytes     int // about what additions take on the wire
+	requests  []stream.AddRequest
+	bytes     int // about the size of requests on the wire
 	done      chan struct{}
 
-	left     atomic.Bool              // the caller is gone, if no pipeline with the call is on the wire
-	pipeline atomic.Pointer[pipeline] // the last with the call
+	withdrawn atomic.Bool              // the caller does not wait, unless a pipeline with the call is on the wire
+	pipeline  atomic.Pointer[pipeline] // the last one with the call
 }
 
 // pipeline is one attempt to send some calls together.
@@ -50,15 +55,15 @@ type pipeline struct {
 }
 
 // large reports whether the call is one message that goes alone.
-func (c *publishCall) large() bool { return c.bytes >= largeMessage && len(c.additions) == 1 }
+func (c *publishCall) large() bool { return c.bytes >= largeMessage && len(c.requests) == 1 }
 
 // publishQueues has a queue for each topic with calls under way, so that a slow topic or shard
-// holds up no other.
+// delays no other.
 type publishQueues struct {
-	adder    *stream.Adder
-	patience time.Duration // the client's
-	spread   bool          // topics are on different servers: each has flows of its own
-	poller   *busypoll.Poller
+	adder   *stream.Adder
+	timeout time.Duration // the client's, for a reply
+	spread  bool          // topics are on different servers: each has flows of its own
+	poller  *busypoll.Poller
 
 	mu     sync.Mutex
 	queues map[string]*publishQueue
@@ -66,7 +71,8 @@ type publishQueues struct {
 	alone  sync.WaitGroup // large messages under way
 }
 
-// flows are those of small calls and of large messages: a small call never waits for a large message.
+// flows are separate for small calls and large messages: a small call never waits for a large
+// message.
 type flows struct{ small, large flow }
 
 func (f *flows) of(call *publishCall) *flow {
@@ -77,18 +83,19 @@ func (f *flows) of(call *publishCall) *flow {
 	return &f.small
 }
 
-// publishQueue is the group commit of one topic.
+// publishQueue is the group commit of one topic: calls that come during a round trip share the next
+// one.
 type publishQueue struct {
 	batch.Committer[*publishCall]
 	owner *publishQueues
 	topic string
 	calls int          // under way; guarded by owner.mu
 	flows flows        // guarded by owner.mu; used if topics are spread
-	rtt   atomic.Int64 // shortest round trip of late, in ns
+	rtt   atomic.Int64 // shortest recent round trip, in ns
 }
 
-// enter returns the topic's queue for one call, which leaves it when it is committed or withdrawn. The call may have
-// to wait for its turn.
+// enter returns the topic's queue for one call, which leaves it when it is committed or withdrawn.
+// If the admission is not nil, the call has to wait for it.
 func (q *publishQueues) enter(topic string, call *publishCall) (*publishQueue, *admission) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -106,25 +113,25 @@ func (q *publishQueues) enter(topic string, call *publishCall) (*publishQueue, *
 	return queue, queue.flow(call).enter(call.bytes)
 }
 
-// flow returns what bounds the call.
+// flow returns the flow that bounds the call.
 func (q *publishQueue) flow(call *publishCall) *flow {
 	flows := &q.owner.flows
 	if q.owner.spread {
 		flows = &q.flows
 	}
 	flow := flows.of(call)
-	flow.patience = q.owner.patience
+	flow.timeout = q.owner.timeout
 	return flow
 }
 
-// await waits for the call's turn. If the error is not nil, the call has left the queue.
-func (q *publishQueue) await(call *publishCall, turn *admission, watch *contextWatch) error {
-	if turn == nil {
+// await waits until the call is admitted. If it returns an error, the call has left the queue.
+func (q *publishQueue) await(call *publishCall, admission *admission, watch *contextWatch) error {
+	if admission == nil {
 		return nil
 	}
 	var err error
 	select {
-	case err = <-turn.turn:
+	case err = <-admission.result:
 		if err == nil {
 			return nil
 		}
@@ -135,18 +142,18 @@ func (q *publishQueue) await(call *publishCall, turn *admission, watch *contextW
 	defer q.owner.mu.Unlock()
 	flow := q.flow(call)
 	select {
-	case refused := <-turn.turn: // meanwhile
+	case refused := <-admission.result: // meanwhile
 		if refused == nil {
 			flow.leave(1, call.bytes)
 		}
 	default:
-		flow.forget(turn) // nothing, if it was refused
+		flow.forget(admission) // no effect if it was refused
 	}
 	q.leave(1)
 	return err
 }
 
-// leave is called with owner.mu held.
+// leave ends calls of the queue. It is called with owner.mu held.
 func (q *publishQueue) leave(calls int) {
 	q.calls -= calls
 	if q.calls == 0 && len(q.owner.queues) > maxIdleQueues {
@@ -154,7 +161,8 @@ func (q *publishQueue) leave(calls int) {
 	}
 }
 
-// maxIdleQueues is how many topics keep what was learned of their round trips.
+// maxIdleQueues is how many topics keep their queue, with its measured round trip, while no call is
+// under way.
 const maxIdleQueues = 128
 
 // wait returns when no pipeline is under way.
@@ -171,8 +179,9 @@ func (q *publishQueues) wait() {
 	q.alone.Wait()
 }
 
-// begin has a call sent that had its turn; done is closed when it is settled.
-func (q *publishQueue) begin(call *publishCall) {
+// start sends a call that is admitted. done is closed when its result is in the requests. A call
+// that can't be cancelled is sent in the caller's goroutine, which saves a switch.
+func (q *publishQueue) start(call *publishCall) {
 	switch {
 	case call.large() && call.cancelled == nil:
 		q.commit([]*publishCall{call})
@@ -185,7 +194,7 @@ func (q *publishQueue) begin(call *publishCall) {
 	}
 }
 
-// withdraw takes back a call of which nothing was written yet, and reports whether it did.
+// withdraw removes a call of which nothing was written yet, and reports whether it did.
 func (q *publishQueue) withdraw(call *publishCall) bool {
 	if !call.large() && q.Remove(func(other *publishCall) bool { return other == call }) {
 		q.owner.mu.Lock()
@@ -194,9 +203,9 @@ func (q *publishQueue) withdraw(call *publishCall) bool {
 		q.leave(1)
 		return true
 	}
-	call.left.Store(true)
+	call.withdrawn.Store(true)
 	pipeline := call.pipeline.Load()
-	if pipeline == nil { // send sees that it left
+	if pipeline == nil { // take leaves it out
 		return true
 	}
 	if !pipeline.Withdraw() {
@@ -206,6 +215,7 @@ func (q *publishQueue) withdraw(call *publishCall) bool {
 	return true
 }
 
+// commit sends calls in one pipeline, and more if some are withdrawn, and settles them.
 func (q *publishQueue) commit(calls []*publishCall) {
 	began := time.Now()
 	sent := q.send(calls)
@@ -215,8 +225,8 @@ func (q *publishQueue) commit(calls []*publishCall) {
 	}
 }
 
-// send sends the calls and returns those that were not withdrawn. When one is withdrawn while there is no
-// connection yet, the others go in another pipeline.
+// send sends the calls and returns those that were not withdrawn. If one is withdrawn while the
+// pipeline waits for a connection, the others go in another pipeline.
 func (q *publishQueue) send(calls []*publishCall) []*publishCall {
 	for {
 		pipeline := new(pipeline)
@@ -226,13 +236,13 @@ func (q *publishQueue) send(calls []*publishCall) []*publishCall {
 			pipeline.cancel()
 			return nil
 		}
-		additions := make([]*stream.AddRequest, 0, len(calls))
+		requests := make([]*stream.AddRequest, 0, len(calls))
 		for _, call := range calls {
-			for i := range call.additions {
-				additions = append(additions, &call.additions[i])
+			for i := range call.requests {
+				requests = append(requests, &call.requests[i])
 			}
 		}
-		q.owner.adder.Add(ctx, q.topic, additions, &pipeline.Pipeline)
+		q.owner.adder.Add(ctx, q.topic, requests, &pipeline.Pipeline)
 		if pipeline.cancel != nil {
 			pipeline.cancel()
 		}
@@ -242,28 +252,28 @@ func (q *publishQueue) send(calls []*publishCall) []*publishCall {
 	}
 }
 
-// take returns the calls that go in the pipeline, because their callers are there.
+// take returns the calls whose callers still wait, and the context of the pipeline.
 func (p *pipeline) take(ctx context.Context, calls []*publishCall) ([]*publishCall, context.Context) {
 	if !slices.ContainsFunc(calls, func(call *publishCall) bool { return call.cancelled != nil }) {
 		return calls, ctx
 	}
 	ctx, p.cancel = context.WithCancel(ctx)
-	staying := make([]*publishCall, 0, len(calls))
+	waiting := make([]*publishCall, 0, len(calls))
 	for _, call := range calls {
 		call.pipeline.Store(p)
-		if !call.left.Load() {
-			staying = append(staying, call)
+		if !call.withdrawn.Load() {
+			waiting = append(waiting, call)
 		}
 	}
-	return staying, ctx
+	return waiting, ctx
 }
 
-// settle ends the calls of a pipeline, and learns from what was sent of them.
+// settle ends the calls of a pipeline, and adjusts the flow and the round trip to what was sent.
 func (q *publishQueue) settle(calls, sent []*publishCall, took time.Duration) {
 	var err error // of the last reply
 	if len(sent) > 0 {
-		additions := sent[len(sent)-1].additions
-		err = additions[len(additions)-1].Err
+		requests := sent[len(sent)-1].requests
+		err = requests[len(requests)-1].Err
 	}
 	unanswered := stream.IsUnanswered(err)
 	if len(sent) > 0 && !unanswered && !calls[0].large() {
@@ -279,15 +289,15 @@ func (q *publishQueue) settle(calls, sent []*publishCall, took time.Duration) {
 	switch {
 	case len(sent) == 0:
 	case unanswered:
-		flow.failed(stream.NotSent(fmt.Errorf("not sent, because the server does not answer: %w", err)))
+		flow.unanswered(stream.NotSent(fmt.Errorf("not sent, because the server does not answer: %w", err)))
 	default:
-		flow.passed(bytes, took-time.Duration(q.rtt.Load()))
+		flow.answered(bytes, took-time.Duration(q.rtt.Load()))
 	}
 	flow.leave(len(calls), bytes)
 	q.leave(len(calls))
 }
 
-// measured follows the shortest round trip: down at once, up slowly.
+// measured updates the shortest round trip: down at once, up slowly.
 func (q *publishQueue) measured(rtt time.Duration) {
 	old := q.rtt.Load()
 	if old == 0 || int64(rtt) < old {
@@ -297,6 +307,7 @@ func (q *publishQueue) measured(rtt time.Duration) {
 	q.rtt.Store(old + (int64(rtt)-old)/1024)
 }
 
+// parallel returns how many pipelines may be under way at the same time.
 func (q *publishQueue) parallel() int {
 	rtt := time.Duration(q.rtt.Load())
 	if 0 < rtt && rtt < pipelineSpacing && q.owner.poller.Pays() {
@@ -305,7 +316,7 @@ func (q *publishQueue) parallel() int {
 	return int(min(max(rtt/pipelineSpacing, minPipelines), maxPipelines))
 }
 
-// spreads reports whether the client has several servers.
+// spreads reports whether the client spreads topics over several servers.
 func spreads(client redis.UniversalClient) bool {
 	switch client.(type) {
 	case interface{ Options() *redis.Options }:

@@ -75,13 +75,13 @@ func TestPublishQueue_withdrawsOneCallOfAPipeline(t *testing.T) {
 					return new(net.Dialer).DialContext(ctx, network, addr)
 				}
 			})
-			queues := publishQueues{adder: stream.NewAdder(client, stream.ReplicaWait{}), patience: usualPatience, poller: new(busypoll.Poller)}
+			queues := publishQueues{adder: stream.NewAdder(client, stream.ReplicaWait{}), timeout: defaultReplyTimeout, poller: new(busypoll.Poller)}
 			topic := t.Name() + rand.Text()
 			var calls []*publishCall
 			var queue *publishQueue
 			for i := range 3 {
 				call := &publishCall{ctx: t.Context(), bytes: 1, done: make(chan struct{}), cancelled: make(chan struct{})}
-				call.additions = []stream.AddRequest{{Fields: []any{"number", string(rune('0' + i))}}}
+				call.requests = []stream.AddRequest{{Fields: []any{"number", string(rune('0' + i))}}}
 				calls = append(calls, call)
 				queue, _ = queues.enter(topic, call)
 			}
@@ -98,11 +98,11 @@ func TestPublishQueue_withdrawsOneCallOfAPipeline(t *testing.T) {
 			var want []string
 			for i, call := range calls {
 				if i == withdrawn {
-					assert.Empty(t, call.additions[0].ID)
+					assert.Empty(t, call.requests[0].ID)
 					continue
 				}
 				redistest.Within(t, "the reply", call.done)
-				require.NoError(t, call.additions[0].Err)
+				require.NoError(t, call.requests[0].Err)
 				want = append(want, string(rune('0'+i)))
 				assert.False(t, queue.withdraw(call), "it is published")
 			}

@@ -11,8 +11,8 @@ import (
 	"github.com/millrace/redisstream/internal/stream"
 )
 
-// Publisher adds messages to streams. It is safe for concurrent use, and faster so: calls that
-// come while a round trip is under way share the next.
+// Publisher adds messages to streams. It is safe for concurrent use. Concurrent calls are fast:
+// those that come during a round trip share the next one.
 type Publisher struct {
 	config PublisherConfig
 	logger watermill.LoggerAdapter
@@ -27,41 +27,44 @@ type Publisher struct {
 var _ message.Publisher = (*Publisher)(nil)
 
 // NewPublisher returns a Publisher. A nil logger logs nothing. Errors wrap ErrInvalidConfig and
-// name the field; the server is not asked anything yet.
+// name the field. No command is sent to the server yet.
 func NewPublisher(config PublisherConfig, logger watermill.LoggerAdapter) (*Publisher, error) {
 	config = config.withDefaults()
 	if err := config.validate(); err != nil {
 		return nil, err
 	}
-	confirm := stream.ReplicaWait{Replicas: config.WaitReplicas, Timeout: config.WaitTimeout}
+	replicas := stream.ReplicaWait{Replicas: config.WaitReplicas, Timeout: config.WaitTimeout}
 	return &Publisher{
 		config:  config,
 		logger:  redact(logger),
 		closing: make(chan struct{}),
 		queues: publishQueues{
-			adder: stream.NewAdder(config.Client, confirm), patience: patience(config.Client), spread: spreads(config.Client),
+			adder: stream.NewAdder(config.Client, replicas), timeout: replyTimeout(config.Client), spread: spreads(config.Client),
 			poller: pollerOf(config.Client),
 		},
 	}, nil
 }
 
 // Publish adds the messages to the stream named topic, in their order and in pipelines of XADD
-// commands, and returns when the server has them all, and with WaitReplicas so many of its replicas, too.
+// commands. It returns when the server has all of them and, with WaitReplicas, when the replicas
+// have confirmed them.
 //
-// All messages are marshaled first, so a bad one sends nothing. Calls share pipelines of up to 256 KiB. A call that is larger
-// takes several, one after the other, and a message of 64 KiB or more one of its own; after a pipeline that fails, the rest of the
-// call is not sent.
+// All messages are marshaled first. If one fails, nothing is sent. Calls share pipelines of up to
+// 256 KiB. A larger call takes several pipelines, one after the other. A message of 64 KiB or more
+// has a pipeline of its own. After a pipeline that fails, the rest of the call is not sent.
 //
-// When a message's context ends, Publish returns at once if nothing of the call was written to a connection. Otherwise it
-// waits for the reply, for as long as the client's WriteTimeout and ReadTimeout say, and returns what became of it.
+// When a message's context ends, Publish returns at once if nothing of the call was written to a
+// connection. Otherwise it waits for the reply, within the client's WriteTimeout and ReadTimeout,
+// and returns the result.
 //
-// If a message's context has a deadline, Publish waits so long for a server that can't be reached or takes nothing
-// just now (LOADING, READONLY, CLUSTERDOWN and so on), and sends again what certainly was not added, unless messages behind it
-// were: they stay in order. Without a deadline it fails at once. What the caller has to mend (OOM, NOPERM, WRONGTYPE and so on),
-// and what may have been added, is never sent again.
+// If a message's context has a deadline, Publish waits until then for a server that can't be
+// reached or refuses writes for a while (LOADING, READONLY, CLUSTERDOWN and so on). It sends again
+// the messages that certainly were not added, unless later messages of the call were: so they stay
+// in order. Without a deadline it fails at once. It never sends again what the caller has to fix
+// (OOM, NOPERM, WRONGTYPE and so on), nor what may have been added.
 //
-// Every error is a *PublishError, which tells what became of each message; after Close it wraps ErrPublisherClosed. When Publish
-// has returned, the messages are the caller's again.
+// Every error is a *PublishError, which has the result of each message. After Close it wraps
+// ErrPublisherClosed. Publish does not use the messages after it returned.
 func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 	if len(messages) == 0 {
 		return nil
@@ -73,16 +76,16 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 	if err := check(topic, messages); err != nil {
 		return nothingSent(topic, messages, err)
 	}
-	additions, err := p.marshal(topic, messages)
+	requests, err := p.marshal(topic, messages)
 	if err != nil {
 		return nothingSent(topic, messages, err)
 	}
 	watch := watchContexts(messages)
 	defer watch.stop()
-	call := publication{topic: topic, messages: messages, additions: additions, watch: &watch}
-	failure, passes := p.attempt(call)
-	if passes && watch.patient {
-		failure = p.persist(failure, call)
+	call := publication{topic: topic, messages: messages, requests: requests, watch: &watch}
+	failure, retryable := p.attempt(call)
+	if retryable && watch.hasDeadline {
+		failure = p.retryUntilDeadline(failure, call)
 	}
 	if failure != nil {
 		return failure
@@ -90,9 +93,10 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 	return nil
 }
 
-// Close waits for calls that are under way; those that come later fail with ErrPublisherClosed, and so do those that were
-// waiting for the server to take messages. From a server that hangs it takes the client's time-outs, at most about twice. The client
-// stays open. Safe to repeat; it always returns nil.
+// Close waits for the calls that are under way. Later calls fail with ErrPublisherClosed, and so do
+// calls that wait until a deadline for the server. If the server does not answer, Close takes at
+// most about twice the client's time-outs. The client stays open. Close is safe to repeat and
+// always returns nil.
 func (p *Publisher) Close() error {
 	p.mu.Lock()
 	if !p.closed {
@@ -101,11 +105,12 @@ func (p *Publisher) Close() error {
 	}
 	p.mu.Unlock()
 	p.calls.Wait()
-	p.queues.wait() // for pipelines whose callers left when their context ended
+	p.queues.wait() // for pipelines whose callers returned when their context ended
 	return nil
 }
 
-// begin admits a call unless the Publisher is closed; the caller ends it with calls.Done.
+// begin counts a call as under way, unless the Publisher is closed. The caller ends it with
+// calls.Done.
 func (p *Publisher) begin() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
