@@ -74,30 +74,30 @@ func (c SubscriberConfig) deadLetterer(group *stream.Group, origin Entry) func(c
 }
 
 // unmarshalSafely returns a panic as an error: it is the reason why many a letter is one.
-func unmarshalSafely(u Unmarshaler, id string, fields map[string]any) (msg *message.Message, err error) {
+func unmarshalSafely(u Unmarshaler, id string, fields stream.Fields) (msg *message.Message, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			err = fmt.Errorf("Unmarshaler panicked: %v", cause)
 		}
 	}()
-	return u.Unmarshal(id, fields)
+	return unmarshalEntry(u, id, fields)
 }
 
 // unmarshalDeadLetter decodes an entry of a dead-letter topic. One that could not be decoded in
 // its own topic either becomes a message with the entry's fields, as a JSON object, for a payload.
-func unmarshalDeadLetter(u Unmarshaler, id string, fields map[string]any) (*message.Message, error) {
-	original := make(map[string]any, len(fields))
+func unmarshalDeadLetter(u Unmarshaler, id string, fields stream.Fields) (*message.Message, error) {
+	var original []string
 	about := make(message.Metadata)
-	for name, value := range fields {
-		if text, ok := value.(string); ok && strings.HasPrefix(name, deadLetterPrefix) {
-			about[name] = text
+	for name, text := range fields.All() {
+		if strings.HasPrefix(name, deadLetterPrefix) {
+			about[fields.Own(name)] = fields.Own(text)
 		} else {
-			original[name] = value
+			original = append(original, name, text)
 		}
 	}
-	msg, err := unmarshalSafely(u, id, original)
+	msg, err := unmarshalSafely(u, id, stream.NewFields(original...))
 	if err != nil || msg == nil {
-		payload, err := json.Marshal(original)
+		payload, err := json.Marshal(stream.NewFields(original...).Map())
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrInvalidEntry, err)
 		}

@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"time"
@@ -19,6 +20,9 @@ const hangUpGrace = 100 * time.Millisecond
 
 // serverClock is how late a server may end a block: it looks at its clock "hz" times a second, 10 by default and 1 at least.
 const serverClock = time.Second
+
+// ownReadBuffer is for replies that are not captured: go-redis's own 32 KiB would be of no use.
+const ownReadBuffer = 4 << 10
 
 // Conn is one connection of our own for blocking reads: a blocked read on the user's pool would
 // hold one of its connections, and ending it needs the socket itself. It is dialled with the
@@ -38,6 +42,8 @@ type Conn struct {
 	asked       string // the node that a slot is moving to, and that has the stream already; empty: none
 
 	meter
+	captured *captured // of the client
+	decoder  decoder
 }
 
 // NewConn returns a Conn to the server that holds key.
@@ -89,6 +95,8 @@ func (c *Conn) open(ctx context.Context) (*redis.Client, error) {
 // options are those of the user's client, for one connection, which is there already.
 func (c *Conn) options(shared *redis.Options, socket net.Conn) *redis.Options {
 	own := *shared
+	replies := new(captured)
+	c.captured = replies
 	c.timeout = own.ReadTimeout
 	if c.timeout <= 0 {
 		c.timeout = 5 * time.Second
@@ -97,7 +105,7 @@ func (c *Conn) options(shared *redis.Options, socket net.Conn) *redis.Options {
 		if socket != nil {
 			first := socket
 			socket = nil
-			return metered{first, &c.meter}, nil
+			return c.metered(first, replies), nil
 		}
 		again, err := c.dial(ctx, shared)
 		if errors.Is(err, errInterrupted) {
@@ -106,8 +114,18 @@ func (c *Conn) options(shared *redis.Options, socket net.Conn) *redis.Options {
 		if err != nil {
 			return nil, err
 		}
-		return metered{again, &c.meter}, nil
+		return c.metered(again, replies), nil
 	}
+	own.OnConnect = func(ctx context.Context, conn *redis.Conn) error {
+		if shared.OnConnect != nil {
+			if err := shared.OnConnect(ctx, conn); err != nil {
+				return err
+			}
+		}
+		replies.ready.Store(true)
+		return nil
+	}
+	own.ReadBufferSize = ownReadBuffer
 	own.PoolSize, own.MinIdleConns, own.MaxActiveConns, own.PipelinePoolSize = 1, 0, 0, -1
 	own.MaxRetries = -1 // a lost reply leaves entries pending: the reader must know
 	own.DialerRetries = 1
@@ -117,6 +135,12 @@ func (c *Conn) options(shared *redis.Options, socket net.Conn) *redis.Options {
 	own.Limiter, own.ClientSideCacheConfig, own.ClientSideCache = nil, nil, nil
 	own.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	return &own
+}
+
+// metered wraps a new connection.
+func (c *Conn) metered(socket net.Conn, replies *captured) net.Conn {
+	replies.ready.Store(false)
+	return metered{socket, &capture{captured: replies, conn: measured{socket, &c.meter}}}
 }
 
 // dial makes the socket and keeps it, so that Interrupt can hang up on it.
@@ -165,6 +189,38 @@ func (c *Conn) do(ctx context.Context, block time.Duration, run func(context.Con
 		c.mu.Unlock()
 	}
 	return err
+}
+
+// readEntries runs XREAD or XREADGROUP, and decodes the reply.
+func (c *Conn) readEntries(ctx context.Context, block time.Duration, run func(context.Context, *redis.Client) error) (entries []Entry, err error) {
+	err = c.doCaptured(ctx, block, run, func(d *decoder) (err error) {
+		entries, err = d.streams()
+		return err
+	})
+	if noneWaiting(err) {
+		return nil, nil
+	}
+	return entries, err
+}
+
+// doCaptured is do for a command whose reply is decoded here, and not by go-redis.
+func (c *Conn) doCaptured(
+	ctx context.Context, block time.Duration, run func(context.Context, *redis.Client) error, decode func(*decoder) error,
+) error {
+	return c.do(ctx, block, func(ctx context.Context, client *redis.Client) error {
+		c.captured.arm()
+		err := run(ctx, client)
+		reply, taken := c.captured.disarm()
+		defer c.captured.release()
+		if err != nil {
+			return err
+		}
+		if !taken {
+			return fmt.Errorf("%w: no list", errMalformed)
+		}
+		c.decoder.start(reply)
+		return decode(&c.decoder)
+	})
 }
 
 // asking tells a node, before each command, that it is asked for what is moving to it.

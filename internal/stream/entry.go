@@ -5,14 +5,12 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // Entry is one entry of a stream as the server handed it out.
 type Entry struct {
 	ID     string
-	Fields map[string]any // values are strings, as go-redis reads them
+	Fields Fields
 	// Deliveries is which delivery to a handler this is to be, in whatever process; 1 without a group.
 	Deliveries int64
 	// Counted is how many deliveries the server has counted: without this one if the entry was claimed.
@@ -26,28 +24,11 @@ type Entry struct {
 // GivenUp is a delivery count that no entry reaches by being delivered: another client gave the entry up (XNACK FATAL).
 const GivenUp = 1<<53 - 1
 
-// Size is the number of bytes that the entry's fields take.
-func (e Entry) Size() int {
-	n := len(e.ID)
-	for name, value := range e.Fields {
-		n += len(name)
-		if s, ok := value.(string); ok {
-			n += len(s)
-		}
-	}
-	return n
-}
+// Size is the number of bytes that the entry's ID and fields take.
+func (e *Entry) Size() int { return len(e.ID) + e.Fields.size() }
 
-func fresh(streams []redis.XStream) []Entry {
-	if len(streams) == 0 {
-		return nil
-	}
-	entries := make([]Entry, len(streams[0].Messages))
-	for i, m := range streams[0].Messages {
-		entries[i] = Entry{ID: m.ID, Fields: m.Values, Deliveries: 1, Counted: 1}
-	}
-	return entries
-}
+// DropFields frees the memory of the fields.
+func (e *Entry) DropFields() { e.Fields = Fields{} }
 
 // Before returns the largest ID that precedes id.
 func Before(id string) string {

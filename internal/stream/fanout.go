@@ -77,15 +77,9 @@ func (f *Fanout) Read(ctx context.Context, limit Limit, block time.Duration) ([]
 }
 
 func (f *Fanout) readFrom(ctx context.Context, id string, count int, block time.Duration) ([]Entry, error) {
-	var streams []redis.XStream
-	err := f.do(ctx, max(block, 0), func(ctx context.Context, c *redis.Client) (err error) {
-		streams, err = c.XRead(ctx, &redis.XReadArgs{Streams: []string{f.key, id}, Count: int64(count), Block: block}).Result()
-		return err
+	return f.readEntries(ctx, max(block, 0), func(ctx context.Context, c *redis.Client) error {
+		return c.XRead(ctx, &redis.XReadArgs{Streams: []string{f.key, id}, Count: int64(count), Block: block}).Err()
 	})
-	if err != nil && !noneWaiting(err) {
-		return nil, err
-	}
-	return fresh(streams), nil
 }
 
 // Reset drops the connection; see Conn.Reset. The next one may lead to another server.

@@ -80,15 +80,9 @@ func (g *Group) read(ctx context.Context, args *redis.XReadGroupArgs, limit Limi
 		g.limitReply(limit)
 		defer g.limitReply(Limit{})
 	}
-	var streams []redis.XStream
-	err := g.do(ctx, args.Block, func(ctx context.Context, c *redis.Client) (err error) {
-		streams, err = c.XReadGroup(ctx, args).Result()
-		return err
+	return g.readEntries(ctx, args.Block, func(ctx context.Context, c *redis.Client) error {
+		return c.XReadGroup(ctx, args).Err()
 	})
-	if err != nil && !noneWaiting(err) {
-		return nil, err
-	}
-	return fresh(streams), nil
 }
 
 // A Block of less than a millisecond would be sent as 0, which is for ever.

@@ -39,8 +39,17 @@ func (c *Conn) extent(ctx context.Context) (e Info, err error) {
 func extentOf(info *redis.XInfoStream) Info {
 	return Info{
 		Added: info.EntriesAdded, Length: info.Length, First: info.FirstEntry.ID, Last: info.LastGeneratedID,
-		Cost: Entry{Fields: info.FirstEntry.Values}.Size() + Entry{Fields: info.LastEntry.Values}.Size(),
+		Cost: sizeOf(info.FirstEntry) + sizeOf(info.LastEntry),
 	}
+}
+
+// sizeOf returns how many bytes the fields of an entry take.
+func sizeOf(m redis.XMessage) (size int) {
+	for name, value := range m.Values {
+		text, _ := value.(string)
+		size += len(name) + len(text)
+	}
+	return size
 }
 
 const (

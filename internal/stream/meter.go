@@ -2,6 +2,7 @@ package stream
 
 import (
 	"errors"
+	"io"
 	"net"
 	"sync/atomic"
 	"time"
@@ -42,14 +43,23 @@ func (m *meter) limitReply(limit Limit) {
 	m.limit.Store(int64(bytes))
 }
 
-// metered is a connection whose replies are measured.
+// metered is a connection whose replies are measured, and captured where that is wanted.
 type metered struct {
+	net.Conn
+	replies io.Reader
+}
+
+// Read is part of net.Conn.
+func (c metered) Read(p []byte) (int, error) { return c.replies.Read(p) }
+
+// measured is the part of metered that measures.
+type measured struct {
 	net.Conn
 	*meter
 }
 
 // Read is part of net.Conn.
-func (c metered) Read(p []byte) (int, error) {
+func (c measured) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	now := int64(time.Since(epoch))
 	read := c.read.Add(int64(n))

@@ -11,14 +11,11 @@ import (
 )
 
 var (
-	//go:embed scripts/claim.lua
-	claimSource string
 	//go:embed scripts/renew_leases.lua
 	renewLeasesSource string
 	//go:embed scripts/release.lua
 	releaseSource string
 
-	claimScript       = redis.NewScript(claimSource)
 	renewLeasesScript = redis.NewScript(renewLeasesSource)
 	releaseScript     = redis.NewScript(releaseSource)
 )
@@ -44,81 +41,6 @@ func (g *Group) Pending(ctx context.Context, page Page) (rows []redis.XPendingEx
 		return err
 	})
 	return rows, err
-}
-
-// Limit bounds a reply: at most so many entries, and about so many bytes. One entry always comes, however large.
-type Limit struct{ Count, Bytes int }
-
-// Claim tells how pending entries are taken over.
-type Claim struct {
-	Rows     []redis.XPendingExt // as Pending returned them; one that has a new owner since is left alone
-	Limit    Limit
-	MinIdle  time.Duration // leave what was touched since; 0 takes at once
-	Frozen   bool          // take at once, and only what still has no idle time
-	KeepIdle bool          // the idle time goes on, so that others may take the entry over if our reply is lost
-	Lost     bool          // the server counted a delivery of which we never saw the reply
-}
-
-// Claimed is what became of a Claim.
-type Claimed struct {
-	Entries []Entry
-	Trimmed []string // IDs that were trimmed from the stream before, and are off the pending list now
-	Tried   int      // how many rows are dealt with; the limit left out those behind them
-}
-
-// Claim takes over pending entries.
-func (g *Group) Claim(ctx context.Context, claim Claim) (Claimed, error) {
-	args := make([]any, 0, 6+2*len(claim.Rows))
-	args = append(args, g.name, g.consumer, claim.MinIdle.Milliseconds(), claim.Limit.Count, claim.Limit.Bytes, flag(claim.KeepIdle))
-	if claim.Frozen {
-		args[2] = "frozen"
-	}
-	for _, row := range claim.Rows {
-		args = append(args, row.ID, row.Consumer)
-	}
-	var reply []any
-	err := g.do(ctx, 0, func(ctx context.Context, c *redis.Client) (err error) {
-		reply, err = claimScript.Run(ctx, c, []string{g.key}, args...).Slice()
-		return err
-	})
-	if err != nil {
-		return Claimed{}, err
-	}
-	return parseClaim(reply, claim)
-}
-
-func parseClaim(reply []any, claim Claim) (claimed Claimed, err error) {
-	if len(reply) != 3 {
-		return claimed, fmt.Errorf("claim script: %d elements in its reply", len(reply))
-	}
-	list, _ := reply[0].([]any)
-	for _, element := range list {
-		parts, _ := element.([]any)
-		if len(parts) != 4 {
-			return claimed, fmt.Errorf("claim script: %d elements in an entry", len(parts))
-		}
-		id, _ := parts[0].(string)
-		pairs, _ := parts[1].([]any)
-		counted, _ := parts[2].(int64)
-		idle, _ := parts[3].(int64)
-		deliveries := counted + 1
-		if claim.Lost {
-			deliveries = max(counted, 1)
-		}
-		fields := make(map[string]any, len(pairs)/2)
-		for i := 0; i+1 < len(pairs); i += 2 {
-			name, _ := pairs[i].(string)
-			fields[name] = pairs[i+1]
-		}
-		claimed.Entries = append(claimed.Entries, Entry{
-			ID: id, Fields: fields, Deliveries: deliveries, Counted: max(counted, 1),
-			Claimed: true, Idle: time.Duration(idle) * time.Millisecond,
-		})
-	}
-	claimed.Trimmed = stringsOf(reply[1])
-	tried, _ := reply[2].(int64)
-	claimed.Tried = int(tried)
-	return claimed, nil
 }
 
 func stringsOf(reply any) []string {

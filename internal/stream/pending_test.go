@@ -30,8 +30,8 @@ func TestClaim_takesOverWithFieldsAndCount(t *testing.T) {
 				next = 0 // is counted already
 			}
 			assert.Equal(t, []stream.Entry{
-				{ID: added[1], Fields: map[string]any{"n": "1"}, Deliveries: 3 + next, Counted: 3, Claimed: true},
-				{ID: added[2], Fields: map[string]any{"n": "2"}, Deliveries: 1 + next, Counted: 1, Claimed: true},
+				{ID: added[1], Fields: stream.NewFields("n", "1"), Deliveries: 3 + next, Counted: 3, Claimed: true},
+				{ID: added[2], Fields: stream.NewFields("n", "2"), Deliveries: 1 + next, Counted: 1, Claimed: true},
 			}, claimed.Entries)
 			assert.Equal(t, map[string]row{
 				added[0]: {"a", 1}, added[1]: {"b", 3}, added[2]: {"b", 1},

@@ -59,10 +59,9 @@ func (s sighting) is(e Entry) bool { return e.ID == s.id() && fingerprint(e.Fiel
 var fingerprintSeed = maphash.MakeSeed()
 
 // fingerprint is the same for the same fields, in whatever order.
-func fingerprint(fields map[string]any) (sum uint64) {
-	for name, value := range fields {
-		text, _ := value.(string)
-		sum += 31*maphash.String(fingerprintSeed, name) ^ maphash.String(fingerprintSeed, text)
+func fingerprint(fields Fields) (sum uint64) {
+	for name, value := range fields.All() {
+		sum += 31*maphash.String(fingerprintSeed, name) ^ maphash.String(fingerprintSeed, value)
 	}
 	return sum
 }

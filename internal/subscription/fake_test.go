@@ -55,7 +55,7 @@ func (g *fakeGroup) add(n int) {
 	defer g.mu.Unlock()
 	for range n {
 		id := fmt.Sprintf("%d-0", len(g.entries)+len(g.pending)+1)
-		g.entries = append(g.entries, stream.Entry{ID: id, Fields: map[string]any{"data": id}, Deliveries: 1, Counted: 1})
+		g.entries = append(g.entries, stream.Entry{ID: id, Fields: stream.NewFields("data", id), Deliveries: 1, Counted: 1})
 	}
 	g.arrived.Broadcast()
 }
@@ -146,7 +146,7 @@ func (g *fakeGroup) Claim(_ context.Context, claim stream.Claim) (claimed stream
 		}
 		claimed.Tried++
 		claimed.Entries = append(claimed.Entries, stream.Entry{
-			ID: row.ID, Fields: map[string]any{"data": row.ID}, Deliveries: row.RetryCount + 1, Counted: row.RetryCount, Claimed: true,
+			ID: row.ID, Fields: stream.NewFields("data", row.ID), Deliveries: row.RetryCount + 1, Counted: row.RetryCount, Claimed: true,
 		})
 		for i, other := range g.foreign {
 			if other.ID == row.ID {

@@ -209,7 +209,8 @@ func (b *inbox) setAside(e *entry, reason error, pause time.Duration) {
 	defer b.mu.Unlock()
 	b.leaveLane(e)
 	b.bytes -= e.size
-	e.size, e.Fields, e.msg, e.undeliverable = 0, nil, nil, reason
+	e.DropFields()
+	e.size, e.msg, e.undeliverable = 0, nil, reason
 	if e.aside == 0 {
 		b.nextInLine(e)
 		b.asides++
@@ -262,7 +263,8 @@ func (b *inbox) remove(e *entry) {
 		return
 	}
 	delete(b.held, e.ID)
-	e.Fields, e.msg = nil, nil // entries that were read together share their memory
+	e.DropFields() // entries that were read together share their memory
+	e.msg = nil
 	b.bytes -= e.size
 	if e.aside > 0 {
 		b.asides--

@@ -25,7 +25,8 @@ func (b *inbox) outlast(e *entry) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e.state = late
-	e.Fields, e.msg = nil, nil // the message that the handler has is a copy
+	e.DropFields()
+	e.msg = nil // the message that the handler has is a copy
 }
 
 // owns reports whether the entry is held here.

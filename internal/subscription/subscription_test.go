@@ -88,7 +88,7 @@ func TestReadAhead_bytesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(500)
 		for i := range g.entries { // nobody reads yet
-			g.entries[i].Fields = map[string]any{"data": large}
+			g.entries[i].Fields = stream.NewFields("data", large)
 		}
 		s, _ := g.start(t, nil)
 		for range 400 {
@@ -248,7 +248,7 @@ func TestDeadLetter_triedLaterAndLaterWhenItFails(t *testing.T) {
 		assert.Equal(t, 20, tries, "1 s, 2 s, 4 s ... 5 min")
 		assert.Equal(t, 1, log.Count("dead-lettering failed"))
 		s.inbox.mu.Lock()
-		assert.Nil(t, s.inbox.held["5-0"].Fields, "there may be any number of such")
+		assert.Empty(t, s.inbox.held["5-0"].Fields, "there may be any number of such")
 		assert.Zero(t, s.inbox.bytes)
 		s.inbox.mu.Unlock()
 		s.Close()
