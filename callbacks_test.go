@@ -8,7 +8,6 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/millrace/redisstream"
 	"github.com/millrace/redisstream/internal/redistest"
-	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -127,7 +126,7 @@ func TestCallbacks_shouldClaim(t *testing.T) {
 	var log redistest.Log
 	config := fastClaims()
 	config.Client = b.client
-	config.ShouldClaim = func(row redis.XPendingExt) bool {
+	config.ShouldClaim = func(row redisstream.PendingEntry) bool {
 		if row.Consumer == "odd" {
 			panic("an odd one")
 		}

@@ -230,7 +230,7 @@ type SubscriberConfig struct {
 	// ShouldClaim decides for each entry that was silent for ClaimMinIdle whether to take it over, for
 	// example by asking whether its consumer still lives. The reader calls it. An entry for which it panics stays where it
 	// is. Default nil: all.
-	ShouldClaim func(redis.XPendingExt) bool
+	ShouldClaim func(PendingEntry) bool
 }
 
 func (c SubscriberConfig) withDefaults() SubscriberConfig {

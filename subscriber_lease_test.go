@@ -75,7 +75,7 @@ func TestClaim_shouldClaim(t *testing.T) {
 	b.handOut("alive", 125)
 	b.handOut("dead", 125)
 	config := fastClaims()
-	config.ShouldClaim = func(row redis.XPendingExt) bool { return row.Consumer != "alive" }
+	config.ShouldClaim = func(row redisstream.PendingEntry) bool { return row.Consumer != "alive" }
 	_, messages := b.subscribe(config)
 	assert.Equal(t, upTo(250)[125:], receiveAll(t, messages, 125))
 	nothingComes(t, messages, 2*config.ClaimMinIdle)

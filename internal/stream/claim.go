@@ -2,16 +2,7 @@ package stream
 
 import (
 	"context"
-	_ "embed"
 	"time"
-
-	"github.com/redis/go-redis/v9"
-)
-
-var (
-	//go:embed scripts/claim.lua
-	claimSource string
-	claimScript = redis.NewScript(claimSource)
 )
 
 // Limit bounds a reply: at most so many entries, and about so many bytes. One entry always comes, however large.
@@ -19,7 +10,7 @@ type Limit struct{ Count, Bytes int }
 
 // Claim tells how pending entries are taken over.
 type Claim struct {
-	Rows     []redis.XPendingExt // as Pending returned them; one that has a new owner since is left alone
+	Rows     []PendingEntry // as Pending returned them; one that has a new owner since is left alone
 	Limit    Limit
 	MinIdle  time.Duration // leave what was touched since; 0 takes at once
 	Frozen   bool          // take at once, and only what still has no idle time
@@ -44,7 +35,7 @@ func (g *Group) Claim(ctx context.Context, claim Claim) (claimed Claimed, err er
 	for _, row := range claim.Rows {
 		args = append(args, row.ID, row.Consumer)
 	}
-	err = g.doCaptured(ctx, 0, func(ctx context.Context, c *redis.Client) error {
+	err = g.onPrivateDecoded(ctx, 0, func(ctx context.Context, c privateClient) error {
 		return claimScript.Run(ctx, c, []string{g.key}, args...).Err()
 	}, func(d *decoder) (err error) {
 		claimed, err = d.claimed(claim)

@@ -24,12 +24,12 @@ const serverClock = time.Second
 // ownReadBuffer is for replies that are not captured: go-redis's own 32 KiB would be of no use.
 const ownReadBuffer = 4 << 10
 
-// Conn is one connection of our own for blocking reads: a blocked read on the user's pool would
+// privateConn is one connection of our own for blocking reads: a blocked read on the user's pool would
 // hold one of its connections, and ending it needs the socket itself. It is dialled with the
 // options of the user's client when it is first used, and again after Reset. One goroutine uses
 // it; Interrupt and Close may be called from others.
-type Conn struct {
-	shared redis.UniversalClient
+type privateConn struct {
+	origin redis.UniversalClient // whose options it is dialled with
 	key    string
 	reload *reloader // nil: the client is none of a cluster
 	grace  time.Duration
@@ -46,14 +46,14 @@ type Conn struct {
 	decoder  decoder
 }
 
-// NewConn returns a Conn to the server that holds key.
-func NewConn(shared redis.UniversalClient, key string) *Conn {
-	return &Conn{shared: shared, key: key, reload: newReloader(shared), grace: hangUpGrace}
+// newPrivateConn returns a privateConn to the server that holds key.
+func newPrivateConn(origin redis.UniversalClient, key string) *privateConn {
+	return &privateConn{origin: origin, key: key, reload: newReloader(origin), grace: hangUpGrace}
 }
 
 // open returns the private client, made anew after a Reset. It dials by itself: go-redis would
 // log each attempt that fails.
-func (c *Conn) open(ctx context.Context) (*redis.Client, error) {
+func (c *privateConn) open(ctx context.Context) (*redis.Client, error) {
 	c.mu.Lock()
 	client, interrupted := c.client, c.interrupted
 	c.mu.Unlock()
@@ -63,7 +63,7 @@ func (c *Conn) open(ctx context.Context) (*redis.Client, error) {
 	if client != nil {
 		return client, nil
 	}
-	master, err := node(ctx, c.shared, c.key)
+	master, err := node(ctx, c.origin, c.key)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +93,7 @@ func (c *Conn) open(ctx context.Context) (*redis.Client, error) {
 }
 
 // options are those of the user's client, for one connection, which is there already.
-func (c *Conn) options(shared *redis.Options, socket net.Conn) *redis.Options {
+func (c *privateConn) options(shared *redis.Options, socket net.Conn) *redis.Options {
 	own := *shared
 	replies := new(captured)
 	c.captured = replies
@@ -138,13 +138,13 @@ func (c *Conn) options(shared *redis.Options, socket net.Conn) *redis.Options {
 }
 
 // metered wraps a new connection.
-func (c *Conn) metered(socket net.Conn, replies *captured) net.Conn {
+func (c *privateConn) metered(socket net.Conn, replies *captured) net.Conn {
 	replies.ready.Store(false)
 	return metered{socket, &capture{captured: replies, conn: measured{socket, &c.meter}}}
 }
 
 // dial makes the socket and keeps it, so that Interrupt can hang up on it.
-func (c *Conn) dial(ctx context.Context, shared *redis.Options) (net.Conn, error) {
+func (c *privateConn) dial(ctx context.Context, shared *redis.Options) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, shared.DialTimeout)
 	defer cancel()
 	socket, err := shared.Dialer(ctx, shared.Network, shared.Addr)
@@ -167,8 +167,8 @@ func hungUp() net.Conn {
 	return near
 }
 
-// do runs a command that may block on the server for as long as block.
-func (c *Conn) do(ctx context.Context, block time.Duration, run func(context.Context, *redis.Client) error) error {
+// onPrivate runs a command that may block on the server for as long as block.
+func (c *privateConn) onPrivate(ctx context.Context, block time.Duration, run func(context.Context, privateClient) error) error {
 	client, err := c.open(ctx)
 	if err != nil {
 		return err
@@ -182,7 +182,7 @@ func (c *Conn) do(ctx context.Context, block time.Duration, run func(context.Con
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), block+patience)
 	defer cancel()
 	c.begin()
-	err = run(ctx, client)
+	err = run(ctx, privateClient{client})
 	if addr, ask := redis.IsAskError(err); ask {
 		c.mu.Lock()
 		c.asked = addr
@@ -192,8 +192,8 @@ func (c *Conn) do(ctx context.Context, block time.Duration, run func(context.Con
 }
 
 // readEntries runs XREAD or XREADGROUP, and decodes the reply.
-func (c *Conn) readEntries(ctx context.Context, block time.Duration, run func(context.Context, *redis.Client) error) (entries []Entry, err error) {
-	err = c.doCaptured(ctx, block, run, func(d *decoder) (err error) {
+func (c *privateConn) readEntries(ctx context.Context, block time.Duration, run func(context.Context, privateClient) error) (entries []Entry, err error) {
+	err = c.onPrivateDecoded(ctx, block, run, func(d *decoder) (err error) {
 		entries, err = d.streams()
 		return err
 	})
@@ -203,11 +203,11 @@ func (c *Conn) readEntries(ctx context.Context, block time.Duration, run func(co
 	return entries, err
 }
 
-// doCaptured is do for a command whose reply is decoded here, and not by go-redis.
-func (c *Conn) doCaptured(
-	ctx context.Context, block time.Duration, run func(context.Context, *redis.Client) error, decode func(*decoder) error,
+// onPrivateDecoded is onPrivate for a command whose reply is decoded here, and not by go-redis.
+func (c *privateConn) onPrivateDecoded(
+	ctx context.Context, block time.Duration, run func(context.Context, privateClient) error, decode func(*decoder) error,
 ) error {
-	return c.do(ctx, block, func(ctx context.Context, client *redis.Client) error {
+	return c.onPrivate(ctx, block, func(ctx context.Context, client privateClient) error {
 		c.captured.arm()
 		err := run(ctx, client)
 		reply, taken := c.captured.disarm()
@@ -244,7 +244,7 @@ func (asking) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 
 // Reset drops the connection after an error: the next command dials anew, in a cluster to the
 // node that then holds the stream.
-func (c *Conn) Reset(ctx context.Context) {
+func (c *privateConn) Reset(ctx context.Context) {
 	c.drop()
 	if c.reload != nil {
 		c.reload.cluster.ReloadState(ctx)
@@ -252,7 +252,7 @@ func (c *Conn) Reset(ctx context.Context) {
 	}
 }
 
-func (c *Conn) drop() {
+func (c *privateConn) drop() {
 	c.mu.Lock()
 	client, socket := c.client, c.socket
 	c.client, c.socket = nil, nil
@@ -268,7 +268,7 @@ func (c *Conn) drop() {
 // Interrupt ends a blocked read at once and refuses to dial again. It closes only our sending
 // side: the server then closes the connection itself, so that a read that ends with the
 // connection's end knows that the server hands nothing more to it.
-func (c *Conn) Interrupt() {
+func (c *privateConn) Interrupt() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.interrupted {
@@ -288,7 +288,7 @@ func (c *Conn) Interrupt() {
 }
 
 // Close interrupts and frees the connection. Safe to repeat.
-func (c *Conn) Close() {
+func (c *privateConn) Close() {
 	c.Interrupt()
 	c.drop()
 }

@@ -2,19 +2,9 @@ package stream
 
 import (
 	"context"
-	_ "embed"
 	"errors"
 
 	"github.com/redis/go-redis/v9"
-)
-
-var (
-	//go:embed scripts/dead_letter.lua
-	deadLetterSource string
-	//go:embed scripts/dead_letter_ack.lua
-	deadLetterAckSource string
-
-	deadLetterScript = redis.NewScript(deadLetterSource)
 )
 
 // DeadLetterResult is what became of an entry that was to be dead-lettered.
@@ -57,18 +47,18 @@ func (g *Group) deadLetterLarge(ctx context.Context, id string, target DeadLette
 	if _, err := check(ctx, g.shared, g.key, forTransactions(g.key)); err != nil {
 		return DeadLetterNotOwned, err
 	}
-	page, err := readLetters(ctx, g.shared, g.key, id, id)
+	page, err := readDeadLetters(ctx, g.shared, g.key, id, id)
 	if err != nil {
 		return DeadLetterNotOwned, err
 	}
-	if len(page.letters) == 0 {
+	if len(page.entries) == 0 {
 		return DeadLetterTrimmed, g.Ack(ctx, []string{id})
 	}
 	args := []any{"xadd", target.Stream}
 	if target.MaxLen > 0 {
 		args = append(args, "maxlen", "~", target.MaxLen)
 	}
-	args = append(append(append(args, "*"), page.letters[0].Fields...), further...)
+	args = append(append(append(args, "*"), page.entries[0].Fields...), further...)
 	add := once{redis.NewStringCmd(ctx, args...)}
 	ack := redis.NewCmd(ctx, append([]any{"eval", deadLetterAckSource, 2, g.key, target.Stream, g.name, g.consumer, id}, further...)...)
 	_, err = g.shared.TxPipelined(ctx, func(pipe redis.Pipeliner) error {

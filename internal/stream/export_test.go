@@ -3,7 +3,7 @@ package stream
 import "time"
 
 // SetGrace sets how long the server may take to answer Interrupt.
-func (c *Conn) SetGrace(grace time.Duration) { c.grace = grace }
+func (c *privateConn) SetGrace(grace time.Duration) { c.grace = grace }
 
 // DecodeEntries decodes a reply to XREAD or XREADGROUP, as it is taken from a connection.
 func DecodeEntries(reply []byte) ([]Entry, error) {

@@ -10,7 +10,9 @@ import (
 
 // Fanout reads a stream without a group: every Fanout sees every entry.
 type Fanout struct {
-	*Conn
+	*privateConn
+	shared sharedClient
+
 	last string // the newest entry that was read, or where to begin
 
 	// WentBack is called when reading goes on at an earlier ID, because the stream has lost its end.
@@ -28,8 +30,10 @@ type Fanout struct {
 
 // NewFanout returns a reader of the stream key that begins behind the ID start; "$" stands for the newest.
 func NewFanout(ctx context.Context, client redis.UniversalClient, key, start string) (*Fanout, error) {
-	f := &Fanout{Conn: NewConn(client, key), last: start, count: -1, WentBack: func(string, string) {}, Missed: func(int64) {}}
-	extent, err := extentThrough(ctx, client, key)
+	f := &Fanout{
+		privateConn: newPrivateConn(client, key), shared: sharedClient{client}, last: start, count: -1, WentBack: func(string, string) {}, Missed: func(int64) {},
+	}
+	extent, err := extentThrough(ctx, f.shared, key)
 	if _, refused := errors.AsType[redis.Error](err); err != nil && (start == "$" || refused) {
 		return nil, err
 	}
@@ -42,7 +46,7 @@ func NewFanout(ctx context.Context, client redis.UniversalClient, key, start str
 	return f, nil
 }
 
-func extentThrough(ctx context.Context, client redis.Cmdable, key string) (Info, error) {
+func extentThrough(ctx context.Context, client sharedClient, key string) (Info, error) {
 	info, err := client.XInfoStream(ctx, key).Result()
 	if isNoKey(err) {
 		return Info{Last: "0-0"}, nil
@@ -77,13 +81,13 @@ func (f *Fanout) Read(ctx context.Context, limit Limit, block time.Duration) ([]
 }
 
 func (f *Fanout) readFrom(ctx context.Context, id string, count int, block time.Duration) ([]Entry, error) {
-	return f.readEntries(ctx, max(block, 0), func(ctx context.Context, c *redis.Client) error {
+	return f.readEntries(ctx, max(block, 0), func(ctx context.Context, c privateClient) error {
 		return c.XRead(ctx, &redis.XReadArgs{Streams: []string{f.key, id}, Count: int64(count), Block: block}).Err()
 	})
 }
 
-// Reset drops the connection; see Conn.Reset. The next one may lead to another server.
+// Reset drops the connection; see privateConn.Reset. The next one may lead to another server.
 func (f *Fanout) Reset(ctx context.Context) {
-	f.Conn.Reset(ctx)
+	f.privateConn.Reset(ctx)
 	f.unsure = true
 }

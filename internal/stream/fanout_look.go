@@ -50,7 +50,7 @@ func (f *Fanout) isThere(ctx context.Context, s sighting) (bool, error) {
 // lookAtAll asks for the stream's extent, and goes back where the end of what was read is not in the stream any more.
 func (f *Fanout) lookAtAll(ctx context.Context, lost bool) error {
 	f.regularly = time.Now().Add(lookBusy)
-	extent, err := f.looks.ask(ctx, f.Conn, lookIdle)
+	extent, err := f.looks.ask(ctx, f.privateConn, lookIdle)
 	if err != nil || extent.Last == "" {
 		return err
 	}

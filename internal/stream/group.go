@@ -9,7 +9,8 @@ import (
 
 // Group is one consumer of a consumer group on one stream.
 type Group struct {
-	*Conn
+	*privateConn
+	shared              sharedClient
 	key, name, consumer string
 	// NoAck reads with NOACK: what is handed out counts as acknowledged.
 	NoAck bool
@@ -19,7 +20,7 @@ type Group struct {
 
 // NewGroup returns a consumer of the group name on the stream key.
 func NewGroup(client redis.UniversalClient, key, name, consumer string) *Group {
-	return &Group{Conn: NewConn(client, key), key: key, name: name, consumer: consumer}
+	return &Group{privateConn: newPrivateConn(client, key), shared: sharedClient{client}, key: key, name: name, consumer: consumer}
 }
 
 // CreateGroup creates the group, and the stream when it is missing; start is where the group
@@ -46,7 +47,7 @@ func hasGroup(ctx context.Context, client redis.Cmdable, key, group string) bool
 // Join creates the group, as CreateGroup does, and the consumer in it: Recreate knows the group by it. Where the server
 // takes no writes, the consumer's first read creates it.
 func (g *Group) Join(ctx context.Context, start string) error {
-	if err := CreateGroup(ctx, g.shared, g.key, g.name, start); err != nil {
+	if err := CreateGroup(ctx, g.shared.UniversalClient, g.key, g.name, start); err != nil {
 		return err
 	}
 	err := g.shared.XGroupCreateConsumer(ctx, g.key, g.name, g.consumer).Err()
@@ -80,7 +81,7 @@ func (g *Group) read(ctx context.Context, args *redis.XReadGroupArgs, limit Limi
 		g.limitReply(limit)
 		defer g.limitReply(Limit{})
 	}
-	return g.readEntries(ctx, args.Block, func(ctx context.Context, c *redis.Client) error {
+	return g.readEntries(ctx, args.Block, func(ctx context.Context, c privateClient) error {
 		return c.XReadGroup(ctx, args).Err()
 	})
 }

@@ -3,8 +3,6 @@ package stream
 import (
 	"context"
 	"fmt"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // GroupInfo is what the group says of itself.
@@ -18,7 +16,7 @@ type GroupInfo struct {
 // GroupInfo asks for the group's state (XINFO GROUPS). go-redis's own reply does not tell 0 entries read from an unknown number.
 func (g *Group) GroupInfo(ctx context.Context) (GroupInfo, error) {
 	var groups []any
-	err := g.do(ctx, 0, func(ctx context.Context, c *redis.Client) (err error) {
+	err := g.onPrivate(ctx, 0, func(ctx context.Context, c privateClient) (err error) {
 		groups, err = c.Do(ctx, "xinfo", "groups", g.key).Slice()
 		return err
 	})

@@ -115,7 +115,7 @@ func TestIsGroupGone(t *testing.T) {
 			return err
 		},
 		"Claim": func(g *stream.Group) error {
-			_, err := g.Claim(context.Background(), stream.Claim{Limit: all, Rows: []redis.XPendingExt{{ID: "1-0", Consumer: "b"}}})
+			_, err := g.Claim(context.Background(), stream.Claim{Limit: all, Rows: []stream.PendingEntry{{ID: "1-0", Consumer: "b"}}})
 			return err
 		},
 		"Hold": func(g *stream.Group) error {

@@ -2,20 +2,7 @@ package stream
 
 import (
 	"context"
-	_ "embed"
 	"time"
-
-	"github.com/redis/go-redis/v9"
-)
-
-var (
-	//go:embed scripts/remove_idle.lua
-	removeIdleSource string
-	//go:embed scripts/trim.lua
-	trimSource string
-
-	removeIdleScript = redis.NewScript(removeIdleSource)
-	trimScript       = redis.NewScript(trimSource)
 )
 
 // RemoveIdle removes the group's consumers whose names match one of the Lua patterns, which own nothing and gave no sign of

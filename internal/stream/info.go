@@ -21,8 +21,8 @@ const extentPatience = 5 * time.Second
 
 // extent asks for the stream's extent (XINFO STREAM); a stream that does not exist is an empty one. The answer holds the first
 // and the last entry whole. A script would not spare the server that: it would copy both.
-func (c *Conn) extent(ctx context.Context) (e Info, err error) {
-	err = c.do(ctx, extentPatience, func(ctx context.Context, client *redis.Client) error {
+func (c *privateConn) extent(ctx context.Context) (e Info, err error) {
+	err = c.onPrivate(ctx, extentPatience, func(ctx context.Context, client privateClient) error {
 		info, err := client.WithTimeout(client.Options().ReadTimeout+extentPatience).XInfoStream(ctx, c.key).Result()
 		if err != nil {
 			return err
@@ -65,7 +65,7 @@ type extentLooks struct{ next time.Time }
 func (l *extentLooks) due() bool { return !time.Now().Before(l.next) }
 
 // ask asks for the extent and sets when the next look is due: not before pause, and later where it took many bytes.
-func (l *extentLooks) ask(ctx context.Context, conn *Conn, pause time.Duration) (Info, error) {
+func (l *extentLooks) ask(ctx context.Context, conn *privateConn, pause time.Duration) (Info, error) {
 	l.next = time.Now().Add(ExtentRetry)
 	extent, err := conn.extent(ctx)
 	if err == nil {
@@ -77,5 +77,5 @@ func (l *extentLooks) ask(ctx context.Context, conn *Conn, pause time.Duration) 
 // Pause is how long to wait at least before the extent is asked for again: long where the entries are large.
 func (e Info) Pause() time.Duration { return time.Duration(e.Cost) * time.Second / extentRate }
 
-// Info asks for the stream's extent; see Conn.extent.
+// Info asks for the stream's extent; see privateConn.extent.
 func (g *Group) Info(ctx context.Context) (Info, error) { return g.extent(ctx) }

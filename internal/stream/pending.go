@@ -2,22 +2,11 @@ package stream
 
 import (
 	"context"
-	_ "embed"
 	"fmt"
 	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-)
-
-var (
-	//go:embed scripts/renew_leases.lua
-	renewLeasesSource string
-	//go:embed scripts/release.lua
-	releaseSource string
-
-	renewLeasesScript = redis.NewScript(renewLeasesSource)
-	releaseScript     = redis.NewScript(releaseSource)
 )
 
 // Page asks for a part of the pending list.
@@ -28,17 +17,32 @@ type Page struct {
 	Own   bool          // only what this consumer owns
 }
 
+// PendingEntry is an entry that a consumer was given and has not acknowledged.
+type PendingEntry struct {
+	ID         string
+	Consumer   string        // its owner
+	Idle       time.Duration // since it was delivered, or its lease was renewed
+	Deliveries int64         // how often it was delivered, as the server counts
+}
+
 // Pending returns a page of the pending list (XPENDING).
-func (g *Group) Pending(ctx context.Context, page Page) (rows []redis.XPendingExt, err error) {
+func (g *Group) Pending(ctx context.Context, page Page) (rows []PendingEntry, err error) {
 	args := redis.XPendingExtArgs{
 		Stream: g.key, Group: g.name, Idle: page.Idle, Start: page.From, End: "+", Count: int64(page.Count),
 	}
 	if page.Own {
 		args.Consumer = g.consumer
 	}
-	err = g.do(ctx, 0, func(ctx context.Context, c *redis.Client) (err error) {
-		rows, err = c.XPendingExt(ctx, &args).Result()
-		return err
+	err = g.onPrivate(ctx, 0, func(ctx context.Context, c privateClient) error {
+		list, err := c.XPendingExt(ctx, &args).Result()
+		if err != nil {
+			return err
+		}
+		rows = make([]PendingEntry, len(list))
+		for i, row := range list {
+			rows[i] = PendingEntry{ID: row.ID, Consumer: row.Consumer, Idle: row.Idle, Deliveries: row.RetryCount}
+		}
+		return nil
 	})
 	return rows, err
 }

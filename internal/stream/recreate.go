@@ -2,15 +2,6 @@ package stream
 
 import (
 	"context"
-	_ "embed"
-
-	"github.com/redis/go-redis/v9"
-)
-
-var (
-	//go:embed scripts/recreate.lua
-	recreateSource string
-	recreateScript = redis.NewScript(recreateSource)
 )
 
 // Recreated is the name of a consumer that shows that a group was created again where it was. Like a generated one, it

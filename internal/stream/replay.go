@@ -2,21 +2,11 @@ package stream
 
 import (
 	"context"
-	_ "embed"
 	"errors"
 	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-)
-
-var (
-	//go:embed scripts/replay.lua
-	replaySource string
-	//go:embed scripts/replay_delete.lua
-	replayDeleteSource string
-
-	replayScript = redis.NewScript(replaySource)
 )
 
 const (
@@ -112,11 +102,11 @@ func (l *DeadLetters) replayLarge(ctx context.Context, id string) (moved int, er
 		return 0, err
 	}
 	err = l.client.Watch(ctx, func(tx *redis.Tx) error {
-		page, err := readLetters(ctx, tx, l.from, id, id)
-		if err != nil || len(page.letters) == 0 {
+		page, err := readDeadLetters(ctx, tx, l.from, id, id)
+		if err != nil || len(page.entries) == 0 {
 			return err
 		}
-		own := l.ownFields(page.letters[0])
+		own := l.ownFields(page.entries[0])
 		if len(own) == 0 {
 			return nil
 		}

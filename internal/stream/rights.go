@@ -2,18 +2,11 @@ package stream
 
 import (
 	"context"
-	_ "embed"
 	"fmt"
 	"strconv"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
-)
-
-var (
-	//go:embed scripts/rights.lua
-	rightsSource string
-	rightsScript = redis.NewScript(rightsSource)
 )
 
 // right is a command on a key that a user needs. The first of its words may be a container such as xgroup.

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/millrace/redisstream/internal/stream"
-	"github.com/redis/go-redis/v9"
 )
 
 const (
@@ -32,7 +31,7 @@ type frozenIdle struct {
 }
 
 type frozenRow struct {
-	redis.XPendingExt
+	stream.PendingEntry
 	since time.Time
 	looks int
 }
@@ -42,7 +41,7 @@ func newFrozenIdle(config *Config, inbox *inbox, callbacks *callbacks) *frozenId
 }
 
 // abandoned looks once at the page that is watched, if it is time to, and returns the rows to claim.
-func (f *frozenIdle) abandoned(ctx context.Context) ([]redis.XPendingExt, error) {
+func (f *frozenIdle) abandoned(ctx context.Context) ([]stream.PendingEntry, error) {
 	if time.Now().Before(f.due) {
 		return nil, nil
 	}
@@ -66,7 +65,7 @@ func (f *frozenIdle) abandoned(ctx context.Context) ([]redis.XPendingExt, error)
 }
 
 // look compares the page with what it was. It is done with when none of the rows is left that it began with.
-func (f *frozenIdle) look(rows []redis.XPendingExt) (abandoned []redis.XPendingExt, open bool) {
+func (f *frozenIdle) look(rows []stream.PendingEntry) (abandoned []stream.PendingEntry, open bool) {
 	now, before := time.Now(), f.watched
 	if before == nil {
 		f.began = now
@@ -77,8 +76,8 @@ func (f *frozenIdle) look(rows []redis.XPendingExt) (abandoned []redis.XPendingE
 			continue
 		}
 		watched, known := before[row.ID]
-		if !known || watched.Consumer != row.Consumer || watched.RetryCount != row.RetryCount {
-			watched = frozenRow{XPendingExt: row, since: now}
+		if !known || watched.Consumer != row.Consumer || watched.Deliveries != row.Deliveries {
+			watched = frozenRow{PendingEntry: row, since: now}
 		}
 		watched.looks++
 		if watched.looks >= frozenLooks && now.Sub(watched.since) >= f.ClaimMinIdle {

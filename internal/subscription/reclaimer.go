@@ -8,7 +8,6 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/millrace/redisstream/internal/stream"
-	"github.com/redis/go-redis/v9"
 )
 
 const (
@@ -206,7 +205,7 @@ func (r *reclaimer) postpone() {
 
 // claim takes over entries of a page, as many as there is room for, and returns them and where to go on; empty: the list ends
 // here.
-func (r *reclaimer) claim(ctx context.Context, claim stream.Claim, page []redis.XPendingExt, room room) (_ []stream.Entry, next string, _ error) {
+func (r *reclaimer) claim(ctx context.Context, claim stream.Claim, page []stream.PendingEntry, room room) (_ []stream.Entry, next string, _ error) {
 	if len(page) == claimPage {
 		next = stream.After(page[len(page)-1].ID)
 	}
@@ -225,7 +224,7 @@ func (r *reclaimer) claim(ctx context.Context, claim stream.Claim, page []redis.
 	return claimed.Entries, next, nil
 }
 
-func choose(rows []redis.XPendingExt, want func(redis.XPendingExt) bool) (chosen []redis.XPendingExt) {
+func choose(rows []stream.PendingEntry, want func(stream.PendingEntry) bool) (chosen []stream.PendingEntry) {
 	for _, row := range rows {
 		if want(row) {
 			chosen = append(chosen, row)
@@ -234,10 +233,10 @@ func choose(rows []redis.XPendingExt, want func(redis.XPendingExt) bool) (chosen
 	return chosen
 }
 
-func (r *reclaimer) isMissing(row redis.XPendingExt) bool { return !r.inbox.owns(row.ID) }
+func (r *reclaimer) isMissing(row stream.PendingEntry) bool { return !r.inbox.owns(row.ID) }
 
 // isAbandoned also finds our own: a connection that we gave up may be handed an entry later.
-func (r *reclaimer) isAbandoned(row redis.XPendingExt) bool {
+func (r *reclaimer) isAbandoned(row stream.PendingEntry) bool {
 	return !r.inbox.owns(row.ID) && r.callbacks.mayClaim(r.ShouldClaim, row)
 }
 
@@ -263,7 +262,7 @@ func (c *claimReport) add(claim stream.Claim, claimed stream.Claimed) {
 	if claim.KeepIdle {
 		return // our own
 	}
-	rows := make(map[string]redis.XPendingExt, len(claim.Rows))
+	rows := make(map[string]stream.PendingEntry, len(claim.Rows))
 	for _, row := range claim.Rows {
 		rows[row.ID] = row
 	}

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/millrace/redisstream/internal/stream"
-	"github.com/redis/go-redis/v9"
 )
 
 // Source is where a subscription reads new entries: stream.Group or stream.Fanout.
@@ -27,7 +26,7 @@ type Progress interface {
 // Group is the pending list behind a source: stream.Group.
 type Group interface {
 	Progress
-	Pending(ctx context.Context, page stream.Page) ([]redis.XPendingExt, error)
+	Pending(ctx context.Context, page stream.Page) ([]stream.PendingEntry, error)
 	Claim(ctx context.Context, claim stream.Claim) (stream.Claimed, error)
 	RenewLeases(ctx context.Context, leases []stream.Lease) (lost, trimmed []string, err error)
 	Ack(ctx context.Context, ids []string) error

@@ -15,7 +15,6 @@ import (
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/millrace/redisstream/internal/stream"
-	"github.com/redis/go-redis/v9"
 )
 
 // Config is what a subscription needs; the package redisstream documents and checks the values.
@@ -46,7 +45,7 @@ type Config struct {
 	BlockTime     time.Duration
 	CloseTimeout  time.Duration // how long the end of the subscription waits for handlers
 	LateTimeout   time.Duration // how long handlers that still run then may settle their messages
-	ShouldClaim   func(redis.XPendingExt) bool
+	ShouldClaim   func(stream.PendingEntry) bool
 
 	Chores []Chore
 

@@ -11,7 +11,6 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/millrace/redisstream/internal/stream"
-	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -483,7 +482,7 @@ func (g *fakeGroup) foreignRows(n int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for i := range n {
-		g.foreign = append(g.foreign, redis.XPendingExt{ID: fmt.Sprintf("%d-0", 1_000_000+i), Consumer: "other", RetryCount: 1})
+		g.foreign = append(g.foreign, stream.PendingEntry{ID: fmt.Sprintf("%d-0", 1_000_000+i), Consumer: "other", Deliveries: 1})
 	}
 }
 
@@ -494,7 +493,7 @@ func TestClaim_cursorReachesTheTail(t *testing.T) {
 		g := newFakeGroup(0)
 		g.foreignRows(5000)
 		s, _ := g.start(t, func(c *Config) {
-			c.ShouldClaim = func(row redis.XPendingExt) bool { return row.ID >= "1004990-0" }
+			c.ShouldClaim = func(row stream.PendingEntry) bool { return row.ID >= "1004990-0" }
 		})
 		began := time.Now()
 		work(s.Output(), 10, 0)
