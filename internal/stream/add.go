@@ -18,10 +18,10 @@ type AddRequest struct {
 	ID     string        // empty: it is not known to be in the stream
 	Err    error
 
-	minID   int64            // ms; older entries are dropped
-	sending *Pipeline        // of its pipeline
-	written bool             // at least the start of the command
-	last    *redis.StringCmd // of this addition
+	minID    int64            // ms; older entries are dropped
+	pipeline *Pipeline        // of its pipeline
+	written  bool             // at least the start of the command
+	last     *redis.StringCmd // of this request
 }
 
 // FieldList orders fields by name: with the same order in every entry, the server stores the
@@ -41,15 +41,15 @@ func FieldList(fields map[string]any) []any {
 
 // Adder adds entries to streams.
 type Adder struct {
-	client  redis.UniversalClient
-	confirm ReplicaWait
-	reload  *reloader // nil: the client is none of a cluster
-	clocks  clocks
+	client   redis.UniversalClient
+	confirm  ReplicaWait
+	topology *topology // nil: the client is none of a cluster
+	clocks   clocks
 }
 
 // NewAdder returns an Adder on the client's pool, which must be Supported if replicas are to confirm.
 func NewAdder(client redis.UniversalClient, confirm ReplicaWait) *Adder {
-	return &Adder{client: client, confirm: confirm, reload: newReloader(client)}
+	return &Adder{client: client, confirm: confirm, topology: newTopology(client)}
 }
 
 // once is a command that go-redis does not send again behind our back when its reply was lost: the entry may
@@ -61,19 +61,19 @@ func (once) NoRetry() bool { return true }
 
 // Add adds entries to the stream in order, in one round trip, and sets the outcome of each. Until it is on the
 // wire it can be withdrawn; end ctx then, too.
-func (a *Adder) Add(ctx context.Context, key string, additions []*AddRequest, sending *Pipeline) {
-	for _, addition := range additions {
-		addition.sending, addition.written = sending, false
+func (a *Adder) Add(ctx context.Context, key string, requests []*AddRequest, pipeline *Pipeline) {
+	for _, request := range requests {
+		request.pipeline, request.written = pipeline, false
 	}
-	if a.reload == nil {
-		a.add(ctx, key, additions)
+	if a.topology == nil {
+		a.add(ctx, key, requests)
 		return
 	}
-	stop := a.reload.watch(ctx)
-	a.add(ctx, key, additions)
+	stop := a.topology.refreshUntil(ctx)
+	a.add(ctx, key, requests)
 	stop()
-	if slices.ContainsFunc(additions, func(addition *AddRequest) bool { return elsewhere(addition.Err) }) {
-		a.reload.await(ctx)
+	if slices.ContainsFunc(requests, func(request *AddRequest) bool { return elsewhere(request.Err) }) {
+		a.topology.refreshAndWait(ctx)
 	}
 }
 
@@ -90,59 +90,59 @@ func elsewhere(err error) bool {
 func (a *Adder) KnowsAge(key string) bool { return a.clocks.known(key) }
 
 // add is addOnce, with what goes with MaxAge.
-func (a *Adder) add(ctx context.Context, key string, additions []*AddRequest) {
-	age := additions[0].MaxAge
+func (a *Adder) add(ctx context.Context, key string, requests []*AddRequest) {
+	age := requests[0].MaxAge
 	if age == 0 {
-		a.addOnce(ctx, key, additions)
+		a.addOnce(ctx, key, requests)
 		return
 	}
 	minID := a.clocks.minID(key, age)
-	for _, addition := range additions {
-		addition.minID = minID
+	for _, request := range requests {
+		request.minID = minID
 	}
-	a.addOnce(ctx, key, additions)
-	if behind := behind(additions); len(behind) > 0 {
+	a.addOnce(ctx, key, requests)
+	if behind := behind(requests); len(behind) > 0 {
 		a.clocks.forget(key)
 		a.addOnce(ctx, key, behind)
 	}
-	for _, addition := range additions {
-		if addition.Err == nil {
-			a.clocks.observe(key, addition.ID)
+	for _, request := range requests {
+		if request.Err == nil {
+			a.clocks.observe(key, request.ID)
 		}
 	}
 }
 
-// behind returns the additions that dropped themselves, to be added again: the stream began anew, on a server whose
+// behind returns the requests that dropped themselves, to be added again: the stream began anew, on a server whose
 // clock is behind what was known.
-func behind(additions []*AddRequest) (list []*AddRequest) {
-	for _, addition := range additions {
-		if addition.Err == nil && isBefore(addition.ID, addition.minID) {
-			addition.minID = 0
-			list = append(list, addition)
+func behind(requests []*AddRequest) (list []*AddRequest) {
+	for _, request := range requests {
+		if request.Err == nil && isBefore(request.ID, request.minID) {
+			request.minID = 0
+			list = append(list, request)
 		}
 	}
 	return list
 }
 
-func (a *Adder) addOnce(ctx context.Context, key string, additions []*AddRequest) {
+func (a *Adder) addOnce(ctx context.Context, key string, requests []*AddRequest) {
 	if a.confirm.Replicas > 0 {
-		a.addConfirmed(ctx, key, additions)
+		a.addConfirmed(ctx, key, requests)
 		return
 	}
-	if len(additions) == 1 {
-		command := additions[0].command(ctx, key)
-		err := a.process(ctx, command, additions[0].longest())
-		settle(additions, []once{command}, err, nil)
+	if len(requests) == 1 {
+		command := requests[0].command(ctx, key)
+		err := a.process(ctx, command, requests[0].longest())
+		settle(requests, []once{command}, err, nil)
 		return
 	}
 	pipe := a.client.Pipeline()
-	commands := make([]once, len(additions))
-	for i, addition := range additions {
-		commands[i] = addition.command(ctx, key)
+	commands := make([]once, len(requests))
+	for i, request := range requests {
+		commands[i] = request.command(ctx, key)
 		_ = pipe.Process(ctx, commands[i]) // only queues it
 	}
 	_, err := pipe.Exec(ctx)
-	settle(additions, commands, err, nil)
+	settle(requests, commands, err, nil)
 }
 
 func (a *AddRequest) command(ctx context.Context, key string) once {

@@ -10,12 +10,12 @@ type Limit struct{ Count, Bytes int }
 
 // Claim tells how pending entries are taken over.
 type Claim struct {
-	Rows     []PendingEntry // as Pending returned them; one that has a new owner since is left alone
-	Limit    Limit
-	MinIdle  time.Duration // leave what was touched since; 0 takes at once
-	Frozen   bool          // take at once, and only what still has no idle time
-	KeepIdle bool          // the idle time goes on, so that others may take the entry over if our reply is lost
-	Lost     bool          // the server counted a delivery of which we never saw the reply
+	Rows      []PendingEntry // as Pending returned them; one that has a new owner since is left alone
+	Limit     Limit
+	MinIdle   time.Duration // leave what was touched since; 0 takes at once
+	Frozen    bool          // take at once, and only what still has no idle time
+	KeepIdle  bool          // the idle time goes on, so that others may take the entry over if our reply is lost
+	ReplyLost bool          // the server counted a delivery of which we never saw the reply
 }
 
 // Claimed is what became of a Claim.
@@ -55,7 +55,7 @@ func (d *decoder) claimed(claim Claim) (claimed Claimed, err error) {
 	for i := range claimed.Entries {
 		e := &claimed.Entries[i]
 		e.Deliveries = e.Counted + 1
-		if claim.Lost {
+		if claim.ReplyLost {
 			e.Deliveries = max(e.Counted, 1)
 		}
 		e.Counted = max(e.Counted, 1)

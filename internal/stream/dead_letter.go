@@ -17,10 +17,6 @@ const (
 	DeadLetterMoved    DeadLetterResult = 1  // it is in the dead-letter stream, and acknowledged
 )
 
-// GiveUp is the delivery count from which on an entry is to be given up, whatever MaxDeliveries says: XNACK FATAL sets the largest
-// count there is.
-const GiveUp = 1 << 53
-
 // tooLarge is what scripts return for an entry that has more values than they can pass on.
 const tooLarge = -2
 

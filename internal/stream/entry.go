@@ -21,8 +21,10 @@ type Entry struct {
 	Idle time.Duration
 }
 
-// GivenUp is a delivery count that no entry reaches by being delivered: another client gave the entry up (XNACK FATAL).
-const GivenUp = 1<<53 - 1
+// FatalDeliveries is the delivery count of an entry that another client nacked for good. XNACK FATAL
+// sets the largest count that there is; the claim script returns this one instead, which Lua's
+// numbers can hold. No entry reaches it by being delivered.
+const FatalDeliveries = 1<<53 - 1
 
 // Size is the number of bytes that the entry's ID and fields take.
 func (e *Entry) Size() int { return len(e.ID) + e.Fields.size() }

@@ -23,7 +23,7 @@ type Fanout struct {
 	reached   bool // the stream has had an ID that was not below last
 	unsure    bool // the connection is another one: so may be the stream
 	seen      seen
-	looks     extentLooks
+	schedule  infoSchedule
 	regularly time.Time // when to look next while there is always something to read
 	count     int64     // entries ever added up to last; below 0: unknown
 }
@@ -33,20 +33,20 @@ func NewFanout(ctx context.Context, client redis.UniversalClient, key, start str
 	f := &Fanout{
 		privateConn: newPrivateConn(client, key), shared: sharedClient{client}, last: start, count: -1, WentBack: func(string, string) {}, Missed: func(int64) {},
 	}
-	extent, err := extentThrough(ctx, f.shared, key)
+	info, err := infoOnShared(ctx, f.shared, key)
 	if _, refused := errors.AsType[redis.Error](err); err != nil && (start == "$" || refused) {
 		return nil, err
 	}
 	if start == "$" {
-		f.last = extent.Last
+		f.last = info.Last
 	}
 	if err == nil {
-		f.settle(extent)
+		f.settle(info)
 	}
 	return f, nil
 }
 
-func extentThrough(ctx context.Context, client sharedClient, key string) (Info, error) {
+func infoOnShared(ctx context.Context, client sharedClient, key string) (Info, error) {
 	info, err := client.XInfoStream(ctx, key).Result()
 	if isNoKey(err) {
 		return Info{Last: "0-0"}, nil
@@ -54,12 +54,12 @@ func extentThrough(ctx context.Context, client sharedClient, key string) (Info, 
 	if err != nil {
 		return Info{}, err
 	}
-	return extentOf(info), nil
+	return infoOf(info), nil
 }
 
 // Read returns entries after the last one read; see Group.Read. After ErrTooLarge they come again.
 func (f *Fanout) Read(ctx context.Context, limit Limit, block time.Duration) ([]Entry, error) {
-	if err := f.look(ctx); err != nil {
+	if err := f.check(ctx); err != nil {
 		return nil, err
 	}
 	f.limitReply(limit)

@@ -16,18 +16,18 @@ type Info struct {
 	Cost   int    // bytes that the answer took
 }
 
-// extentPatience is how much longer than usual the answer may take: it holds two entries, where any read can be content with one.
-const extentPatience = 5 * time.Second
+// infoTimeout is how much longer than usual the answer may take: it holds two entries, where any read can be content with one.
+const infoTimeout = 5 * time.Second
 
-// extent asks for the stream's extent (XINFO STREAM); a stream that does not exist is an empty one. The answer holds the first
+// info asks for the stream's info (XINFO STREAM); a stream that does not exist is an empty one. The answer holds the first
 // and the last entry whole. A script would not spare the server that: it would copy both.
-func (c *privateConn) extent(ctx context.Context) (e Info, err error) {
-	err = c.onPrivate(ctx, extentPatience, func(ctx context.Context, client privateClient) error {
-		info, err := client.WithTimeout(client.Options().ReadTimeout+extentPatience).XInfoStream(ctx, c.key).Result()
+func (c *privateConn) info(ctx context.Context) (e Info, err error) {
+	err = c.onPrivate(ctx, infoTimeout, func(ctx context.Context, client privateClient) error {
+		info, err := client.WithTimeout(client.Options().ReadTimeout+infoTimeout).XInfoStream(ctx, c.key).Result()
 		if err != nil {
 			return err
 		}
-		e = extentOf(info)
+		e = infoOf(info)
 		return nil
 	})
 	if isNoKey(err) {
@@ -36,7 +36,7 @@ func (c *privateConn) extent(ctx context.Context) (e Info, err error) {
 	return e, err
 }
 
-func extentOf(info *redis.XInfoStream) Info {
+func infoOf(info *redis.XInfoStream) Info {
 	return Info{
 		Added: info.EntriesAdded, Length: info.Length, First: info.FirstEntry.ID, Last: info.LastGeneratedID,
 		Cost: sizeOf(info.FirstEntry) + sizeOf(info.LastEntry),
@@ -53,29 +53,29 @@ func sizeOf(m redis.XMessage) (size int) {
 }
 
 const (
-	// extentRate is how many bytes a second looks at the extent may take, on average.
-	extentRate = 64 << 10
-	// ExtentRetry is how long to leave it be after it failed: the entries may be too large for the link.
-	ExtentRetry = time.Minute
+	// infoRate is how many bytes a second looks at the info may take, on average.
+	infoRate = 64 << 10
+	// InfoRetry is how long to leave it be after it failed: the entries may be too large for the link.
+	InfoRetry = time.Minute
 )
 
-// extentLooks spreads looks at the extent: with large entries they are rare. The zero value allows the first at once.
-type extentLooks struct{ next time.Time }
+// infoSchedule spreads looks at the info: with large entries they are rare. The zero value allows the first at once.
+type infoSchedule struct{ next time.Time }
 
-func (l *extentLooks) due() bool { return !time.Now().Before(l.next) }
+func (s *infoSchedule) due() bool { return !time.Now().Before(s.next) }
 
-// ask asks for the extent and sets when the next look is due: not before pause, and later where it took many bytes.
-func (l *extentLooks) ask(ctx context.Context, conn *privateConn, pause time.Duration) (Info, error) {
-	l.next = time.Now().Add(ExtentRetry)
-	extent, err := conn.extent(ctx)
+// ask asks for the info and sets when the next look is due: not before pause, and later where it took many bytes.
+func (s *infoSchedule) ask(ctx context.Context, conn *privateConn, pause time.Duration) (Info, error) {
+	s.next = time.Now().Add(InfoRetry)
+	info, err := conn.info(ctx)
 	if err == nil {
-		l.next = time.Now().Add(max(pause, extent.Pause()))
+		s.next = time.Now().Add(max(pause, info.Pause()))
 	}
-	return extent, err
+	return info, err
 }
 
-// Pause is how long to wait at least before the extent is asked for again: long where the entries are large.
-func (e Info) Pause() time.Duration { return time.Duration(e.Cost) * time.Second / extentRate }
+// Pause is how long to wait at least before the info is asked for again: long where the entries are large.
+func (e Info) Pause() time.Duration { return time.Duration(e.Cost) * time.Second / infoRate }
 
-// Info asks for the stream's extent; see privateConn.extent.
-func (g *Group) Info(ctx context.Context) (Info, error) { return g.extent(ctx) }
+// Info asks for the stream's info; see privateConn.info.
+func (g *Group) Info(ctx context.Context) (Info, error) { return g.info(ctx) }

@@ -22,7 +22,7 @@ func TestClaim_takesOverWithFieldsAndCount(t *testing.T) {
 			_, key, added := handedOut(t, client, 3)
 			require.NoError(t, client.Do(t.Context(), "xclaim", key, groupName, "a", 0, added[1], "retrycount", 3, "justid").Err())
 			b := join(t, client, key, "b")
-			claimed, err := b.Claim(t.Context(), stream.Claim{Limit: all, Rows: pendingRows(t, client, key)[1:], Lost: lost})
+			claimed, err := b.Claim(t.Context(), stream.Claim{Limit: all, Rows: pendingRows(t, client, key)[1:], ReplyLost: lost})
 			require.NoError(t, err)
 			assert.Empty(t, claimed.Trimmed)
 			next := int64(1) // the delivery to come
@@ -44,7 +44,7 @@ func TestClaim_takesItsOwnToo(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)
 	a, key, added := handedOut(t, client, 1)
-	claimed, err := a.Claim(t.Context(), stream.Claim{Limit: all, Rows: pendingRows(t, client, key), Lost: true})
+	claimed, err := a.Claim(t.Context(), stream.Claim{Limit: all, Rows: pendingRows(t, client, key), ReplyLost: true})
 	require.NoError(t, err)
 	assert.Equal(t, added, ids(claimed.Entries))
 	assert.EqualValues(t, 1, claimed.Entries[0].Deliveries, "the repetition of a delivery that was lost")

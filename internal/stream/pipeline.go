@@ -45,7 +45,7 @@ var anyID = []byte("*")
 
 // MarshalBinary is what go-redis writes.
 func (id *newID) MarshalBinary() ([]byte, error) {
-	if !id.sending.begin() {
+	if !id.pipeline.begin() {
 		return nil, errWithdrawn
 	}
 	id.written = true
@@ -74,7 +74,7 @@ func brokeOff(err error) bool {
 	return failed && network.Op == "write"
 }
 
-// tail is the last argument of what a pipeline has behind its additions. It knows whether it was written.
+// tail is the last argument of what a pipeline has behind its requests. It knows whether it was written.
 type tail struct {
 	text    string
 	written bool
@@ -94,26 +94,26 @@ func (t *tail) MarshalBinary() ([]byte, error) {
 // String is what hooks of the client see.
 func (t *tail) String() string { return t.text }
 
-// settle sets the outcome of each addition from its command and the error of the pipeline. When the writing of the pipeline broke
+// settle sets the outcome of each request from its command and the error of the pipeline. When the writing of the pipeline broke
 // off, the last command that was begun is not whole, and those behind it were not begun.
-func settle(additions []*AddRequest, commands []once, err error, behind *tail) {
+func settle(requests []*AddRequest, commands []once, err error, behind *tail) {
 	last := behind == nil || !behind.written
-	for i, addition := range slices.Backward(additions) {
+	for i, request := range slices.Backward(requests) {
 		// When the connection breaks, go-redis sets the error of commands that have their reply too.
-		if addition.ID = commands[i].Val(); addition.ID != "" {
-			addition.Err, last = nil, false
+		if request.ID = commands[i].Val(); request.ID != "" {
+			request.Err, last = nil, false
 			continue
 		}
-		addition.Err = addition.explained(firstOf(commands[i].Err(), err, errNoReply))
-		if _, refused := errors.AsType[redis.Error](addition.Err); refused {
+		request.Err = request.explained(firstOf(commands[i].Err(), err, errNoReply))
+		if _, refused := errors.AsType[redis.Error](request.Err); refused {
 			last = false
 			continue
 		}
 		switch {
-		case !addition.written:
-			addition.Err = unsentError{addition.Err}
-		case last && brokeOff(addition.Err):
-			addition.Err = cutError{addition.Err}
+		case !request.written:
+			request.Err = unsentError{request.Err}
+		case last && brokeOff(request.Err):
+			request.Err = cutError{request.Err}
 			last = false
 		default:
 			last = false

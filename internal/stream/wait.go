@@ -29,54 +29,54 @@ const (
 
 // addConfirmed adds entries and waits for the replicas on the same connection, which is what WAIT looks at. So it talks to one
 // node, and follows a slot that moves by itself.
-func (a *Adder) addConfirmed(ctx context.Context, key string, additions []*AddRequest) {
+func (a *Adder) addConfirmed(ctx context.Context, key string, requests []*AddRequest) {
 	master, err := node(ctx, a.client, key)
 	if err != nil {
-		for _, addition := range additions {
-			addition.Err = unsentError{err}
+		for _, request := range requests {
+			request.Err = unsentError{err}
 		}
 		return
 	}
 	ask := false
 	for redirects := 0; ; redirects++ {
-		a.addToNode(ctx, master, ask, key, additions)
-		additions = redirected(additions)
-		if len(additions) == 0 || redirects == maxRedirects {
+		a.addToNode(ctx, master, ask, key, requests)
+		requests = redirected(requests)
+		if len(requests) == 0 || redirects == maxRedirects {
 			return
 		}
-		if master, ask, err = a.follow(ctx, key, additions[0].Err); err != nil {
+		if master, ask, err = a.follow(ctx, key, requests[0].Err); err != nil {
 			return // they keep the refusal
 		}
 	}
 }
 
 // addToNode is one pipeline, with as much time for its replies as the replicas may take beyond the usual.
-func (a *Adder) addToNode(ctx context.Context, master nodeClient, ask bool, key string, additions []*AddRequest) {
+func (a *Adder) addToNode(ctx context.Context, master nodeClient, ask bool, key string, requests []*AddRequest) {
 	timeout := master.Options().ReadTimeout
 	if timeout > 0 {
 		timeout = max(timeout, lateReply) + a.confirm.Timeout
 	}
 	pipe := master.WithTimeout(timeout).Pipeline()
-	commands := make([]once, len(additions))
-	for i, addition := range additions {
+	commands := make([]once, len(requests))
+	for i, request := range requests {
 		if ask {
 			_ = pipe.Process(ctx, redis.NewCmd(ctx, "asking"))
 		}
-		commands[i] = addition.command(ctx, key)
+		commands[i] = request.command(ctx, key)
 		_ = pipe.Process(ctx, commands[i]) // only queues it
 	}
 	var rest tail
 	confirmed := redis.NewIntCmd(ctx, "wait", a.confirm.Replicas, rest.of(a.confirm.Timeout.Milliseconds()))
 	_ = pipe.Process(ctx, confirmed)
 	_, err := pipe.Exec(ctx)
-	settle(additions, commands, err, &rest)
+	settle(requests, commands, err, &rest)
 
 	if int(confirmed.Val()) >= a.confirm.Replicas {
 		return
 	}
-	for _, addition := range additions {
-		if addition.Err == nil {
-			addition.Err = a.notConfirmed(confirmed)
+	for _, request := range requests {
+		if request.Err == nil {
+			request.Err = a.notConfirmed(confirmed)
 		}
 	}
 }
@@ -90,12 +90,12 @@ func (a *Adder) notConfirmed(reply *redis.IntCmd) error {
 
 // redirected returns those that the node refused because it does not hold the slot; none if it took others behind one of
 // them: they would come in another order.
-func redirected(additions []*AddRequest) (list []*AddRequest) {
-	for _, addition := range additions {
-		_, _, moved := redirection(addition.Err)
+func redirected(requests []*AddRequest) (list []*AddRequest) {
+	for _, request := range requests {
+		_, _, moved := redirection(request.Err)
 		switch {
 		case moved:
-			list = append(list, addition)
+			list = append(list, request)
 		case len(list) > 0:
 			return nil
 		}

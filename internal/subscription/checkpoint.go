@@ -90,7 +90,7 @@ func (c *checkpoint) read(id string) {
 
 // watchTrims says what was trimmed before anybody in the group had it.
 func (c *checkpoint) watchTrims(ctx context.Context, status stream.GroupInfo) error {
-	c.look = time.Now().Add(stream.ExtentRetry)
+	c.look = time.Now().Add(stream.InfoRetry)
 	extent, err := c.Progress.Info(ctx)
 	if err != nil {
 		return err

@@ -23,7 +23,7 @@ func (s *Subscription) overLimit(e *entry) error {
 	switch n := e.delivered(); {
 	case s.DeadLetter == nil:
 		return nil
-	case e.Counted >= stream.GivenUp:
+	case e.Counted >= stream.FatalDeliveries:
 		return errGivenUp
 	case s.MaxDeliveries > 0 && n >= int64(s.MaxDeliveries):
 		return fmt.Errorf("delivered %d times without an ack", n)

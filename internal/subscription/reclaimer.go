@@ -120,7 +120,7 @@ func (r *reclaimer) findOwn(ctx context.Context, room room) ([]stream.Entry, err
 		if err != nil {
 			return nil, err
 		}
-		claim := stream.Claim{Rows: choose(rows, r.isMissing), Lost: r.ownLost, KeepIdle: true}
+		claim := stream.Claim{Rows: choose(rows, r.isMissing), ReplyLost: r.ownLost, KeepIdle: true}
 		entries, next, err := r.claim(ctx, claim, rows, room)
 		if err != nil {
 			return nil, err

@@ -29,10 +29,10 @@ const ownReadBuffer = 4 << 10
 // options of the user's client when it is first used, and again after Reset. One goroutine uses
 // it; Interrupt and Close may be called from others.
 type privateConn struct {
-	origin redis.UniversalClient // whose options it is dialled with
-	key    string
-	reload *reloader // nil: the client is none of a cluster
-	grace  time.Duration
+	origin   redis.UniversalClient // whose options it is dialled with
+	key      string
+	topology *topology // nil: the client is none of a cluster
+	grace    time.Duration
 
 	mu          sync.Mutex
 	client      *redis.Client
@@ -48,7 +48,7 @@ type privateConn struct {
 
 // newPrivateConn returns a privateConn to the server that holds key.
 func newPrivateConn(origin redis.UniversalClient, key string) *privateConn {
-	return &privateConn{origin: origin, key: key, reload: newReloader(origin), grace: hangUpGrace}
+	return &privateConn{origin: origin, key: key, topology: newTopology(origin), grace: hangUpGrace}
 }
 
 // open returns the private client, made anew after a Reset. It dials by itself: go-redis would
@@ -173,13 +173,13 @@ func (c *privateConn) onPrivate(ctx context.Context, block time.Duration, run fu
 	if err != nil {
 		return err
 	}
-	patience := c.timeout
+	timeout := c.timeout
 	if block > 0 {
-		patience = max(patience, serverClock)
+		timeout = max(timeout, serverClock)
 	}
 	// go-redis would wait ten seconds beyond the block for a server that went silent. The end of ctx is no failure of a read:
 	// Interrupt ends it.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), block+patience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), block+timeout)
 	defer cancel()
 	c.begin()
 	err = run(ctx, privateClient{client})
@@ -246,9 +246,9 @@ func (asking) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 // node that then holds the stream.
 func (c *privateConn) Reset(ctx context.Context) {
 	c.drop()
-	if c.reload != nil {
-		c.reload.cluster.ReloadState(ctx)
-		c.reload.await(ctx)
+	if c.topology != nil {
+		c.topology.cluster.ReloadState(ctx)
+		c.topology.refreshAndWait(ctx)
 	}
 }
 

@@ -7,30 +7,30 @@ import (
 )
 
 const (
-	// lookIdle is how often at most a fan-out looks at its stream when nothing comes, lookBusy when something comes.
-	lookIdle = 100 * time.Millisecond
-	lookBusy = 5 * time.Second
+	// checkIdle is how often at most a fan-out looks at its stream when nothing comes, checkBusy when something comes.
+	checkIdle = 100 * time.Millisecond
+	checkBusy = 5 * time.Second
 	// noBlock is a read that does not wait.
 	noBlock = -1
 )
 
 // look finds out whether the stream is still the one that was read, and how much of it was missed. A stream whose IDs went
 // back, after a failover or because it began anew, would be read no further.
-func (f *Fanout) look(ctx context.Context) error {
+func (f *Fanout) check(ctx context.Context) error {
 	if f.unsure {
 		same, err := f.newestIsThere(ctx)
 		if err != nil {
 			return err
 		}
 		if !same {
-			return f.lookAtAll(ctx, true)
+			return f.checkInfo(ctx, true)
 		}
 		f.unsure = false
 	}
-	if !f.looks.due() || time.Now().Before(f.regularly) {
+	if !f.schedule.due() || time.Now().Before(f.regularly) {
 		return nil
 	}
-	return f.lookAtAll(ctx, false)
+	return f.checkInfo(ctx, false)
 }
 
 // newestIsThere reports whether the newest entry that was read is in the stream: then so is what came before it, or it was
@@ -47,17 +47,17 @@ func (f *Fanout) isThere(ctx context.Context, s sighting) (bool, error) {
 	return len(entries) > 0 && s.is(entries[0]), err
 }
 
-// lookAtAll asks for the stream's extent, and goes back where the end of what was read is not in the stream any more.
-func (f *Fanout) lookAtAll(ctx context.Context, lost bool) error {
-	f.regularly = time.Now().Add(lookBusy)
-	extent, err := f.looks.ask(ctx, f.privateConn, lookIdle)
-	if err != nil || extent.Last == "" {
+// checkInfo asks for the stream's info, and goes back where the end of what was read is not in the stream any more.
+func (f *Fanout) checkInfo(ctx context.Context, lost bool) error {
+	f.regularly = time.Now().Add(checkBusy)
+	info, err := f.schedule.ask(ctx, f.privateConn, checkIdle)
+	if err != nil || info.Last == "" {
 		return err
 	}
-	behind := f.reached && Precedes(extent.Last, f.last)
-	another := f.count > extent.Added // fewer entries than were read
+	behind := f.reached && Precedes(info.Last, f.last)
+	another := f.count > info.Added // fewer entries than were read
 	if behind || another || lost {
-		to, err := f.newestLeft(ctx, extent)
+		to, err := f.newestLeft(ctx, info)
 		if err != nil {
 			return err
 		}
@@ -67,16 +67,16 @@ func (f *Fanout) lookAtAll(ctx context.Context, lost bool) error {
 		f.goBack(to)
 	}
 	f.unsure = false
-	f.settle(extent)
+	f.settle(info)
 	return nil
 }
 
 // newestLeft returns the newest entry that was read and is in the stream; empty: none.
-func (f *Fanout) newestLeft(ctx context.Context, extent Info) (id string, err error) {
-	if extent.Length == 0 {
+func (f *Fanout) newestLeft(ctx context.Context, info Info) (id string, err error) {
+	if info.Length == 0 {
 		return "", nil
 	}
-	left := f.seen.between(extent.First, extent.Last)
+	left := f.seen.between(info.First, info.Last)
 	gone := sort.Search(len(left), func(i int) bool {
 		there := false
 		if err == nil {
@@ -102,22 +102,22 @@ func (f *Fanout) goBack(to string) {
 }
 
 // settle counts what was missed, when that can be told: when all is read, or nothing of what was read is left.
-func (f *Fanout) settle(extent Info) {
-	count := extent.Added
+func (f *Fanout) settle(info Info) {
+	count := info.Added
 	switch {
-	case !Precedes(f.last, extent.Last):
-		if f.last != extent.Last && !f.reached {
+	case !Precedes(f.last, info.Last):
+		if f.last != info.Last && !f.reached {
 			f.count = -1 // the stream has not come to where we begin
 			return
 		}
-	case extent.Length == 0 || Precedes(f.last, extent.First):
-		count -= extent.Length
+	case info.Length == 0 || Precedes(f.last, info.First):
+		count -= info.Length
 	default:
 		f.reached = true
 		return
 	}
 	f.reached = true
-	if extent.Added == 0 && extent.Last != "0-0" {
+	if info.Added == 0 && info.Last != "0-0" {
 		return // the server does not count
 	}
 	if missed := count - f.count; f.count >= 0 && missed > 0 {
