@@ -5,24 +5,24 @@ import (
 	"time"
 )
 
-// Limit bounds a reply: at most so many entries, and about so many bytes. One entry always comes, however large.
+// Limit bounds a reply in entries, and roughly in bytes. One entry always comes, however large.
 type Limit struct{ Count, Bytes int }
 
-// Claim tells how pending entries are taken over.
+// Claim says which pending entries to take over, and how.
 type Claim struct {
-	Rows      []PendingEntry // as Pending returned them; one that has a new owner since is left alone
+	Rows      []PendingEntry // as Pending returned them; an entry with a new owner is left
 	Limit     Limit
-	MinIdle   time.Duration // leave what was touched since; 0 takes at once
-	Frozen    bool          // take at once, and only what still has no idle time
-	KeepIdle  bool          // the idle time goes on, so that others may take the entry over if our reply is lost
-	ReplyLost bool          // the server counted a delivery of which we never saw the reply
+	MinIdle   time.Duration // only what has this idle time; 0: any
+	Frozen    bool          // instead of MinIdle: only what has no idle time
+	KeepIdle  bool          // keep the idle time: others can take the entry over if our reply is lost
+	ReplyLost bool          // the server counted a delivery whose reply was lost
 }
 
-// Claimed is what became of a Claim.
+// Claimed is the result of a Claim.
 type Claimed struct {
 	Entries []Entry
-	Trimmed []string // IDs that were trimmed from the stream before, and are off the pending list now
-	Tried   int      // how many rows are dealt with; the limit left out those behind them
+	Trimmed []string // IDs that are no longer in the stream; they are no longer pending
+	Tried   int      // how many rows were handled; the limit excluded those behind them
 }
 
 // Claim takes over pending entries.

@@ -7,20 +7,22 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Info is what the server says of a stream as a whole.
+// Info describes a stream as a whole.
 type Info struct {
-	Added  int64  // entries that were ever added; 0: none, or unknown
-	Length int64  // entries that are there
+	Added  int64  // how many entries were ever added; 0: none, or unknown
+	Length int64  // how many entries it has
 	First  string // the oldest entry; empty: none
-	Last   string // the newest ID ever, be its entry there or not; empty: unknown
-	Cost   int    // bytes that the answer took
+	Last   string // the newest ID that it ever had; empty: unknown
+	Cost   int    // bytes of the reply
 }
 
-// infoTimeout is how much longer than usual the answer may take: it holds two entries, where any read can be content with one.
+// infoTimeout is how much longer than usual the reply may take: it has two entries, and any read
+// can do with one.
 const infoTimeout = 5 * time.Second
 
-// info asks for the stream's info (XINFO STREAM); a stream that does not exist is an empty one. The answer holds the first
-// and the last entry whole. A script would not spare the server that: it would copy both.
+// info returns the stream's Info (XINFO STREAM). A stream that does not exist is an empty one. The
+// reply has the first and the last entry in full. A script would not save the server that: it would
+// copy both.
 func (c *privateConn) info(ctx context.Context) (e Info, err error) {
 	err = c.onPrivate(ctx, infoTimeout, func(ctx context.Context, client privateClient) error {
 		info, err := client.WithTimeout(client.Options().ReadTimeout+infoTimeout).XInfoStream(ctx, c.key).Result()
@@ -53,18 +55,20 @@ func sizeOf(m redis.XMessage) (size int) {
 }
 
 const (
-	// infoRate is how many bytes a second looks at the info may take, on average.
+	// infoRate is how many bytes a second such replies may take on average.
 	infoRate = 64 << 10
-	// InfoRetry is how long to leave it be after it failed: the entries may be too large for the link.
+	// InfoRetry is the pause after a failure: the entries may be too large for the link.
 	InfoRetry = time.Minute
 )
 
-// infoSchedule spreads looks at the info: with large entries they are rare. The zero value allows the first at once.
+// infoSchedule spreads the checks: with large entries they are rare. The zero value allows the
+// first at once.
 type infoSchedule struct{ next time.Time }
 
 func (s *infoSchedule) due() bool { return !time.Now().Before(s.next) }
 
-// ask asks for the info and sets when the next look is due: not before pause, and later where it took many bytes.
+// ask returns the Info, and sets when the next check is due: not before pause, and later if the
+// reply was large.
 func (s *infoSchedule) ask(ctx context.Context, conn *privateConn, pause time.Duration) (Info, error) {
 	s.next = time.Now().Add(InfoRetry)
 	info, err := conn.info(ctx)
@@ -74,8 +78,9 @@ func (s *infoSchedule) ask(ctx context.Context, conn *privateConn, pause time.Du
 	return info, err
 }
 
-// Pause is how long to wait at least before the info is asked for again: long where the entries are large.
+// Pause is the shortest pause before the next request for the Info. It is long where entries are
+// large.
 func (e Info) Pause() time.Duration { return time.Duration(e.Cost) * time.Second / infoRate }
 
-// Info asks for the stream's info; see privateConn.info.
+// Info returns the stream's Info.
 func (g *Group) Info(ctx context.Context) (Info, error) { return g.info(ctx) }

@@ -9,11 +9,11 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Page asks for a part of the pending list.
+// Page selects a part of the pending list.
 type Page struct {
 	From  string        // the first ID; "-" is the oldest
-	Count int           // at most so many rows
-	Idle  time.Duration // only what was idle for so long; 0: all
+	Count int           // the most rows to return
+	Idle  time.Duration // only what has this idle time; 0: all
 	Own   bool          // only what this consumer owns
 }
 
@@ -58,7 +58,7 @@ func stringsOf(reply any) []string {
 	return list
 }
 
-// Lease is an entry that we hold, and how often it was delivered.
+// Lease is an entry that this consumer holds, with its number of deliveries.
 type Lease struct {
 	ID         string
 	Deliveries int64
@@ -71,8 +71,8 @@ func leaseArgs(args []any, leases []Lease) []any {
 	return args
 }
 
-// RenewLeases renews leases. It returns which are lost, to another consumer or because somebody
-// acknowledged them, and which entries were trimmed: nobody can get those any more.
+// RenewLeases renews leases. It returns which are lost, because another consumer has the entry or
+// it was acknowledged, and which entries were trimmed: nobody can get those any more.
 func (g *Group) RenewLeases(ctx context.Context, leases []Lease) (lost, trimmed []string, err error) {
 	args := leaseArgs([]any{g.name, g.consumer}, leases)
 	reply, err := renewLeasesScript.Run(ctx, g.shared, []string{g.key}, args...).Slice()
@@ -85,21 +85,21 @@ func (g *Group) RenewLeases(ctx context.Context, leases []Lease) (lost, trimmed 
 	return stringsOf(reply[0]), stringsOf(reply[1]), nil
 }
 
-// releasePage bounds how long one call of the release script keeps the server busy.
+// releasePage bounds how long one call of the release script blocks the server.
 const releasePage = 1000
 
-// Release tells what becomes of all that is pending for this consumer.
+// Release says what happens to the pending entries of this consumer.
 type Release struct {
-	Leases []Lease  // are freed with their delivery counts
-	Keep   []string // stay ours, with their leases renewed
-	// TakeBack takes back the only delivery of entries that are in neither list: they were handed out in a reply that was lost.
-	// Not set while an earlier process of our name may have had them.
+	Leases []Lease  // freed, with these delivery counts
+	Keep   []string // stay ours; their leases are renewed
+	// TakeBack takes back the only delivery of entries that are in neither list: the reply with them
+	// was lost. It is not set while an earlier process with our name may have had them.
 	TakeBack bool
 	Remove   bool // the consumer is removed once it owns nothing
 }
 
-// Release frees all that is pending for this consumer, but for what it keeps: any other consumer may claim it at once. It returns
-// the IDs of entries that were trimmed from the stream.
+// Release frees the pending entries of this consumer, except for Keep: any other consumer may claim
+// them at once. It returns the IDs of entries that were trimmed from the stream.
 func (g *Group) Release(ctx context.Context, release Release) (trimmed []string, err error) {
 	for from := "-"; ; {
 		args := []any{g.name, g.consumer, from, releasePage, flag(release.Remove), flag(release.TakeBack)}

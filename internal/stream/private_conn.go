@@ -15,19 +15,21 @@ import (
 // errInterrupted ends a read that Interrupt stopped.
 var errInterrupted = errors.New("connection was interrupted")
 
-// hangUpGrace is how long a server may take to answer our half-close before the socket is cut.
+// hangUpGrace is how long a server may take to answer our half-close before the socket is closed.
 const hangUpGrace = 100 * time.Millisecond
 
-// serverClock is how late a server may end a block: it looks at its clock "hz" times a second, 10 by default and 1 at least.
+// serverClock is how late a server may end a block. It checks its clock "hz" times a second: 10 by
+// default, and 1 at least.
 const serverClock = time.Second
 
-// ownReadBuffer is for replies that are not captured: go-redis's own 32 KiB would be of no use.
+// ownReadBuffer is the size of go-redis's buffer. Large replies are captured and need none: the
+// usual 32 KiB would be wasted.
 const ownReadBuffer = 4 << 10
 
-// privateConn is one connection of our own for blocking reads: a blocked read on the user's pool would
-// hold one of its connections, and ending it needs the socket itself. It is dialled with the
-// options of the user's client when it is first used, and again after Reset. One goroutine uses
-// it; Interrupt and Close may be called from others.
+// privateConn is one connection for blocking reads. On the user's pool a blocked read would hold
+// one of the connections, and Interrupt needs the socket itself. It is dialled with the options of
+// the user's client at its first use, and again after Reset. One goroutine uses it; others may call
+// Interrupt and Close.
 type privateConn struct {
 	origin   redis.UniversalClient // whose options it is dialled with
 	key      string
@@ -36,10 +38,10 @@ type privateConn struct {
 
 	mu          sync.Mutex
 	client      *redis.Client
-	timeout     time.Duration // how long a reply may take beyond a block
+	timeout     time.Duration // how long a reply may take, after the end of a block
 	socket      net.Conn
 	interrupted bool
-	asked       string // the node that a slot is moving to, and that has the stream already; empty: none
+	asked       string // the node that has the stream already while its slot moves; empty: none
 
 	meter
 	captured *captured // of the client
@@ -51,8 +53,8 @@ func newPrivateConn(origin redis.UniversalClient, key string) *privateConn {
 	return &privateConn{origin: origin, key: key, topology: newTopology(origin), grace: hangUpGrace}
 }
 
-// open returns the private client, made anew after a Reset. It dials by itself: go-redis would
-// log each attempt that fails.
+// open returns the private client, and creates it if there is none. It dials by itself, because
+// go-redis logs each attempt that fails.
 func (c *privateConn) open(ctx context.Context) (*redis.Client, error) {
 	c.mu.Lock()
 	client, interrupted := c.client, c.interrupted
@@ -92,7 +94,8 @@ func (c *privateConn) open(ctx context.Context) (*redis.Client, error) {
 	return client, nil
 }
 
-// options are those of the user's client, for one connection, which is there already.
+// options returns the options of the user's client, changed for one connection, whose socket is
+// already open.
 func (c *privateConn) options(shared *redis.Options, socket net.Conn) *redis.Options {
 	own := *shared
 	replies := new(captured)
@@ -127,7 +130,7 @@ func (c *privateConn) options(shared *redis.Options, socket net.Conn) *redis.Opt
 	}
 	own.ReadBufferSize = ownReadBuffer
 	own.PoolSize, own.MinIdleConns, own.MaxActiveConns, own.PipelinePoolSize = 1, 0, 0, -1
-	own.MaxRetries = -1 // a lost reply leaves entries pending: the reader must know
+	own.MaxRetries = -1 // a lost reply leaves entries pending, and the reader has to know
 	own.DialerRetries = 1
 	own.ConnMaxIdleTime = -1
 	own.ReadTimeout, own.WriteTimeout = c.timeout, c.timeout
@@ -143,7 +146,7 @@ func (c *privateConn) metered(socket net.Conn, replies *captured) net.Conn {
 	return metered{socket, &capture{captured: replies, conn: measured{socket, &c.meter}}}
 }
 
-// dial makes the socket and keeps it, so that Interrupt can hang up on it.
+// dial opens the socket and keeps it, so that Interrupt can close it.
 func (c *privateConn) dial(ctx context.Context, shared *redis.Options) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, shared.DialTimeout)
 	defer cancel()
@@ -160,14 +163,14 @@ func (c *privateConn) dial(ctx context.Context, shared *redis.Options) (net.Conn
 	return socket, nil
 }
 
-// hungUp is a connection that is over.
+// hungUp returns a connection that is already closed.
 func hungUp() net.Conn {
 	near, far := net.Pipe()
 	_ = far.Close()
 	return near
 }
 
-// onPrivate runs a command that may block on the server for as long as block.
+// onPrivate runs a command that may block on the server for the given time.
 func (c *privateConn) onPrivate(ctx context.Context, block time.Duration, run func(context.Context, privateClient) error) error {
 	client, err := c.open(ctx)
 	if err != nil {
@@ -177,8 +180,8 @@ func (c *privateConn) onPrivate(ctx context.Context, block time.Duration, run fu
 	if block > 0 {
 		timeout = max(timeout, serverClock)
 	}
-	// go-redis would wait ten seconds beyond the block for a server that went silent. The end of ctx is no failure of a read:
-	// Interrupt ends it.
+	// go-redis would wait ten seconds after the end of the block for a silent server. The end of ctx
+	// does not end a read: Interrupt does.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), block+timeout)
 	defer cancel()
 	c.begin()
@@ -223,7 +226,7 @@ func (c *privateConn) onPrivateDecoded(
 	})
 }
 
-// asking tells a node, before each command, that it is asked for what is moving to it.
+// asking sends ASKING before each command, to a node that a slot is moving to.
 type asking struct{}
 
 func (asking) DialHook(next redis.DialHook) redis.DialHook { return next }
@@ -242,8 +245,8 @@ func (asking) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// Reset drops the connection after an error: the next command dials anew, in a cluster to the
-// node that then holds the stream.
+// Reset drops the connection after an error. The next command dials again; in a cluster it dials
+// the node that has the stream then.
 func (c *privateConn) Reset(ctx context.Context) {
 	c.drop()
 	if c.topology != nil {
@@ -265,9 +268,9 @@ func (c *privateConn) drop() {
 	}
 }
 
-// Interrupt ends a blocked read at once and refuses to dial again. It closes only our sending
-// side: the server then closes the connection itself, so that a read that ends with the
-// connection's end knows that the server hands nothing more to it.
+// Interrupt ends a blocked read at once, and prevents further dialling. It closes only our sending
+// side, and the server then closes the connection. So when the read ends with the end of the
+// connection, the server hands out nothing more to it.
 func (c *privateConn) Interrupt() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

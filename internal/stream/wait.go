@@ -9,26 +9,28 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ErrNotReplicated says that entries are in the master's stream, and that too few replicas are known to have them.
+// ErrNotReplicated is the error for entries that are in the master's stream, and that too few
+// replicas have confirmed.
 var ErrNotReplicated = errors.New("not confirmed by enough replicas")
 
-// ReplicaWait asks replicas to confirm what was added (WAIT).
+// ReplicaWait makes Add wait until replicas confirm the entries (WAIT).
 type ReplicaWait struct {
-	Replicas int // how many; 0: none is asked
+	Replicas int // how many; 0: do not wait for replicas
 	Timeout  time.Duration
 }
 
 const (
-	// lateReply is how long after its time-out WAIT may come back: servers look at their clocks now and then.
+	// lateReply is how much later than its timeout WAIT may return: servers check their clock at
+	// intervals.
 	lateReply = time.Second
-	// maxRedirects bounds how often entries follow a slot that moves.
+	// maxRedirects bounds how often requests follow a slot that moves.
 	maxRedirects = 8
-	// redirectPause lets a cluster client learn of a node that it does not know.
+	// redirectPause gives a cluster client time to find a node that it does not know yet.
 	redirectPause = 50 * time.Millisecond
 )
 
-// addConfirmed adds entries and waits for the replicas on the same connection, which is what WAIT looks at. So it talks to one
-// node, and follows a slot that moves by itself.
+// addConfirmed adds entries and waits for the replicas. WAIT counts only what its own connection
+// wrote, so all goes to one node on one connection, and a redirection is followed here.
 func (a *Adder) addConfirmed(ctx context.Context, key string, requests []*AddRequest) {
 	master, err := node(ctx, a.client, key)
 	if err != nil {
@@ -50,7 +52,8 @@ func (a *Adder) addConfirmed(ctx context.Context, key string, requests []*AddReq
 	}
 }
 
-// addToNode is one pipeline, with as much time for its replies as the replicas may take beyond the usual.
+// addToNode sends one pipeline. Its replies may take longer than usual, by the time that the
+// replicas have.
 func (a *Adder) addToNode(ctx context.Context, master nodeClient, ask bool, key string, requests []*AddRequest) {
 	timeout := master.Options().ReadTimeout
 	if timeout > 0 {
@@ -88,8 +91,8 @@ func (a *Adder) notConfirmed(reply *redis.IntCmd) error {
 	return fmt.Errorf("%w: %d of %d in %s", ErrNotReplicated, reply.Val(), a.confirm.Replicas, a.confirm.Timeout)
 }
 
-// redirected returns those that the node refused because it does not hold the slot; none if it took others behind one of
-// them: they would come in another order.
+// redirected returns the requests that the node refused because it does not hold the slot. It
+// returns none if the node accepted one behind them: they would be in another order.
 func redirected(requests []*AddRequest) (list []*AddRequest) {
 	for _, request := range requests {
 		_, _, moved := redirection(request.Err)
@@ -103,7 +106,7 @@ func redirected(requests []*AddRequest) (list []*AddRequest) {
 	return list
 }
 
-// redirection returns where a node sends us, and whether for this request only.
+// redirection returns the node that a refusal names, and whether it is for this request only.
 func redirection(err error) (addr string, ask, ok bool) {
 	if addr, ok = redis.IsMovedError(err); ok {
 		return addr, false, true
@@ -112,7 +115,8 @@ func redirection(err error) (addr string, ask, ok bool) {
 	return addr, ok, ok
 }
 
-// follow returns the client of the node that a refusal names, or the one that holds the key now, after a look at the cluster.
+// follow returns the client of the node that a refusal names. If the cluster client does not know
+// that node, it returns the one that holds the key after a refresh.
 func (a *Adder) follow(ctx context.Context, key string, refusal error) (master nodeClient, ask bool, err error) {
 	addr, ask, _ := redirection(refusal)
 	cluster, ok := a.client.(clusterClient)
