@@ -7,6 +7,6 @@ import "github.com/redis/go-redis/v9"
 // them blocks on the server.
 type sharedClient struct{ redis.UniversalClient }
 
-// privateClient is the client of a privateConn, which alone hands it out. What the reader runs runs
-// on it: reads, which may block, claims, and questions about the stream and the group.
+// privateClient is the client of a privateConn, which alone hands it out. The reader uses it: for
+// reads, which may block, for claims, and to ask for the state of the stream and the group.
 type privateClient struct{ *redis.Client }

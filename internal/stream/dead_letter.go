@@ -7,10 +7,10 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// DeadLetterResult is what became of an entry that was to be dead-lettered.
+// DeadLetterResult is what happened to an entry that was to be dead-lettered.
 type DeadLetterResult int64
 
-// The fates.
+// The results of DeadLetter.
 const (
 	DeadLetterTrimmed  DeadLetterResult = -1 // it is no longer in the stream, and acknowledged
 	DeadLetterNotOwned DeadLetterResult = 0  // it belongs to another consumer, or is acknowledged
@@ -20,25 +20,25 @@ const (
 // tooLarge is what scripts return for an entry that has more values than they can pass on.
 const tooLarge = -2
 
-// DeadLetterTarget is a stream that takes the dead target of another.
+// DeadLetterTarget is a stream for dead letters.
 type DeadLetterTarget struct {
 	Stream string
-	MaxLen int64 // about how many letters are kept; 0: all
+	MaxLen int64 // about how many dead letters are kept; 0: all
 }
 
-// DeadLetter moves an entry that we own to the dead-letter stream, with further fields, and
-// acknowledges it, in one step.
+// DeadLetter moves an entry that this consumer owns to the dead-letter stream, with further fields,
+// and acknowledges it, in one step.
 func (g *Group) DeadLetter(ctx context.Context, id string, target DeadLetterTarget, further []any) (DeadLetterResult, error) {
 	args := append([]any{g.name, g.consumer, id, target.MaxLen}, further...)
-	fate, err := deadLetterScript.Run(ctx, g.shared, []string{g.key, target.Stream}, args...).Int64()
-	if err != nil || fate != tooLarge {
-		return DeadLetterResult(fate), err
+	result, err := deadLetterScript.Run(ctx, g.shared, []string{g.key, target.Stream}, args...).Int64()
+	if err != nil || result != tooLarge {
+		return DeadLetterResult(result), err
 	}
 	return g.deadLetterLarge(ctx, id, target, further)
 }
 
-// deadLetterLarge is DeadLetter for an entry with thousands of fields: it passes through us. The script has renewed its lease, so
-// that nobody takes it over in between.
+// deadLetterLarge is DeadLetter for an entry with thousands of fields, which goes through this
+// process. The script has renewed its lease, so that nobody takes it over in between.
 func (g *Group) deadLetterLarge(ctx context.Context, id string, target DeadLetterTarget, further []any) (DeadLetterResult, error) {
 	if _, err := check(ctx, g.shared, g.key, forTransactions(g.key)); err != nil {
 		return DeadLetterNotOwned, err
@@ -63,6 +63,6 @@ func (g *Group) deadLetterLarge(ctx context.Context, id string, target DeadLette
 	if err != nil {
 		return DeadLetterNotOwned, err
 	}
-	fate, err := ack.Int64()
-	return DeadLetterResult(fate), err
+	result, err := ack.Int64()
+	return DeadLetterResult(result), err
 }

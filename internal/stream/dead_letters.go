@@ -8,7 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// What one page of letters holds at most; one letter may have more bytes.
+// The bounds of a page of dead letters; one of them may have more bytes.
 const (
 	maxPageEntries = 100
 	maxPageBytes   = 1 << 20
@@ -25,7 +25,7 @@ type deadLetterPage struct {
 	entries    []DeadLetter
 }
 
-// readDeadLetters returns what a stream has between two IDs, or the first part of it.
+// readDeadLetters returns the first page of what a stream has between two IDs.
 func readDeadLetters(ctx context.Context, client redis.Scripter, key, from, last string) (r deadLetterPage, err error) {
 	reply, err := deadLettersScript.Run(ctx, client, []string{key}, from, last, maxPageEntries, maxPageBytes).Slice()
 	if err != nil {
@@ -42,15 +42,16 @@ func readDeadLetters(ctx context.Context, client redis.Scripter, key, from, last
 		if len(pair) != 2 {
 			return r, fmt.Errorf("dead_letters script: %d elements in an entry", len(pair))
 		}
-		var letter DeadLetter
-		letter.ID, _ = pair[0].(string)
-		letter.Fields, _ = pair[1].([]any)
-		r.entries = append(r.entries, letter)
+		var deadLetter DeadLetter
+		deadLetter.ID, _ = pair[0].(string)
+		deadLetter.Fields, _ = pair[1].([]any)
+		r.entries = append(r.entries, deadLetter)
 	}
 	return r, nil
 }
 
-// All returns the letters that are there when it begins, the oldest first, also those that came from other streams.
+// All iterates over the dead letters that exist when it begins, the oldest first, including those
+// of other streams.
 func (l *DeadLetters) All(ctx context.Context) iter.Seq2[DeadLetter, error] {
 	return func(yield func(DeadLetter, error) bool) {
 		page := deadLetterPage{next: "-"}
@@ -60,8 +61,8 @@ func (l *DeadLetters) All(ctx context.Context) iter.Seq2[DeadLetter, error] {
 				yield(DeadLetter{}, err)
 				return
 			}
-			for _, letter := range page.entries {
-				if !yield(letter, nil) {
+			for _, deadLetter := range page.entries {
+				if !yield(deadLetter, nil) {
 					return
 				}
 			}

@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// Entry is one entry of a stream as the server handed it out.
+// Entry is one entry of a stream, as the server delivered it.
 type Entry struct {
 	ID     string
 	Fields Fields
-	// Deliveries is which delivery to a handler this is to be, in whatever process; 1 without a group.
+	// Deliveries is the number of this delivery to a handler, in whatever process; 1 without a group.
 	Deliveries int64
-	// Counted is how many deliveries the server has counted: without this one if the entry was claimed.
+	// Counted is how many deliveries the server has counted; if the entry was claimed, without this one.
 	Counted int64
-	// Claimed: it was pending before. Else it is new.
+	// Claimed: it was pending before. Otherwise it is new.
 	Claimed bool
 	// Idle is how long ago its lease began when it was claimed.
 	Idle time.Duration
@@ -58,7 +58,7 @@ func parseID(id string) (t, n uint64) {
 	return t, n
 }
 
-// After returns the smallest ID that follows id. XPENDING takes "(" for that, but not on every
+// After returns the smallest ID that follows id. XPENDING accepts "(" for that, but not on every
 // server that speaks the protocol.
 func After(id string) string {
 	t, n := parseID(id)

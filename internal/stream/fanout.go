@@ -13,25 +13,27 @@ type Fanout struct {
 	*privateConn
 	shared sharedClient
 
-	last string // the newest entry that was read, or where to begin
+	last string // the newest entry that was read, or where reading begins
 
-	// WentBack is called when reading goes on at an earlier ID, because the stream has lost its end.
+	// WentBack is called when reading continues from an earlier ID, because the stream lost its end.
 	WentBack func(from, to string)
-	// Missed is called when n entries were trimmed, or deleted, before they were read.
+	// Missed is called when n entries were trimmed or deleted before they were read.
 	Missed func(n int64)
 
-	reached   bool // the stream has had an ID that was not below last
-	unsure    bool // the connection is another one: so may be the stream
+	reached   bool // the stream has had an ID that is not below last
+	unsure    bool // the connection is new, so the stream may be another one
 	seen      seen
 	schedule  infoSchedule
-	regularly time.Time // when to look next while there is always something to read
+	regularly time.Time // when the next check is due while there is always something to read
 	count     int64     // entries ever added up to last; below 0: unknown
 }
 
-// NewFanout returns a reader of the stream key that begins behind the ID start; "$" stands for the newest.
+// NewFanout returns a reader of the stream key that begins just after the ID start; "$" is the
+// newest ID.
 func NewFanout(ctx context.Context, client redis.UniversalClient, key, start string) (*Fanout, error) {
 	f := &Fanout{
-		privateConn: newPrivateConn(client, key), shared: sharedClient{client}, last: start, count: -1, WentBack: func(string, string) {}, Missed: func(int64) {},
+		privateConn: newPrivateConn(client, key), shared: sharedClient{client}, last: start, count: -1,
+		WentBack: func(string, string) {}, Missed: func(int64) {},
 	}
 	info, err := infoOnShared(ctx, f.shared, key)
 	if _, refused := errors.AsType[redis.Error](err); err != nil && (start == "$" || refused) {
@@ -57,7 +59,8 @@ func infoOnShared(ctx context.Context, client sharedClient, key string) (Info, e
 	return infoOf(info), nil
 }
 
-// Read returns entries after the last one read; see Group.Read. After ErrTooLarge they come again.
+// Read returns entries after the last one that was read; see Group.Read. After ErrTooLarge they
+// come again.
 func (f *Fanout) Read(ctx context.Context, limit Limit, block time.Duration) ([]Entry, error) {
 	if err := f.check(ctx); err != nil {
 		return nil, err

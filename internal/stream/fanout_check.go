@@ -7,15 +7,17 @@ import (
 )
 
 const (
-	// checkIdle is how often at most a fan-out looks at its stream when nothing comes, checkBusy when something comes.
+	// checkIdle is the shortest pause between two checks while nothing comes, checkBusy while
+	// something comes.
 	checkIdle = 100 * time.Millisecond
 	checkBusy = 5 * time.Second
 	// noBlock is a read that does not wait.
 	noBlock = -1
 )
 
-// look finds out whether the stream is still the one that was read, and how much of it was missed. A stream whose IDs went
-// back, after a failover or because it began anew, would be read no further.
+// check finds out whether the stream is still the one that was read, and how many entries were
+// missed. After a failover, or when the stream was created again, its IDs may be lower: then
+// nothing more would be read.
 func (f *Fanout) check(ctx context.Context) error {
 	if f.unsure {
 		same, err := f.newestIsThere(ctx)
@@ -33,8 +35,8 @@ func (f *Fanout) check(ctx context.Context) error {
 	return f.checkInfo(ctx, false)
 }
 
-// newestIsThere reports whether the newest entry that was read is in the stream: then so is what came before it, or it was
-// trimmed, because a replica has the beginning of what its master had.
+// newestIsThere reports whether the newest entry that was read is in the stream. If so, all before
+// it was there too, or was trimmed: a replica has the beginning of what its master had.
 func (f *Fanout) newestIsThere(ctx context.Context) (bool, error) {
 	if len(f.seen) == 0 {
 		return false, nil
@@ -47,7 +49,8 @@ func (f *Fanout) isThere(ctx context.Context, s sighting) (bool, error) {
 	return len(entries) > 0 && s.is(entries[0]), err
 }
 
-// checkInfo asks for the stream's info, and goes back where the end of what was read is not in the stream any more.
+// checkInfo asks for the stream's Info. If the end of what was read is no longer in the stream,
+// reading goes back.
 func (f *Fanout) checkInfo(ctx context.Context, lost bool) error {
 	f.regularly = time.Now().Add(checkBusy)
 	info, err := f.schedule.ask(ctx, f.privateConn, checkIdle)
@@ -90,7 +93,7 @@ func (f *Fanout) newestLeft(ctx context.Context, info Info) (id string, err erro
 	return left[gone-1].id(), nil
 }
 
-// goBack goes on behind an earlier ID.
+// goBack continues just after an earlier ID.
 func (f *Fanout) goBack(to string) {
 	if to == "" || !Precedes(to, f.last) {
 		return
@@ -101,7 +104,8 @@ func (f *Fanout) goBack(to string) {
 	f.WentBack(from, to)
 }
 
-// settle counts what was missed, when that can be told: when all is read, or nothing of what was read is left.
+// settle counts what was missed, when that is known: when all is read, or when nothing of what was
+// read is left.
 func (f *Fanout) settle(info Info) {
 	count := info.Added
 	switch {

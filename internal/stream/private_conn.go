@@ -195,7 +195,9 @@ func (c *privateConn) onPrivate(ctx context.Context, block time.Duration, run fu
 }
 
 // readEntries runs XREAD or XREADGROUP, and decodes the reply.
-func (c *privateConn) readEntries(ctx context.Context, block time.Duration, run func(context.Context, privateClient) error) (entries []Entry, err error) {
+func (c *privateConn) readEntries(
+	ctx context.Context, block time.Duration, run func(context.Context, privateClient) error,
+) (entries []Entry, err error) {
 	err = c.onPrivateDecoded(ctx, block, run, func(d *decoder) (err error) {
 		entries, err = d.streams()
 		return err
