@@ -270,5 +270,5 @@ type SubscriberConfig struct {
 	// Set it where another system knows whether the entry's consumer lives. The reader calls it, so
 	// it must be quick. An entry for which it panics stays where it is. Defaults to nil: take over
 	// all.
-	ShouldClaim func(redis.XPendingExt) bool
+	ShouldClaim func(PendingEntry) bool
 }

@@ -190,12 +190,12 @@ func TestSubscriberConfig_functionsOfTheCallerStay(t *testing.T) {
 		Client: idleClient(t), MaxInFlight: 2,
 		NackBackoff: func(attempt int) time.Duration { return time.Duration(attempt) },
 		OrderingKey: func(*message.Message) string { return "mine" },
-		ShouldClaim: func(redis.XPendingExt) bool { return true },
+		ShouldClaim: func(PendingEntry) bool { return true },
 	}, nil)
 	require.NoError(t, err)
 	assert.Equal(t, time.Duration(3), subscriber.config.NackBackoff(3))
 	assert.Equal(t, "mine", subscriber.config.OrderingKey(nil))
-	assert.True(t, subscriber.config.ShouldClaim(redis.XPendingExt{}))
+	assert.True(t, subscriber.config.ShouldClaim(PendingEntry{}))
 }
 
 func TestDefaultNackBackoff_staysInItsBounds(t *testing.T) {

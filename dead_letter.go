@@ -81,30 +81,30 @@ func (c SubscriberConfig) deadLetters(topic, consumer string) subscription.DeadL
 
 // unmarshalSafely returns a panic of the Unmarshaler as an error: the entry may be a dead letter because
 // of it.
-func unmarshalSafely(u Unmarshaler, id string, fields map[string]any) (msg *message.Message, err error) {
+func unmarshalSafely(u Unmarshaler, id string, fields stream.Fields) (msg *message.Message, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			err = fmt.Errorf("Unmarshaler panicked: %v", cause)
 		}
 	}()
-	return u.Unmarshal(id, fields)
+	return unmarshalEntry(u, id, fields)
 }
 
 // unmarshalDeadLetter decodes an entry of a dead-letter topic. If the entry can't be decoded, which may
 // be why it is there, the message's payload is a JSON object of the entry's fields.
-func unmarshalDeadLetter(u Unmarshaler, id string, fields map[string]any) (*message.Message, error) {
-	original := make(map[string]any, len(fields))
+func unmarshalDeadLetter(u Unmarshaler, id string, fields stream.Fields) (*message.Message, error) {
+	var original []string
 	about := make(message.Metadata)
-	for name, value := range fields {
-		if text, ok := value.(string); ok && strings.HasPrefix(name, deadLetterPrefix) {
-			about[name] = text
+	for name, text := range fields.All() {
+		if strings.HasPrefix(name, deadLetterPrefix) {
+			about[fields.Own(name)] = fields.Own(text)
 		} else {
-			original[name] = value
+			original = append(original, name, text)
 		}
 	}
-	msg, err := unmarshalSafely(u, id, original)
+	msg, err := unmarshalSafely(u, id, stream.NewFields(original...))
 	if err != nil || msg == nil {
-		payload, err := json.Marshal(original)
+		payload, err := json.Marshal(stream.NewFields(original...).Map())
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrInvalidEntry, err)
 		}

@@ -65,13 +65,17 @@ func packMetadata(metadata message.Metadata) (string, error) {
 
 // Unmarshal implements Unmarshaler. An entry without the UUID's field is not in this format.
 func (MsgpackMarshaler) Unmarshal(_ string, fields map[string]any) (*message.Message, error) {
-	uuid, ok := fields[uuidField].(string)
+	return unmarshalMsgpack(fieldMap(fields))
+}
+
+func unmarshalMsgpack[F entryFields](fields F) (*message.Message, error) {
+	uuid, ok := fields.Get(uuidField)
 	if !ok {
 		return nil, fmt.Errorf("%w: no field %q", ErrInvalidEntry, uuidField)
 	}
-	payload, _ := fields[payloadField].(string)
-	msg := message.NewMessage(uuid, []byte(payload))
-	packed, _ := fields[metadataField].(string)
+	payload, _ := fields.Get(payloadField)
+	msg := message.NewMessage(fields.Own(uuid), []byte(payload))
+	packed, _ := fields.Get(metadataField)
 	if packed == "" {
 		return msg, nil
 	}

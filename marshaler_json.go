@@ -43,12 +43,16 @@ func (JSONMarshaler) Marshal(_ string, msg *message.Message) (map[string]any, er
 
 // Unmarshal implements Unmarshaler. An entry without the field "data" is not in this format.
 func (JSONMarshaler) Unmarshal(id string, fields map[string]any) (*message.Message, error) {
-	data, ok := fields[dataField].(string)
+	return unmarshalJSON(id, fieldMap(fields))
+}
+
+func unmarshalJSON[F entryFields](id string, fields F) (*message.Message, error) {
+	data, ok := fields.Get(dataField)
 	if !ok {
 		return nil, fmt.Errorf("%w: no field %q", ErrInvalidEntry, dataField)
 	}
 	msg := message.NewMessage(id, []byte(data))
-	encoded, _ := fields[metadataField].(string)
+	encoded, _ := fields.Get(metadataField)
 	if encoded == "" {
 		return msg, nil
 	}

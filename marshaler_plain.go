@@ -35,19 +35,22 @@ func (m PlainMarshaler) Marshal(_ string, msg *message.Message) (map[string]any,
 
 // Unmarshal implements Unmarshaler. An entry without the payload's field is not in this format.
 func (m PlainMarshaler) Unmarshal(id string, fields map[string]any) (*message.Message, error) {
-	payload, ok := fields[m.payloadField()].(string)
+	return unmarshalPlain(m, id, fieldMap(fields))
+}
+
+func unmarshalPlain[F entryFields](m PlainMarshaler, id string, fields F) (*message.Message, error) {
+	payload, ok := fields.Get(m.payloadField())
 	if !ok {
 		return nil, fmt.Errorf("%w: no field %q", ErrInvalidEntry, m.payloadField())
 	}
 	msg := message.NewMessage(id, []byte(payload))
-	for key, value := range fields {
-		text, _ := value.(string)
-		switch key {
+	for name, text := range fields.All() {
+		switch name {
 		case m.payloadField():
 		case uuidField:
-			msg.UUID = text
+			msg.UUID = fields.Own(text)
 		default:
-			msg.Metadata[key] = text
+			msg.Metadata[fields.Own(name)] = fields.Own(text)
 		}
 	}
 	return msg, nil

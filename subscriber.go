@@ -145,7 +145,7 @@ func (s *Subscriber) decoder(topic string) func(stream.Entry) (*message.Message,
 	if isDeadLetterTopic(topic) {
 		return func(e stream.Entry) (*message.Message, error) { return unmarshalDeadLetter(u, e.ID, e.Fields) }
 	}
-	return func(e stream.Entry) (*message.Message, error) { return u.Unmarshal(e.ID, e.Fields) }
+	return func(e stream.Entry) (*message.Message, error) { return unmarshalEntry(u, e.ID, e.Fields) }
 }
 
 // subscription returns the configuration of a subscription, without its backend.

@@ -10,22 +10,22 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// AddRequest is one XADD: its entry before the call, its outcome after.
+// AddRequest is one XADD: the caller sets what to add, and Add sets the result.
 type AddRequest struct {
 	Fields []any         // name, value, name, value
 	MaxLen int64         // approximate cap of the stream; 0: none
-	MaxAge time.Duration // about when entries are dropped, by the server's clock; 0: never. Not with MaxLen
-	ID     string        // empty: it is not known to be in the stream
+	MaxAge time.Duration // entries that are about this old are dropped, by the server's clock; 0: never. Not with MaxLen
+	ID     string        // empty: unknown whether it is in the stream
 	Err    error
 
-	minID   int64            // ms; older entries are dropped
-	sending *Pipeline        // of its pipeline
-	written bool             // at least the start of the command
-	last    *redis.StringCmd // of this addition
+	minID    int64            // ms; older entries are dropped
+	pipeline *Pipeline        // of its pipeline
+	written  bool             // at least the start of the command
+	last     *redis.StringCmd // the last command of this request
 }
 
-// FieldList orders fields by name: with the same order in every entry, the server stores the
-// names once a node of the stream instead of once an entry.
+// FieldList orders fields by name. With the same order in every entry, the server stores the names
+// once per node of the stream, and not once per entry.
 func FieldList(fields map[string]any) []any {
 	list := make([]any, 0, 2*len(fields))
 	names := make([]string, 0, 8)
@@ -41,43 +41,44 @@ func FieldList(fields map[string]any) []any {
 
 // Adder adds entries to streams.
 type Adder struct {
-	client  redis.UniversalClient
-	confirm ReplicaWait
-	reload  *reloader // nil: the client is none of a cluster
-	clocks  clocks
+	client   redis.UniversalClient
+	confirm  ReplicaWait
+	topology *topology // nil: the client is none of a cluster
+	clocks   clocks
 }
 
-// NewAdder returns an Adder on the client's pool, which must be Supported if replicas are to confirm.
+// NewAdder returns an Adder on the client's pool. The client must be Supported if replicas are to
+// confirm.
 func NewAdder(client redis.UniversalClient, confirm ReplicaWait) *Adder {
-	return &Adder{client: client, confirm: confirm, reload: newReloader(client)}
+	return &Adder{client: client, confirm: confirm, topology: newTopology(client)}
 }
 
-// once is a command that go-redis does not send again behind our back when its reply was lost: the entry may
-// be there, and the caller is told so. In a cluster it still follows redirections.
+// once is a command that go-redis does not retry when its reply is lost: the entry may be in the
+// stream, and the caller has to know that. In a cluster it still follows redirections.
 type once struct{ *redis.StringCmd }
 
 // NoRetry is part of redis.Cmder.
 func (once) NoRetry() bool { return true }
 
-// Add adds entries to the stream in order, in one round trip, and sets the outcome of each. Until it is on the
-// wire it can be withdrawn; end ctx then, too.
-func (a *Adder) Add(ctx context.Context, key string, additions []*AddRequest, sending *Pipeline) {
-	for _, addition := range additions {
-		addition.sending, addition.written = sending, false
+// Add adds entries to the stream in order, in one round trip, and sets the result of each request.
+// The pipeline can be withdrawn until it is on the wire; the caller ends ctx then, too.
+func (a *Adder) Add(ctx context.Context, key string, requests []*AddRequest, pipeline *Pipeline) {
+	for _, request := range requests {
+		request.pipeline, request.written = pipeline, false
 	}
-	if a.reload == nil {
-		a.add(ctx, key, additions)
+	if a.topology == nil {
+		a.add(ctx, key, requests)
 		return
 	}
-	stop := a.reload.watch(ctx)
-	a.add(ctx, key, additions)
+	stop := a.topology.refreshUntil(ctx)
+	a.add(ctx, key, requests)
 	stop()
-	if slices.ContainsFunc(additions, func(addition *AddRequest) bool { return elsewhere(addition.Err) }) {
-		a.reload.await(ctx)
+	if slices.ContainsFunc(requests, func(request *AddRequest) bool { return elsewhere(request.Err) }) {
+		a.topology.refreshAndWait(ctx)
 	}
 }
 
-// elsewhere reports whether an error may be that of a server that is no longer the master.
+// elsewhere reports whether an error may come from a server that is no longer the master.
 func elsewhere(err error) bool {
 	if _, refused := errors.AsType[redis.Error](err); !refused {
 		return err != nil
@@ -86,63 +87,64 @@ func elsewhere(err error) bool {
 	return moved || redis.IsReadOnlyError(err) || redis.IsClusterDownError(err) || redis.IsMasterDownError(err) || redis.IsLoadingError(err)
 }
 
-// KnowsAge reports whether the age of the stream's entries is known, so that the next ones can drop old ones.
+// KnowsAge reports whether the server's time is known for the stream, so that the next entries can
+// drop old ones.
 func (a *Adder) KnowsAge(key string) bool { return a.clocks.known(key) }
 
-// add is addOnce, with what goes with MaxAge.
-func (a *Adder) add(ctx context.Context, key string, additions []*AddRequest) {
-	age := additions[0].MaxAge
+// add is addOnce with MaxAge.
+func (a *Adder) add(ctx context.Context, key string, requests []*AddRequest) {
+	age := requests[0].MaxAge
 	if age == 0 {
-		a.addOnce(ctx, key, additions)
+		a.addOnce(ctx, key, requests)
 		return
 	}
 	minID := a.clocks.minID(key, age)
-	for _, addition := range additions {
-		addition.minID = minID
+	for _, request := range requests {
+		request.minID = minID
 	}
-	a.addOnce(ctx, key, additions)
-	if behind := behind(additions); len(behind) > 0 {
+	a.addOnce(ctx, key, requests)
+	if behind := behind(requests); len(behind) > 0 {
 		a.clocks.forget(key)
 		a.addOnce(ctx, key, behind)
 	}
-	for _, addition := range additions {
-		if addition.Err == nil {
-			a.clocks.observe(key, addition.ID)
+	for _, request := range requests {
+		if request.Err == nil {
+			a.clocks.observe(key, request.ID)
 		}
 	}
 }
 
-// behind returns the additions that dropped themselves, to be added again: the stream began anew, on a server whose
-// clock is behind what was known.
-func behind(additions []*AddRequest) (list []*AddRequest) {
-	for _, addition := range additions {
-		if addition.Err == nil && isBefore(addition.ID, addition.minID) {
-			addition.minID = 0
-			list = append(list, addition)
+// behind returns the requests whose entries dropped themselves. They are added again. This happens
+// when the stream was created again on a server whose clock is behind the known time.
+func behind(requests []*AddRequest) (list []*AddRequest) {
+	for _, request := range requests {
+		if request.Err == nil && isBefore(request.ID, request.minID) {
+			request.minID = 0
+			list = append(list, request)
 		}
 	}
 	return list
 }
 
-func (a *Adder) addOnce(ctx context.Context, key string, additions []*AddRequest) {
+func (a *Adder) addOnce(ctx context.Context, key string, requests []*AddRequest) {
 	if a.confirm.Replicas > 0 {
-		a.addConfirmed(ctx, key, additions)
+		a.addConfirmed(ctx, key, requests)
 		return
 	}
-	if len(additions) == 1 {
-		command := additions[0].command(ctx, key)
-		err := a.process(ctx, command, additions[0].longest())
-		settle(additions, []once{command}, err, nil)
+	if len(requests) == 1 {
+		command := requests[0].command(ctx, key)
+		err := a.process(ctx, command, requests[0].longest())
+		settle(requests, []once{command}, err, nil)
 		return
 	}
 	pipe := a.client.Pipeline()
-	commands := make([]once, len(additions))
-	for i, addition := range additions {
-		commands[i] = addition.command(ctx, key)
+	commands := make([]once, len(requests))
+	for i, request := range requests {
+		commands[i] = request.command(ctx, key)
 		_ = pipe.Process(ctx, commands[i]) // only queues it
 	}
 	_, err := pipe.Exec(ctx)
-	settle(additions, commands, err, nil)
+	settle(requests, commands, err, nil)
 }
 
 func (a *AddRequest) command(ctx context.Context, key string) once {

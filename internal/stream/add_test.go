@@ -30,7 +30,7 @@ func TestAdd_setsTheOutcomeOfEach(t *testing.T) {
 	adder := stream.NewAdder(client, stream.ReplicaWait{})
 	good := func() *stream.AddRequest { return &stream.AddRequest{Fields: []any{"a", "b"}} }
 	bad := func() *stream.AddRequest { return &stream.AddRequest{} }
-	for name, additions := range map[string][]*stream.AddRequest{
+	for name, requests := range map[string][]*stream.AddRequest{
 		"one":                  {good()},
 		"one that fails":       {bad()},
 		"several":              {good(), good(), good()},
@@ -41,15 +41,15 @@ func TestAdd_setsTheOutcomeOfEach(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			key := ownKey(t)
-			adder.Add(t.Context(), key, additions, new(stream.Pipeline))
+			adder.Add(t.Context(), key, requests, new(stream.Pipeline))
 			var added int64
-			for _, addition := range additions {
-				if len(addition.Fields) > 0 {
-					assert.NoError(t, addition.Err)
+			for _, request := range requests {
+				if len(request.Fields) > 0 {
+					assert.NoError(t, request.Err)
 					added++
 				} else {
-					assert.ErrorContains(t, addition.Err, "wrong number of arguments")
-					assert.True(t, stream.IsNotApplied(addition.Err))
+					assert.ErrorContains(t, request.Err, "wrong number of arguments")
+					assert.True(t, stream.IsNotApplied(request.Err))
 				}
 			}
 			assert.Equal(t, added, client.XLen(t.Context(), key).Val())
@@ -70,10 +70,10 @@ func TestErrorClasses(t *testing.T) {
 	require.NoError(t, only.Ping(t.Context()).Err())
 	t.Cleanup(func() { require.NoError(t, only.Close()) })
 	fails := func(client *redis.Client) error {
-		additions := []*stream.AddRequest{{Fields: []any{"a", "b"}}}
-		stream.NewAdder(client, stream.ReplicaWait{}).Add(context.Background(), key, additions, new(stream.Pipeline))
-		require.Error(t, additions[0].Err)
-		return additions[0].Err
+		requests := []*stream.AddRequest{{Fields: []any{"a", "b"}}}
+		stream.NewAdder(client, stream.ReplicaWait{}).Add(context.Background(), key, requests, new(stream.Pipeline))
+		require.Error(t, requests[0].Err)
+		return requests[0].Err
 	}
 	for name, test := range map[string]struct {
 		err                     error

@@ -10,16 +10,17 @@ import (
 // maxClocks bounds for how many streams a clock is kept.
 const maxClocks = 1 << 14
 
-// clocks knows for each stream what its server's clock last showed, as far as the IDs of XADD tell. Nothing else
-// is ever taken for the time: neither our clock nor the time that passes here. So an entry that is dropped because of
-// its age was that old by the server's clock already, and a stream that was added to since then has a newer top.
+// clocks keeps for each stream the latest time of its server's clock, as the IDs of XADD show it.
+// No other clock is used: neither ours nor the time that passes here. So an entry that is dropped
+// for its age has that age by the server's clock, and a stream to which something was added since
+// has a newer top.
 type clocks struct {
 	mu      sync.Mutex
 	streams map[string]int64 // ms
 }
 
-// observe learns from the ID of a new entry. Its time is the server's, unless the stream's top is ahead of the clock: then
-// the number behind it is not 0. It is never less than the clock.
+// observe learns from the ID of a new entry. Its time is the server's, unless the top of the stream
+// is ahead of the clock: then the second number is not 0. The time is never behind the clock.
 func (c *clocks) observe(key, id string) {
 	text, number, _ := strings.Cut(id, "-")
 	ms, err := strconv.ParseInt(text, 10, 64)
@@ -64,7 +65,8 @@ func (c *clocks) known(key string) bool {
 	return ok
 }
 
-// minID is the time before which entries are older than age; 0: none is, or nothing is known.
+// minID returns the time before which entries are older than age; 0: none is, or the time is
+// unknown.
 func (c *clocks) minID(key string, age time.Duration) int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -2,73 +2,59 @@ package stream
 
 import (
 	"context"
-	_ "embed"
 	"errors"
 
 	"github.com/redis/go-redis/v9"
 )
 
-var (
-	//go:embed scripts/dead_letter.lua
-	deadLetterSource string
-	//go:embed scripts/dead_letter_ack.lua
-	deadLetterAckSource string
-
-	deadLetterScript = redis.NewScript(deadLetterSource)
-)
-
-// DeadLetterResult is what became of an entry that was to be dead-lettered.
+// DeadLetterResult is what happened to an entry that was to be dead-lettered.
 type DeadLetterResult int64
 
-// The fates.
+// The results of DeadLetter.
 const (
 	DeadLetterTrimmed  DeadLetterResult = -1 // it is no longer in the stream, and acknowledged
 	DeadLetterNotOwned DeadLetterResult = 0  // it belongs to another consumer, or is acknowledged
 	DeadLetterMoved    DeadLetterResult = 1  // it is in the dead-letter stream, and acknowledged
 )
 
-// GiveUp is the delivery count from which on an entry is to be given up, whatever MaxDeliveries says: XNACK FATAL sets the largest
-// count there is.
-const GiveUp = 1 << 53
-
 // tooLarge is what scripts return for an entry that has more values than they can pass on.
 const tooLarge = -2
 
-// DeadLetterTarget is a stream that takes the dead target of another.
+// DeadLetterTarget is a stream for dead letters.
 type DeadLetterTarget struct {
 	Stream string
-	MaxLen int64 // about how many letters are kept; 0: all
+	MaxLen int64 // about how many dead letters are kept; 0: all
 }
 
-// DeadLetter moves an entry that we own to the dead-letter stream, with further fields, and
-// acknowledges it, in one step.
+// DeadLetter moves an entry that this consumer owns to the dead-letter stream, with further fields,
+// and acknowledges it, in one step.
 func (g *Group) DeadLetter(ctx context.Context, id string, target DeadLetterTarget, further []any) (DeadLetterResult, error) {
 	args := append([]any{g.name, g.consumer, id, target.MaxLen}, further...)
-	fate, err := deadLetterScript.Run(ctx, g.shared, []string{g.key, target.Stream}, args...).Int64()
-	if err != nil || fate != tooLarge {
-		return DeadLetterResult(fate), err
+	result, err := deadLetterScript.Run(ctx, g.shared, []string{g.key, target.Stream}, args...).Int64()
+	if err != nil || result != tooLarge {
+		return DeadLetterResult(result), err
 	}
 	return g.deadLetterLarge(ctx, id, target, further)
 }
 
-// deadLetterLarge is DeadLetter for an entry with thousands of fields: it passes through us. The script has renewed its lease, so
-// that nobody takes it over in between.
+// deadLetterLarge is DeadLetter for an entry with thousands of fields, which goes through this
+// process. The script has renewed its lease, so that nobody takes it over in between.
 func (g *Group) deadLetterLarge(ctx context.Context, id string, target DeadLetterTarget, further []any) (DeadLetterResult, error) {
 	if _, err := check(ctx, g.shared, g.key, forTransactions(g.key)); err != nil {
 		return DeadLetterNotOwned, err
 	}
-	page, err := readLetters(ctx, g.shared, g.key, id, id)
+	page, err := readDeadLetters(ctx, g.shared, g.key, id, id)
 	if err != nil {
 		return DeadLetterNotOwned, err
 	}
-	if len(page.letters) == 0 {
+	if len(page.entries) == 0 {
 		return DeadLetterTrimmed, g.Ack(ctx, []string{id})
 	}
 	args := []any{"xadd", target.Stream}
 	if target.MaxLen > 0 {
 		args = append(args, "maxlen", "~", target.MaxLen)
 	}
-	args = append(append(append(args, "*"), page.letters[0].Fields...), further...)
+	args = append(append(append(args, "*"), page.entries[0].Fields...), further...)
 	add := once{redis.NewStringCmd(ctx, args...)}
 	ack := redis.NewCmd(ctx, append([]any{"eval", deadLetterAckSource, 2, g.key, target.Stream, g.name, g.consumer, id}, further...)...)
 	_, err = g.shared.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
@@ -77,6 +63,6 @@ func (g *Group) deadLetterLarge(ctx context.Context, id string, target DeadLette
 	if err != nil {
 		return DeadLetterNotOwned, err
 	}
-	fate, err := ack.Int64()
-	return DeadLetterResult(fate), err
+	result, err := ack.Int64()
+	return DeadLetterResult(result), err
 }

@@ -5,49 +5,32 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
-// Entry is one entry of a stream as the server handed it out.
+// Entry is one entry of a stream, as the server delivered it.
 type Entry struct {
 	ID     string
-	Fields map[string]any // values are strings, as go-redis reads them
-	// Deliveries is which delivery to a handler this is to be, in whatever process; 1 without a group.
+	Fields Fields
+	// Deliveries is the number of this delivery to a handler, in whatever process; 1 without a group.
 	Deliveries int64
-	// Counted is how many deliveries the server has counted: without this one if the entry was claimed.
+	// Counted is how many deliveries the server has counted; if the entry was claimed, without this one.
 	Counted int64
-	// Claimed: it was pending before. Else it is new.
+	// Claimed: it was pending before. Otherwise it is new.
 	Claimed bool
 	// Idle is how long ago its lease began when it was claimed.
 	Idle time.Duration
 }
 
-// GivenUp is a delivery count that no entry reaches by being delivered: another client gave the entry up (XNACK FATAL).
-const GivenUp = 1<<53 - 1
+// FatalDeliveries is the delivery count of an entry that another client nacked for good. XNACK FATAL
+// sets the largest count that there is; the claim script returns this one instead, which Lua's
+// numbers can hold. No entry reaches it by being delivered.
+const FatalDeliveries = 1<<53 - 1
 
-// Size is the number of bytes that the entry's fields take.
-func (e Entry) Size() int {
-	n := len(e.ID)
-	for name, value := range e.Fields {
-		n += len(name)
-		if s, ok := value.(string); ok {
-			n += len(s)
-		}
-	}
-	return n
-}
+// Size is the number of bytes that the entry's ID and fields take.
+func (e *Entry) Size() int { return len(e.ID) + e.Fields.size() }
 
-func fresh(streams []redis.XStream) []Entry {
-	if len(streams) == 0 {
-		return nil
-	}
-	entries := make([]Entry, len(streams[0].Messages))
-	for i, m := range streams[0].Messages {
-		entries[i] = Entry{ID: m.ID, Fields: m.Values, Deliveries: 1, Counted: 1}
-	}
-	return entries
-}
+// DropFields frees the memory of the fields.
+func (e *Entry) DropFields() { e.Fields = Fields{} }
 
 // Before returns the largest ID that precedes id.
 func Before(id string) string {
@@ -75,7 +58,7 @@ func parseID(id string) (t, n uint64) {
 	return t, n
 }
 
-// After returns the smallest ID that follows id. XPENDING takes "(" for that, but not on every
+// After returns the smallest ID that follows id. XPENDING accepts "(" for that, but not on every
 // server that speaks the protocol.
 func After(id string) string {
 	t, n := parseID(id)

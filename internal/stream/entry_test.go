@@ -58,6 +58,8 @@ func TestAfter_isTheNextOfTheServer(t *testing.T) {
 
 func TestEntry_Size(t *testing.T) {
 	t.Parallel()
-	assert.Equal(t, 3, stream.Entry{ID: "1-0"}.Size())
-	assert.Equal(t, 3+4+5+1+0, stream.Entry{ID: "1-0", Fields: map[string]any{"name": "value", "x": ""}}.Size())
+	entry := stream.Entry{ID: "1-0"}
+	assert.Equal(t, 3, entry.Size())
+	entry = stream.Entry{ID: "1-0", Fields: stream.NewFields("name", "value", "x", "")}
+	assert.Equal(t, 3+4+5+1+0, entry.Size())
 }

@@ -8,20 +8,20 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// IsGroupGone reports whether the consumer group, or its stream, does not exist (any more).
-// A reader that was blocked when it went is told UNBLOCKED.
+// IsGroupGone reports whether the consumer group, or its stream, does not exist. A blocked reader
+// gets UNBLOCKED when its stream is deleted.
 func IsGroupGone(err error) bool {
 	return redis.HasErrorPrefix(err, "NOGROUP") || redis.HasErrorPrefix(err, "UNBLOCKED")
 }
 
-// isNoKey is what XINFO says of a key that does not exist.
+// isNoKey reports whether XINFO found no stream.
 func isNoKey(err error) bool { return redis.HasErrorPrefix(err, "no such key") }
 
-// noneWaiting is the reply to a blocking read that timed out: not an error.
+// noneWaiting reports whether a blocking read timed out: that is no failure.
 func noneWaiting(err error) bool { return errors.Is(err, redis.Nil) }
 
-// IsNotApplied reports whether an error proves that its command did nothing: the server refused
-// it, or it never went out as a whole.
+// IsNotApplied reports whether an error proves that its command had no effect: the server refused
+// it, or it was not sent completely.
 func IsNotApplied(err error) bool {
 	if errors.Is(err, ErrNotReplicated) { // whatever WAIT was told
 		return false
@@ -31,7 +31,7 @@ func IsNotApplied(err error) bool {
 	return refused || cut || isNotSent(err) || errors.Is(err, redis.ErrClosed)
 }
 
-// isNotSent reports whether a command never went out, because there was no connection to be had.
+// isNotSent reports whether a command was not sent because there was no connection.
 func isNotSent(err error) bool {
 	if _, unsent := errors.AsType[unsentError](err); unsent {
 		return true
@@ -41,19 +41,20 @@ func isNotSent(err error) bool {
 		errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrPoolExhausted)
 }
 
-// passing are the server's refusals that end by themselves: it starts, fails over, moves a slot, waits for its
-// replicas, or runs a script for long. Of the others (OOM, MISCONF, NOPERM, NOAUTH, WRONGTYPE and so on) the user has to know.
-var passing = []string{
+// retryable are the server's refusals that end without the user: it starts, fails over, moves a
+// slot, waits for its replicas, or runs a long script. The user has to act on others, such as OOM,
+// MISCONF, NOPERM, NOAUTH and WRONGTYPE.
+var retryable = []string{
 	"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK", "NOREPLICAS", "BUSY ",
 	"max number of clients reached",
 }
 
-// IsRetryable reports whether a command was not applied and may be tried again with some hope.
+// IsRetryable reports whether a command had no effect and a retry may succeed.
 func IsRetryable(err error) bool {
 	if !IsNotApplied(err) {
 		return false
 	}
-	for _, prefix := range passing {
+	for _, prefix := range retryable {
 		if redis.HasErrorPrefix(err, prefix) {
 			return true
 		}
@@ -61,7 +62,7 @@ func IsRetryable(err error) bool {
 	return isNotSent(err) && !errors.Is(err, redis.ErrClosed)
 }
 
-// IsUnanswered reports whether an error says that the server can't be reached, or that it did not answer in time.
+// IsUnanswered reports whether the server can't be reached, or did not answer in time.
 func IsUnanswered(err error) bool {
 	if _, refused := errors.AsType[redis.Error](err); refused || err == nil {
 		return false
@@ -70,27 +71,28 @@ func IsUnanswered(err error) bool {
 	return isNotSent(err) || failed && network.Timeout()
 }
 
-// NotSent returns an error that says why a command was not even tried.
+// NotSent returns an error for a command that was not even tried.
 func NotSent(why error) error { return unsentError{why} }
 
-// ownError is an error of the server that we found out by ourselves.
+// ownError is an error of the server that was not read by go-redis.
 type ownError string
 
 func (e ownError) Error() string { return string(e) }
 
-// RedisError makes it one of redis.Error, so that it is classed as the server's own.
+// RedisError is part of redis.Error: the error is classified as the server's.
 func (ownError) RedisError() {}
 
-// Redact cuts off what a server repeats of a command that it doesn't know: a message, or the password of AUTH.
+// Redact removes what a server repeats of a command that it doesn't know: it may be a message, or
+// the password of AUTH.
 func Redact(err error) error {
 	if err == nil {
 		return nil
 	}
-	said, _, repeats := strings.Cut(err.Error(), ", with args beginning with")
+	text, _, repeats := strings.Cut(err.Error(), ", with args beginning with")
 	if !repeats {
 		return err
 	}
-	return ownError(said)
+	return ownError(text)
 }
 
 // IsRedirection reports whether a node of a cluster refused a command because the slot moves or has moved.

@@ -3,4 +3,14 @@ package stream
 import "time"
 
 // SetGrace sets how long the server may take to answer Interrupt.
-func (c *Conn) SetGrace(grace time.Duration) { c.grace = grace }
+func (c *privateConn) SetGrace(grace time.Duration) { c.grace = grace }
+
+// DecodeEntries decodes a reply to XREAD or XREADGROUP, as it is taken from a connection.
+func DecodeEntries(reply []byte) ([]Entry, error) {
+	var d decoder
+	d.start(reply)
+	return d.streams()
+}
+
+// Raw returns the fields as they are in a reply.
+func (f Fields) Raw() string { return f.raw }

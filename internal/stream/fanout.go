@@ -10,39 +10,45 @@ import (
 
 // Fanout reads a stream without a group: every Fanout sees every entry.
 type Fanout struct {
-	*Conn
-	last string // the newest entry that was read, or where to begin
+	*privateConn
+	shared sharedClient
 
-	// WentBack is called when reading goes on at an earlier ID, because the stream has lost its end.
+	last string // the newest entry that was read, or where reading begins
+
+	// WentBack is called when reading continues from an earlier ID, because the stream lost its end.
 	WentBack func(from, to string)
-	// Missed is called when n entries were trimmed, or deleted, before they were read.
+	// Missed is called when n entries were trimmed or deleted before they were read.
 	Missed func(n int64)
 
-	reached   bool // the stream has had an ID that was not below last
-	unsure    bool // the connection is another one: so may be the stream
+	reached   bool // the stream has had an ID that is not below last
+	unsure    bool // the connection is new, so the stream may be another one
 	seen      seen
-	looks     extentLooks
-	regularly time.Time // when to look next while there is always something to read
+	schedule  infoSchedule
+	regularly time.Time // when the next check is due while there is always something to read
 	count     int64     // entries ever added up to last; below 0: unknown
 }
 
-// NewFanout returns a reader of the stream key that begins behind the ID start; "$" stands for the newest.
+// NewFanout returns a reader of the stream key that begins just after the ID start; "$" is the
+// newest ID.
 func NewFanout(ctx context.Context, client redis.UniversalClient, key, start string) (*Fanout, error) {
-	f := &Fanout{Conn: NewConn(client, key), last: start, count: -1, WentBack: func(string, string) {}, Missed: func(int64) {}}
-	extent, err := extentThrough(ctx, client, key)
+	f := &Fanout{
+		privateConn: newPrivateConn(client, key), shared: sharedClient{client}, last: start, count: -1,
+		WentBack: func(string, string) {}, Missed: func(int64) {},
+	}
+	info, err := infoOnShared(ctx, f.shared, key)
 	if _, refused := errors.AsType[redis.Error](err); err != nil && (start == "$" || refused) {
 		return nil, err
 	}
 	if start == "$" {
-		f.last = extent.Last
+		f.last = info.Last
 	}
 	if err == nil {
-		f.settle(extent)
+		f.settle(info)
 	}
 	return f, nil
 }
 
-func extentThrough(ctx context.Context, client redis.Cmdable, key string) (Info, error) {
+func infoOnShared(ctx context.Context, client sharedClient, key string) (Info, error) {
 	info, err := client.XInfoStream(ctx, key).Result()
 	if isNoKey(err) {
 		return Info{Last: "0-0"}, nil
@@ -50,12 +56,13 @@ func extentThrough(ctx context.Context, client redis.Cmdable, key string) (Info,
 	if err != nil {
 		return Info{}, err
 	}
-	return extentOf(info), nil
+	return infoOf(info), nil
 }
 
-// Read returns entries after the last one read; see Group.Read. After ErrTooLarge they come again.
+// Read returns entries after the last one that was read; see Group.Read. After ErrTooLarge they
+// come again.
 func (f *Fanout) Read(ctx context.Context, limit Limit, block time.Duration) ([]Entry, error) {
-	if err := f.look(ctx); err != nil {
+	if err := f.check(ctx); err != nil {
 		return nil, err
 	}
 	f.limitReply(limit)
@@ -77,19 +84,13 @@ func (f *Fanout) Read(ctx context.Context, limit Limit, block time.Duration) ([]
 }
 
 func (f *Fanout) readFrom(ctx context.Context, id string, count int, block time.Duration) ([]Entry, error) {
-	var streams []redis.XStream
-	err := f.do(ctx, max(block, 0), func(ctx context.Context, c *redis.Client) (err error) {
-		streams, err = c.XRead(ctx, &redis.XReadArgs{Streams: []string{f.key, id}, Count: int64(count), Block: block}).Result()
-		return err
+	return f.readEntries(ctx, max(block, 0), func(ctx context.Context, c privateClient) error {
+		return c.XRead(ctx, &redis.XReadArgs{Streams: []string{f.key, id}, Count: int64(count), Block: block}).Err()
 	})
-	if err != nil && !noneWaiting(err) {
-		return nil, err
-	}
-	return fresh(streams), nil
 }
 
-// Reset drops the connection; see Conn.Reset. The next one may lead to another server.
+// Reset drops the connection; see privateConn.Reset. The next one may lead to another server.
 func (f *Fanout) Reset(ctx context.Context) {
-	f.Conn.Reset(ctx)
+	f.privateConn.Reset(ctx)
 	f.unsure = true
 }

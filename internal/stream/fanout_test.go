@@ -53,7 +53,7 @@ func TestFanout_readsEveryEntryOnceInOrder(t *testing.T) {
 		assert.LessOrEqual(t, len(entries), 3)
 		for _, entry := range entries {
 			assert.EqualValues(t, 1, entry.Deliveries)
-			assert.Contains(t, entry.Fields, "n")
+			assert.Contains(t, entry.Fields.Map(), "n")
 		}
 		got = append(got, ids(entries)...)
 		fanout.Reset(t.Context()) // a new connection goes on where the old one was

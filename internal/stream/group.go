@@ -9,21 +9,23 @@ import (
 
 // Group is one consumer of a consumer group on one stream.
 type Group struct {
-	*Conn
+	*privateConn
+	shared              sharedClient
 	key, name, consumer string
-	// NoAck reads with NOACK: what is handed out counts as acknowledged.
+	// NoAck reads with NOACK: what is delivered counts as acknowledged.
 	NoAck bool
 
-	limited bool // the server keeps replies within a limit of bytes
+	limited bool // the server can limit the bytes of a reply
 }
 
 // NewGroup returns a consumer of the group name on the stream key.
 func NewGroup(client redis.UniversalClient, key, name, consumer string) *Group {
-	return &Group{Conn: NewConn(client, key), key: key, name: name, consumer: consumer}
+	return &Group{privateConn: newPrivateConn(client, key), shared: sharedClient{client}, key: key, name: name, consumer: consumer}
 }
 
-// CreateGroup creates the group, and the stream when it is missing; start is where the group
-// begins. A group that exists is left as it is. On a server that takes no writes at the moment that is found out by reading.
+// CreateGroup creates the group, and the stream if it is missing; start is where the group begins.
+// A group that exists is left as it is. A server that accepts no writes at present is asked by a
+// read whether the group exists.
 func CreateGroup(ctx context.Context, client redis.UniversalClient, key, group, start string) error {
 	err := createGroupScript.Run(ctx, client, []string{key}, group, start).Err()
 	if redis.HasErrorPrefix(err, "BUSYGROUP") || takesNoWrites(err) && hasGroup(ctx, client, key, group) {
@@ -32,21 +34,21 @@ func CreateGroup(ctx context.Context, client redis.UniversalClient, key, group, 
 	return err
 }
 
-// takesNoWrites reports whether the server refused a write because its memory is full, too few replicas follow it, or it
-// can't save.
+// takesNoWrites reports whether the server refused a write because its memory is full, it has too
+// few replicas, or it can't save.
 func takesNoWrites(err error) bool {
 	return redis.IsOOMError(err) || redis.HasErrorPrefix(err, "NOREPLICAS") || redis.HasErrorPrefix(err, "MISCONF")
 }
 
-// hasGroup asks for the pending entries of the group, which every consumer may do.
+// hasGroup asks for the pending entries of the group: every consumer has the right to do that.
 func hasGroup(ctx context.Context, client redis.Cmdable, key, group string) bool {
 	return client.XPending(ctx, key, group).Err() == nil
 }
 
-// Join creates the group, as CreateGroup does, and the consumer in it: Recreate knows the group by it. Where the server
-// takes no writes, the consumer's first read creates it.
+// Join creates the group, as CreateGroup does, and the consumer in it: Recreate recognizes the
+// group by it. If the server accepts no writes, the consumer's first read creates it.
 func (g *Group) Join(ctx context.Context, start string) error {
-	if err := CreateGroup(ctx, g.shared, g.key, g.name, start); err != nil {
+	if err := CreateGroup(ctx, g.shared.UniversalClient, g.key, g.name, start); err != nil {
 		return err
 	}
 	err := g.shared.XGroupCreateConsumer(ctx, g.key, g.name, g.consumer).Err()
@@ -56,9 +58,11 @@ func (g *Group) Join(ctx context.Context, start string) error {
 	return err
 }
 
-// Read hands out new entries; it waits for the first for at most block, which is
-// rounded up to a millisecond. No entries and no error: none came. ErrTooLarge: they are more bytes than the limit, and now
-// pending for us. (With NoAck they would be lost, so only a server that knows MAXSIZE heeds the limit.)
+// Read returns new entries. It waits for the first one for block, which is rounded up to a
+// millisecond. No entries and no error: none came in time.
+//
+// ErrTooLarge: the reply exceeds the limit, and its entries are pending for this consumer. With
+// NoAck they would be lost, so then only a server that knows MAXSIZE limits the bytes.
 func (g *Group) Read(ctx context.Context, limit Limit, block time.Duration) ([]Entry, error) {
 	args := &redis.XReadGroupArgs{
 		Group: g.name, Consumer: g.consumer, Streams: []string{g.key, ">"},
@@ -69,7 +73,7 @@ func (g *Group) Read(ctx context.Context, limit Limit, block time.Duration) ([]E
 	}
 	entries, err := g.read(ctx, args, limit)
 	if args.MaxSize > 0 && redis.HasErrorPrefix(err, "syntax error") {
-		g.limited = false // another server took over, that is older
+		g.limited = false // an older server has taken over
 		return g.Read(ctx, limit, block)
 	}
 	return entries, err
@@ -80,15 +84,9 @@ func (g *Group) read(ctx context.Context, args *redis.XReadGroupArgs, limit Limi
 		g.limitReply(limit)
 		defer g.limitReply(Limit{})
 	}
-	var streams []redis.XStream
-	err := g.do(ctx, args.Block, func(ctx context.Context, c *redis.Client) (err error) {
-		streams, err = c.XReadGroup(ctx, args).Result()
-		return err
+	return g.readEntries(ctx, args.Block, func(ctx context.Context, c privateClient) error {
+		return c.XReadGroup(ctx, args).Err()
 	})
-	if err != nil && !noneWaiting(err) {
-		return nil, err
-	}
-	return fresh(streams), nil
 }
 
 // A Block of less than a millisecond would be sent as 0, which is for ever.

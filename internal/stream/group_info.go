@@ -3,22 +3,21 @@ package stream
 import (
 	"context"
 	"fmt"
-
-	"github.com/redis/go-redis/v9"
 )
 
-// GroupInfo is what the group says of itself.
+// GroupInfo describes the group as a whole.
 type GroupInfo struct {
-	Pending       int64  // entries handed out to any consumer and not acknowledged
-	LastDelivered string // the newest entry handed out
-	Read          int64  // entries handed out, of all that were ever added to the stream; below 0: unknown
-	Lag           int64  // entries still to be handed out; below 0: unknown
+	Pending       int64  // pending entries of all consumers
+	LastDelivered string // the newest entry that was delivered
+	Read          int64  // how many entries were delivered, of all that were ever added; below 0: unknown
+	Lag           int64  // how many entries are not delivered yet; below 0: unknown
 }
 
-// GroupInfo asks for the group's state (XINFO GROUPS). go-redis's own reply does not tell 0 entries read from an unknown number.
+// GroupInfo returns the group's state (XINFO GROUPS). The reply of go-redis does not distinguish 0
+// entries read from an unknown number.
 func (g *Group) GroupInfo(ctx context.Context) (GroupInfo, error) {
 	var groups []any
-	err := g.do(ctx, 0, func(ctx context.Context, c *redis.Client) (err error) {
+	err := g.onPrivate(ctx, 0, func(ctx context.Context, c privateClient) (err error) {
 		groups, err = c.Do(ctx, "xinfo", "groups", g.key).Slice()
 		return err
 	})
@@ -37,7 +36,7 @@ func (g *Group) GroupInfo(ctx context.Context) (GroupInfo, error) {
 	return GroupInfo{}, fmt.Errorf("stream %q: %w", g.key, errNoGroup)
 }
 
-// fieldsOf returns the fields of an element of a reply, which RESP 3 has as a map and RESP 2 as a list.
+// fieldsOf returns the fields of an element of a reply: a map in RESP 3, a list in RESP 2.
 func fieldsOf(element any) map[any]any {
 	switch e := element.(type) {
 	case map[any]any:

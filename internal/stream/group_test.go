@@ -26,7 +26,7 @@ func TestGroup_handsOutEachEntryToOneConsumer(t *testing.T) {
 	assert.Equal(t, added[:3], ids(first))
 	assert.Equal(t, added[3:], ids(second))
 	assert.Empty(t, read(t, a, 3), "none and no error")
-	assert.Equal(t, map[string]any{"n": "0"}, first[0].Fields)
+	assert.Equal(t, stream.NewFields("n", "0"), first[0].Fields)
 	assert.EqualValues(t, 1, first[0].Deliveries)
 
 	status, err := a.GroupInfo(t.Context())
@@ -115,7 +115,7 @@ func TestIsGroupGone(t *testing.T) {
 			return err
 		},
 		"Claim": func(g *stream.Group) error {
-			_, err := g.Claim(context.Background(), stream.Claim{Limit: all, Rows: []redis.XPendingExt{{ID: "1-0", Consumer: "b"}}})
+			_, err := g.Claim(context.Background(), stream.Claim{Limit: all, Rows: []stream.PendingEntry{{ID: "1-0", Consumer: "b"}}})
 			return err
 		},
 		"Hold": func(g *stream.Group) error {

@@ -2,24 +2,12 @@ package stream
 
 import (
 	"context"
-	_ "embed"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
-var (
-	//go:embed scripts/remove_idle.lua
-	removeIdleSource string
-	//go:embed scripts/trim.lua
-	trimSource string
-
-	removeIdleScript = redis.NewScript(removeIdleSource)
-	trimScript       = redis.NewScript(trimSource)
-)
-
-// RemoveIdle removes the group's consumers whose names match one of the Lua patterns, which own nothing and gave no sign of
-// life for so long; for this one it is a sign of life. It returns their names.
+// RemoveIdle removes idle consumers of the group: those that own nothing, had no activity for the
+// given time, and whose names match one of the Lua patterns. For this consumer, the call counts as
+// activity. It returns the names of the removed consumers.
 func (g *Group) RemoveIdle(ctx context.Context, patterns []string, idle time.Duration) ([]string, error) {
 	args := append(make([]any, 0, 3+len(patterns)), g.name, g.consumer, idle.Milliseconds())
 	for _, pattern := range patterns {
@@ -27,17 +15,17 @@ func (g *Group) RemoveIdle(ctx context.Context, patterns []string, idle time.Dur
 	}
 	removed, err := removeIdleScript.Run(ctx, g.shared, []string{g.key}, args...).StringSlice()
 	if IsGroupGone(err) || isNoKey(err) {
-		return nil, nil // so are its consumers
+		return nil, nil // and its consumers with it
 	}
 	return removed, err
 }
 
-// trimPage bounds how long one call of the trim script keeps the server busy. Whole nodes of the stream are dropped, so that a
-// call may end before it.
+// trimPage bounds how long one call of the trim script blocks the server. Whole nodes of the stream
+// are dropped, so a call may end before that.
 const trimPage = 10_000
 
-// Trim drops from the stream what all of its groups have acknowledged, except for entries that are younger than
-// age, and for the newest keep. It returns how many entries it dropped.
+// Trim drops from the stream what all of its groups have acknowledged, except for entries that are
+// younger than age, and the newest keep. It returns how many entries it dropped.
 func (g *Group) Trim(ctx context.Context, age time.Duration, keep int64) (dropped int64, err error) {
 	for {
 		n, err := trimScript.Run(ctx, g.shared, []string{g.key}, age.Milliseconds(), keep, trimPage).Int64()

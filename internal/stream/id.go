@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// ValidID reports whether a server takes the text for an ID: one unsigned 64-bit number, or two with a "-" in between.
+// ValidID reports whether a server accepts the text as an ID: one unsigned 64-bit number, or two
+// with a "-" in between.
 func ValidID(id string) bool {
 	ms, seq, pair := strings.Cut(id, "-")
 	if !pair {

@@ -7,27 +7,29 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Info is what the server says of a stream as a whole.
+// Info describes a stream as a whole.
 type Info struct {
-	Added  int64  // entries that were ever added; 0: none, or unknown
-	Length int64  // entries that are there
+	Added  int64  // how many entries were ever added; 0: none, or unknown
+	Length int64  // how many entries it has
 	First  string // the oldest entry; empty: none
-	Last   string // the newest ID ever, be its entry there or not; empty: unknown
-	Cost   int    // bytes that the answer took
+	Last   string // the newest ID that it ever had; empty: unknown
+	Cost   int    // bytes of the reply
 }
 
-// extentPatience is how much longer than usual the answer may take: it holds two entries, where any read can be content with one.
-const extentPatience = 5 * time.Second
+// infoTimeout is how much longer than usual the reply may take: it has two entries, and any read
+// can do with one.
+const infoTimeout = 5 * time.Second
 
-// extent asks for the stream's extent (XINFO STREAM); a stream that does not exist is an empty one. The answer holds the first
-// and the last entry whole. A script would not spare the server that: it would copy both.
-func (c *Conn) extent(ctx context.Context) (e Info, err error) {
-	err = c.do(ctx, extentPatience, func(ctx context.Context, client *redis.Client) error {
-		info, err := client.WithTimeout(client.Options().ReadTimeout+extentPatience).XInfoStream(ctx, c.key).Result()
+// info returns the stream's Info (XINFO STREAM). A stream that does not exist is an empty one. The
+// reply has the first and the last entry in full. A script would not save the server that: it would
+// copy both.
+func (c *privateConn) info(ctx context.Context) (e Info, err error) {
+	err = c.onPrivate(ctx, infoTimeout, func(ctx context.Context, client privateClient) error {
+		info, err := client.WithTimeout(client.Options().ReadTimeout+infoTimeout).XInfoStream(ctx, c.key).Result()
 		if err != nil {
 			return err
 		}
-		e = extentOf(info)
+		e = infoOf(info)
 		return nil
 	})
 	if isNoKey(err) {
@@ -36,37 +38,49 @@ func (c *Conn) extent(ctx context.Context) (e Info, err error) {
 	return e, err
 }
 
-func extentOf(info *redis.XInfoStream) Info {
+func infoOf(info *redis.XInfoStream) Info {
 	return Info{
 		Added: info.EntriesAdded, Length: info.Length, First: info.FirstEntry.ID, Last: info.LastGeneratedID,
-		Cost: Entry{Fields: info.FirstEntry.Values}.Size() + Entry{Fields: info.LastEntry.Values}.Size(),
+		Cost: sizeOf(info.FirstEntry) + sizeOf(info.LastEntry),
 	}
+}
+
+// sizeOf returns how many bytes the fields of an entry take.
+func sizeOf(m redis.XMessage) (size int) {
+	for name, value := range m.Values {
+		text, _ := value.(string)
+		size += len(name) + len(text)
+	}
+	return size
 }
 
 const (
-	// extentRate is how many bytes a second looks at the extent may take, on average.
-	extentRate = 64 << 10
-	// ExtentRetry is how long to leave it be after it failed: the entries may be too large for the link.
-	ExtentRetry = time.Minute
+	// infoRate is how many bytes a second such replies may take on average.
+	infoRate = 64 << 10
+	// InfoRetry is the pause after a failure: the entries may be too large for the link.
+	InfoRetry = time.Minute
 )
 
-// extentLooks spreads looks at the extent: with large entries they are rare. The zero value allows the first at once.
-type extentLooks struct{ next time.Time }
+// infoSchedule spreads the checks: with large entries they are rare. The zero value allows the
+// first at once.
+type infoSchedule struct{ next time.Time }
 
-func (l *extentLooks) due() bool { return !time.Now().Before(l.next) }
+func (s *infoSchedule) due() bool { return !time.Now().Before(s.next) }
 
-// ask asks for the extent and sets when the next look is due: not before pause, and later where it took many bytes.
-func (l *extentLooks) ask(ctx context.Context, conn *Conn, pause time.Duration) (Info, error) {
-	l.next = time.Now().Add(ExtentRetry)
-	extent, err := conn.extent(ctx)
+// ask returns the Info, and sets when the next check is due: not before pause, and later if the
+// reply was large.
+func (s *infoSchedule) ask(ctx context.Context, conn *privateConn, pause time.Duration) (Info, error) {
+	s.next = time.Now().Add(InfoRetry)
+	info, err := conn.info(ctx)
 	if err == nil {
-		l.next = time.Now().Add(max(pause, extent.Pause()))
+		s.next = time.Now().Add(max(pause, info.Pause()))
 	}
-	return extent, err
+	return info, err
 }
 
-// Pause is how long to wait at least before the extent is asked for again: long where the entries are large.
-func (e Info) Pause() time.Duration { return time.Duration(e.Cost) * time.Second / extentRate }
+// Pause is the shortest pause before the next request for the Info. It is long where entries are
+// large.
+func (e Info) Pause() time.Duration { return time.Duration(e.Cost) * time.Second / infoRate }
 
-// Info asks for the stream's extent; see Conn.extent.
-func (g *Group) Info(ctx context.Context) (Info, error) { return g.extent(ctx) }
+// Info returns the stream's Info.
+func (g *Group) Info(ctx context.Context) (Info, error) { return g.info(ctx) }

@@ -85,17 +85,21 @@ func pending(t *testing.T, client redis.Cmdable, key string) map[string]row {
 	t.Helper()
 	list := map[string]row{}
 	for _, r := range pendingRows(t, client, key) {
-		list[r.ID] = row{r.Consumer, r.RetryCount}
+		list[r.ID] = row{r.Consumer, r.Deliveries}
 	}
 	return list
 }
 
-func pendingRows(t *testing.T, client redis.Cmdable, key string) []redis.XPendingExt {
+func pendingRows(t *testing.T, client redis.Cmdable, key string) []stream.PendingEntry {
 	t.Helper()
-	rows, err := client.XPendingExt(context.Background(), &redis.XPendingExtArgs{
+	list, err := client.XPendingExt(context.Background(), &redis.XPendingExtArgs{
 		Stream: key, Group: groupName, Start: "-", End: "+", Count: 10_000,
 	}).Result()
 	require.NoError(t, err)
+	rows := make([]stream.PendingEntry, len(list))
+	for i, r := range list {
+		rows[i] = stream.PendingEntry{ID: r.ID, Consumer: r.Consumer, Idle: r.Idle, Deliveries: r.RetryCount}
+	}
 	return rows
 }
 

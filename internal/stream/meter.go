@@ -2,15 +2,18 @@ package stream
 
 import (
 	"errors"
+	"io"
 	"net"
 	"sync/atomic"
 	"time"
 )
 
-// ErrTooLarge ends a read whose reply is larger than its limit. The size of entries is not known before they come.
+// ErrTooLarge ends a read whose reply exceeds its limit. The size of entries is unknown before they
+// come.
 var ErrTooLarge = errors.New("reply is larger than its limit")
 
-// replySlack is what a reply may have beyond the limit: it has more than the bytes of entries, and the limit is an estimate.
+// replySlack is what a reply may have beyond its limit: it is more than the bytes of entries, and
+// the limit is an estimate.
 const replySlack = 64 << 10
 
 // meter measures the reply that a connection reads.
@@ -30,10 +33,11 @@ func (m *meter) begin() {
 	m.last.Store(0)
 }
 
-// TransferTime is how long the bytes of the last reply were under way.
+// TransferTime is the time between the first and the last bytes of the last reply.
 func (m *meter) TransferTime() time.Duration { return time.Duration(m.last.Load() - m.first.Load()) }
 
-// limitReply bounds the replies to come; limit.Bytes 0: not. A reply of one entry has no bound: it comes whole, or never.
+// limitReply bounds the replies that follow; limit.Bytes 0: no bound. A reply of one entry has no
+// bound, or the entry would never come.
 func (m *meter) limitReply(limit Limit) {
 	bytes := 0
 	if limit.Count > 1 && limit.Bytes > 0 {
@@ -42,14 +46,23 @@ func (m *meter) limitReply(limit Limit) {
 	m.limit.Store(int64(bytes))
 }
 
-// metered is a connection whose replies are measured.
+// metered is a connection whose replies are measured, and captured where that is wanted.
 type metered struct {
+	net.Conn
+	replies io.Reader
+}
+
+// Read is part of net.Conn.
+func (c metered) Read(p []byte) (int, error) { return c.replies.Read(p) }
+
+// measured is the part of metered that measures.
+type measured struct {
 	net.Conn
 	*meter
 }
 
 // Read is part of net.Conn.
-func (c metered) Read(p []byte) (int, error) {
+func (c measured) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	now := int64(time.Since(epoch))
 	read := c.read.Add(int64(n))

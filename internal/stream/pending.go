@@ -2,7 +2,6 @@ package stream
 
 import (
 	"context"
-	_ "embed"
 	"fmt"
 	"strconv"
 	"time"
@@ -10,115 +9,42 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-var (
-	//go:embed scripts/claim.lua
-	claimSource string
-	//go:embed scripts/renew_leases.lua
-	renewLeasesSource string
-	//go:embed scripts/release.lua
-	releaseSource string
-
-	claimScript       = redis.NewScript(claimSource)
-	renewLeasesScript = redis.NewScript(renewLeasesSource)
-	releaseScript     = redis.NewScript(releaseSource)
-)
-
-// Page asks for a part of the pending list.
+// Page selects a part of the pending list.
 type Page struct {
 	From  string        // the first ID; "-" is the oldest
-	Count int           // at most so many rows
-	Idle  time.Duration // only what was idle for so long; 0: all
+	Count int           // the most rows to return
+	Idle  time.Duration // only what has this idle time; 0: all
 	Own   bool          // only what this consumer owns
 }
 
+// PendingEntry is an entry that a consumer was given and has not acknowledged.
+type PendingEntry struct {
+	ID         string
+	Consumer   string        // its owner
+	Idle       time.Duration // since it was delivered, or its lease was renewed
+	Deliveries int64         // how often it was delivered, as the server counts
+}
+
 // Pending returns a page of the pending list (XPENDING).
-func (g *Group) Pending(ctx context.Context, page Page) (rows []redis.XPendingExt, err error) {
+func (g *Group) Pending(ctx context.Context, page Page) (rows []PendingEntry, err error) {
 	args := redis.XPendingExtArgs{
 		Stream: g.key, Group: g.name, Idle: page.Idle, Start: page.From, End: "+", Count: int64(page.Count),
 	}
 	if page.Own {
 		args.Consumer = g.consumer
 	}
-	err = g.do(ctx, 0, func(ctx context.Context, c *redis.Client) (err error) {
-		rows, err = c.XPendingExt(ctx, &args).Result()
-		return err
+	err = g.onPrivate(ctx, 0, func(ctx context.Context, c privateClient) error {
+		list, err := c.XPendingExt(ctx, &args).Result()
+		if err != nil {
+			return err
+		}
+		rows = make([]PendingEntry, len(list))
+		for i, row := range list {
+			rows[i] = PendingEntry{ID: row.ID, Consumer: row.Consumer, Idle: row.Idle, Deliveries: row.RetryCount}
+		}
+		return nil
 	})
 	return rows, err
-}
-
-// Limit bounds a reply: at most so many entries, and about so many bytes. One entry always comes, however large.
-type Limit struct{ Count, Bytes int }
-
-// Claim tells how pending entries are taken over.
-type Claim struct {
-	Rows     []redis.XPendingExt // as Pending returned them; one that has a new owner since is left alone
-	Limit    Limit
-	MinIdle  time.Duration // leave what was touched since; 0 takes at once
-	Frozen   bool          // take at once, and only what still has no idle time
-	KeepIdle bool          // the idle time goes on, so that others may take the entry over if our reply is lost
-	Lost     bool          // the server counted a delivery of which we never saw the reply
-}
-
-// Claimed is what became of a Claim.
-type Claimed struct {
-	Entries []Entry
-	Trimmed []string // IDs that were trimmed from the stream before, and are off the pending list now
-	Tried   int      // how many rows are dealt with; the limit left out those behind them
-}
-
-// Claim takes over pending entries.
-func (g *Group) Claim(ctx context.Context, claim Claim) (Claimed, error) {
-	args := make([]any, 0, 6+2*len(claim.Rows))
-	args = append(args, g.name, g.consumer, claim.MinIdle.Milliseconds(), claim.Limit.Count, claim.Limit.Bytes, flag(claim.KeepIdle))
-	if claim.Frozen {
-		args[2] = "frozen"
-	}
-	for _, row := range claim.Rows {
-		args = append(args, row.ID, row.Consumer)
-	}
-	var reply []any
-	err := g.do(ctx, 0, func(ctx context.Context, c *redis.Client) (err error) {
-		reply, err = claimScript.Run(ctx, c, []string{g.key}, args...).Slice()
-		return err
-	})
-	if err != nil {
-		return Claimed{}, err
-	}
-	return parseClaim(reply, claim)
-}
-
-func parseClaim(reply []any, claim Claim) (claimed Claimed, err error) {
-	if len(reply) != 3 {
-		return claimed, fmt.Errorf("claim script: %d elements in its reply", len(reply))
-	}
-	list, _ := reply[0].([]any)
-	for _, element := range list {
-		parts, _ := element.([]any)
-		if len(parts) != 4 {
-			return claimed, fmt.Errorf("claim script: %d elements in an entry", len(parts))
-		}
-		id, _ := parts[0].(string)
-		pairs, _ := parts[1].([]any)
-		counted, _ := parts[2].(int64)
-		idle, _ := parts[3].(int64)
-		deliveries := counted + 1
-		if claim.Lost {
-			deliveries = max(counted, 1)
-		}
-		fields := make(map[string]any, len(pairs)/2)
-		for i := 0; i+1 < len(pairs); i += 2 {
-			name, _ := pairs[i].(string)
-			fields[name] = pairs[i+1]
-		}
-		claimed.Entries = append(claimed.Entries, Entry{
-			ID: id, Fields: fields, Deliveries: deliveries, Counted: max(counted, 1),
-			Claimed: true, Idle: time.Duration(idle) * time.Millisecond,
-		})
-	}
-	claimed.Trimmed = stringsOf(reply[1])
-	tried, _ := reply[2].(int64)
-	claimed.Tried = int(tried)
-	return claimed, nil
 }
 
 func stringsOf(reply any) []string {
@@ -132,7 +58,7 @@ func stringsOf(reply any) []string {
 	return list
 }
 
-// Lease is an entry that we hold, and how often it was delivered.
+// Lease is an entry that this consumer holds, with its number of deliveries.
 type Lease struct {
 	ID         string
 	Deliveries int64
@@ -145,8 +71,8 @@ func leaseArgs(args []any, leases []Lease) []any {
 	return args
 }
 
-// RenewLeases renews leases. It returns which are lost, to another consumer or because somebody
-// acknowledged them, and which entries were trimmed: nobody can get those any more.
+// RenewLeases renews leases. It returns which are lost, because another consumer has the entry or
+// it was acknowledged, and which entries were trimmed: nobody can get those any more.
 func (g *Group) RenewLeases(ctx context.Context, leases []Lease) (lost, trimmed []string, err error) {
 	args := leaseArgs([]any{g.name, g.consumer}, leases)
 	reply, err := renewLeasesScript.Run(ctx, g.shared, []string{g.key}, args...).Slice()
@@ -159,21 +85,21 @@ func (g *Group) RenewLeases(ctx context.Context, leases []Lease) (lost, trimmed 
 	return stringsOf(reply[0]), stringsOf(reply[1]), nil
 }
 
-// releasePage bounds how long one call of the release script keeps the server busy.
+// releasePage bounds how long one call of the release script blocks the server.
 const releasePage = 1000
 
-// Release tells what becomes of all that is pending for this consumer.
+// Release says what happens to the pending entries of this consumer.
 type Release struct {
-	Leases []Lease  // are freed with their delivery counts
-	Keep   []string // stay ours, with their leases renewed
-	// TakeBack takes back the only delivery of entries that are in neither list: they were handed out in a reply that was lost.
-	// Not set while an earlier process of our name may have had them.
+	Leases []Lease  // freed, with these delivery counts
+	Keep   []string // stay ours; their leases are renewed
+	// TakeBack takes back the only delivery of entries that are in neither list: the reply with them
+	// was lost. It is not set while an earlier process with our name may have had them.
 	TakeBack bool
 	Remove   bool // the consumer is removed once it owns nothing
 }
 
-// Release frees all that is pending for this consumer, but for what it keeps: any other consumer may claim it at once. It returns
-// the IDs of entries that were trimmed from the stream.
+// Release frees the pending entries of this consumer, except for Keep: any other consumer may claim
+// them at once. It returns the IDs of entries that were trimmed from the stream.
 func (g *Group) Release(ctx context.Context, release Release) (trimmed []string, err error) {
 	for from := "-"; ; {
 		args := []any{g.name, g.consumer, from, releasePage, flag(release.Remove), flag(release.TakeBack)}

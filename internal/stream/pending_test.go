@@ -22,7 +22,7 @@ func TestClaim_takesOverWithFieldsAndCount(t *testing.T) {
 			_, key, added := handedOut(t, client, 3)
 			require.NoError(t, client.Do(t.Context(), "xclaim", key, groupName, "a", 0, added[1], "retrycount", 3, "justid").Err())
 			b := join(t, client, key, "b")
-			claimed, err := b.Claim(t.Context(), stream.Claim{Limit: all, Rows: pendingRows(t, client, key)[1:], Lost: lost})
+			claimed, err := b.Claim(t.Context(), stream.Claim{Limit: all, Rows: pendingRows(t, client, key)[1:], ReplyLost: lost})
 			require.NoError(t, err)
 			assert.Empty(t, claimed.Trimmed)
 			next := int64(1) // the delivery to come
@@ -30,8 +30,8 @@ func TestClaim_takesOverWithFieldsAndCount(t *testing.T) {
 				next = 0 // is counted already
 			}
 			assert.Equal(t, []stream.Entry{
-				{ID: added[1], Fields: map[string]any{"n": "1"}, Deliveries: 3 + next, Counted: 3, Claimed: true},
-				{ID: added[2], Fields: map[string]any{"n": "2"}, Deliveries: 1 + next, Counted: 1, Claimed: true},
+				{ID: added[1], Fields: stream.NewFields("n", "1"), Deliveries: 3 + next, Counted: 3, Claimed: true},
+				{ID: added[2], Fields: stream.NewFields("n", "2"), Deliveries: 1 + next, Counted: 1, Claimed: true},
 			}, claimed.Entries)
 			assert.Equal(t, map[string]row{
 				added[0]: {"a", 1}, added[1]: {"b", 3}, added[2]: {"b", 1},
@@ -44,7 +44,7 @@ func TestClaim_takesItsOwnToo(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)
 	a, key, added := handedOut(t, client, 1)
-	claimed, err := a.Claim(t.Context(), stream.Claim{Limit: all, Rows: pendingRows(t, client, key), Lost: true})
+	claimed, err := a.Claim(t.Context(), stream.Claim{Limit: all, Rows: pendingRows(t, client, key), ReplyLost: true})
 	require.NoError(t, err)
 	assert.Equal(t, added, ids(claimed.Entries))
 	assert.EqualValues(t, 1, claimed.Entries[0].Deliveries, "the repetition of a delivery that was lost")
@@ -136,7 +136,7 @@ func TestClaim_respectsMinIdle(t *testing.T) {
 	assert.Equal(t, map[string]row{added[0]: {"a", 1}, added[1]: {"b", 1}, added[2]: {"a", 1}}, pending(t, client, key))
 }
 
-func TestHold_tellsLostAndTrimmedAndRenewsTheRest(t *testing.T) {
+func TestRenewLeases_tellsLostAndTrimmedAndRenewsTheRest(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)
 	a, key, added := handedOut(t, client, 6)
@@ -159,11 +159,11 @@ func TestHold_tellsLostAndTrimmedAndRenewsTheRest(t *testing.T) {
 		{ID: added[acknowledged], Deliveries: 1},
 		{ID: added[trimmed], Deliveries: 1},
 		{ID: added[counted], Deliveries: 7},
-		{ID: "1-1", Deliveries: 1}, // never pending
+		{ID: "1-1", Deliveries: 1}, // in no list and no stream
 	})
 	require.NoError(t, err)
-	assert.Equal(t, []string{added[taken], added[acknowledged], "1-1"}, lost)
-	assert.Equal(t, []string{added[trimmed]}, gone)
+	assert.Equal(t, []string{added[taken], added[acknowledged]}, lost)
+	assert.Equal(t, []string{added[trimmed], "1-1"}, gone)
 	assert.Equal(t, map[string]row{
 		added[renewed]: {"a", 1}, added[taken]: {"b", 1}, added[notNamed]: {"a", 1}, added[counted]: {"a", 7},
 	}, pending(t, client, key), "what is trimmed is off the list")
@@ -177,8 +177,23 @@ func TestHold_tellsLostAndTrimmedAndRenewsTheRest(t *testing.T) {
 	}
 }
 
+// Two renewals of a trimmed entry overlap, or the reply to the first is lost. The first takes the entry off the pending list, and
+// the second still reports that it was trimmed: nobody else has it.
+func TestRenewLeases_reportsATrimmedEntryAgain(t *testing.T) {
+	t.Parallel()
+	client := redistest.Shared().Client(t)
+	a, key, added := handedOut(t, client, 1)
+	require.NoError(t, client.XDel(t.Context(), key, added[0]).Err())
+	for range 2 {
+		lost, trimmed, err := a.RenewLeases(t.Context(), []stream.Lease{{ID: added[0], Deliveries: 1}})
+		require.NoError(t, err)
+		assert.Empty(t, lost)
+		assert.Equal(t, added, trimmed)
+	}
+}
+
 // A renewal that was under way while a delivery was counted must not take that back.
-func TestHold_neverCountsLess(t *testing.T) {
+func TestRenewLeases_neverCountsLess(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)
 	a, key, added := handedOut(t, client, 1)
@@ -189,7 +204,7 @@ func TestHold_neverCountsLess(t *testing.T) {
 	}
 }
 
-func TestHold_ofNothing(t *testing.T) {
+func TestRenewLeases_ofNothing(t *testing.T) {
 	t.Parallel()
 	group, _, _ := handedOut(t, redistest.Shared().Client(t), 1)
 	lost, trimmed, err := group.RenewLeases(t.Context(), nil)

@@ -10,8 +10,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Pipeline is the state of one pipeline of Add: it waits for a connection, it is on the wire, or it was withdrawn before.
-// The zero value waits.
+// Pipeline is the state of one pipeline of Add: it waits for a connection, is on the wire, or was
+// withdrawn before. The zero value waits.
 type Pipeline struct{ state atomic.Int32 }
 
 const (
@@ -20,7 +20,7 @@ const (
 	withdrawn
 )
 
-// errWithdrawn is why nothing was sent.
+// errWithdrawn is the reason why nothing was sent.
 var errWithdrawn = errors.New("withdrawn before it was sent")
 
 // begin reports whether the pipeline may be written.
@@ -28,7 +28,7 @@ func (s *Pipeline) begin() bool {
 	return s.state.CompareAndSwap(waits, onWire) || s.state.Load() == onWire
 }
 
-// Withdraw stops the pipeline, and reports whether it did: then not a byte of it is ever sent.
+// Withdraw stops the pipeline, and reports whether it is stopped: then no byte of it is ever sent.
 func (s *Pipeline) Withdraw() bool {
 	return s.state.CompareAndSwap(waits, withdrawn) || s.Withdrawn()
 }
@@ -36,21 +36,22 @@ func (s *Pipeline) Withdraw() bool {
 // Withdrawn reports whether Withdraw stopped the pipeline.
 func (s *Pipeline) Withdrawn() bool { return s.state.Load() == withdrawn }
 
-// newID is the argument of XADD that asks for a new ID. go-redis asks it for its bytes when it writes the command: after
-// the connection was made and introduced itself, before the first byte of a field. So the command's bytes tell
-// how far it got, whatever kind of error comes from dialling, TLS, authentication or the hooks of the client.
+// newID is the argument of XADD that requests a new ID. go-redis calls MarshalBinary when it writes
+// the command: after the connection is open and has introduced itself, and before the first byte of
+// a field. So it is known how far a command got, whatever error comes from dialling, TLS,
+// authentication or the hooks of the client.
 type newID AddRequest
 
 var anyID = []byte("*")
 
 // MarshalBinary is what go-redis writes.
 func (id *newID) MarshalBinary() ([]byte, error) {
-	if !id.sending.begin() {
+	if !id.pipeline.begin() {
 		return nil, errWithdrawn
 	}
 	id.written = true
-	// A cluster client writes again what was refused because the slot moved, and leaves that refusal in place if it gets no reply
-	// this time. The entry may be in the stream then.
+	// A cluster client sends the command again when its slot has moved. It keeps the error of the
+	// first attempt if the second gets no reply. Then the entry may be in the stream.
 	id.last.SetErr(nil)
 	return anyID, nil
 }
@@ -58,23 +59,24 @@ func (id *newID) MarshalBinary() ([]byte, error) {
 // String is what hooks of the client see.
 func (*newID) String() string { return string(anyID) }
 
-// unsentError is of a command of which nothing was written.
+// unsentError is the error of a command of which nothing was written.
 type unsentError struct{ error }
 
 func (e unsentError) Unwrap() error { return e.error }
 
-// cutError is of a command that could not be written to its end: a server ignores it.
+// cutError is the error of a command that was not written completely: a server ignores it.
 type cutError struct{ error }
 
 func (e cutError) Unwrap() error { return e.error }
 
-// brokeOff reports whether an error ended the writing of a pipeline.
+// brokeOff reports whether an error interrupted the writing of a pipeline.
 func brokeOff(err error) bool {
 	network, failed := errors.AsType[*net.OpError](err)
 	return failed && network.Op == "write"
 }
 
-// tail is the last argument of what a pipeline has behind its additions. It knows whether it was written.
+// tail is the last argument of the command that follows the requests of a pipeline. It knows
+// whether it was written.
 type tail struct {
 	text    string
 	written bool
@@ -94,26 +96,27 @@ func (t *tail) MarshalBinary() ([]byte, error) {
 // String is what hooks of the client see.
 func (t *tail) String() string { return t.text }
 
-// settle sets the outcome of each addition from its command and the error of the pipeline. When the writing of the pipeline broke
-// off, the last command that was begun is not whole, and those behind it were not begun.
-func settle(additions []*AddRequest, commands []once, err error, behind *tail) {
+// settle sets the result of each request from its command and the error of the pipeline. If the
+// writing was interrupted, the last command that was begun is incomplete, and those behind it were
+// not begun.
+func settle(requests []*AddRequest, commands []once, err error, behind *tail) {
 	last := behind == nil || !behind.written
-	for i, addition := range slices.Backward(additions) {
-		// When the connection breaks, go-redis sets the error of commands that have their reply too.
-		if addition.ID = commands[i].Val(); addition.ID != "" {
-			addition.Err, last = nil, false
+	for i, request := range slices.Backward(requests) {
+		// When the connection breaks, go-redis also sets the error of commands that have a reply.
+		if request.ID = commands[i].Val(); request.ID != "" {
+			request.Err, last = nil, false
 			continue
 		}
-		addition.Err = addition.explained(firstOf(commands[i].Err(), err, errNoReply))
-		if _, refused := errors.AsType[redis.Error](addition.Err); refused {
+		request.Err = request.explained(firstOf(commands[i].Err(), err, errNoReply))
+		if _, refused := errors.AsType[redis.Error](request.Err); refused {
 			last = false
 			continue
 		}
 		switch {
-		case !addition.written:
-			addition.Err = unsentError{addition.Err}
-		case last && brokeOff(addition.Err):
-			addition.Err = cutError{addition.Err}
+		case !request.written:
+			request.Err = unsentError{request.Err}
+		case last && brokeOff(request.Err):
+			request.Err = cutError{request.Err}
 			last = false
 		default:
 			last = false

@@ -2,39 +2,31 @@ package stream
 
 import (
 	"context"
-	_ "embed"
-
-	"github.com/redis/go-redis/v9"
 )
 
-var (
-	//go:embed scripts/recreate.lua
-	recreateSource string
-	recreateScript = redis.NewScript(recreateSource)
-)
-
-// Recreated is the name of a consumer that shows that a group was created again where it was. Like a generated one, it
-// is removed after a while.
+// Recreated is the name of a consumer that marks a group as created again at the right place. It is
+// removed after a while, as one with a generated name is.
 const Recreated = "redisstream~RECREATED2"
 
 // Checkpoint is how far a group has come: all entries up to ID were acknowledged.
 type Checkpoint struct {
 	ID     string // empty: unknown
-	Read   int64  // how many entries the group had read, of all that were ever added to the stream
-	Recent bool   // who created the group since may have known less
+	Read   int64  // how many entries the group had read, of all that were ever added
+	Recent bool   // a group that was created since may be behind it
 }
 
-// Recreate creates the group again after it vanished: behind the mark, so that what was pending then comes again and
-// what was acknowledged before does not; at the beginning where the stream itself began anew since. With NoAck a group that is
-// there already is never set back: what was handed out must not come again. It returns where the group begins; empty: it was
-// there, and is left as it is.
-func (g *Group) Recreate(ctx context.Context, mark Checkpoint) (start string, err error) {
-	start = mark.ID
+// Recreate creates the group again after it vanished. It begins at the checkpoint: what was pending
+// then comes again, and what was acknowledged before does not. If the stream was created again
+// since, the group begins at its beginning. With NoAck a group that exists is never set back: what
+// was delivered must not come again. Recreate returns where the group begins; empty: it exists, and
+// was not changed.
+func (g *Group) Recreate(ctx context.Context, checkpoint Checkpoint) (start string, err error) {
+	start = checkpoint.ID
 	known := "stale"
 	switch {
 	case g.NoAck:
 		known = "forward"
-	case mark.Recent:
+	case checkpoint.Recent:
 		known = "recent"
 	}
 	info, err := g.shared.XInfoStream(ctx, g.key).Result()
@@ -43,7 +35,7 @@ func (g *Group) Recreate(ctx context.Context, mark Checkpoint) (start string, er
 		start = "0"
 	case err != nil:
 		return "", err
-	case Precedes(info.LastGeneratedID, mark.ID) || info.EntriesAdded < mark.Read:
+	case Precedes(info.LastGeneratedID, checkpoint.ID) || info.EntriesAdded < checkpoint.Read:
 		start = "0"
 	}
 	changed, err := recreateScript.Run(ctx, g.shared, []string{g.key}, g.name, start, g.consumer, Recreated, known).Int()

@@ -2,7 +2,6 @@ package stream
 
 import (
 	"context"
-	_ "embed"
 	"fmt"
 	"strconv"
 	"strings"
@@ -10,13 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-var (
-	//go:embed scripts/rights.lua
-	rightsSource string
-	rightsScript = redis.NewScript(rightsSource)
-)
-
-// right is a command on a key that a user needs. The first of its words may be a container such as xgroup.
+// right is a command on a key that a user needs. The first word may be a container such as xgroup.
 type right struct {
 	name  string // as ACL SETUSER has it, without the plus
 	key   string
@@ -33,12 +26,14 @@ func on(key, name string, args ...any) right {
 	return right{name, key, append(append(words, key), args...)}
 }
 
-// toRunScripts is what each script needs by itself. A server that restarted, or forgot a script, wants its text again.
+// toRunScripts returns what each script needs. A server that restarted needs the text of a script
+// again.
 func toRunScripts(key string) []right {
 	return []right{{"eval", key, []any{"eval", "return", 1, key}}, {"evalsha", key, []any{"evalsha", "sha", 1, key}}}
 }
 
-// forTransactions is what an entry with thousands of fields needs to be moved. That is rare, so it is asked for only then.
+// forTransactions returns what it takes to move an entry with thousands of fields. That is rare, so
+// it is checked only then.
 func forTransactions(key string) []right {
 	return []right{{"multi", key, []any{"multi"}}, {"exec", key, []any{"exec"}}}
 }
@@ -51,8 +46,8 @@ type RequiredRights struct {
 	Trims         bool   // Trim
 }
 
-// CheckRights returns an error that names all that the user may not do and that the consumer does sooner or later,
-// be it at Close.
+// CheckRights returns an error that names all commands that the consumer runs at some time, at the
+// latest at Close, and that the user may not run.
 func (g *Group) CheckRights(ctx context.Context, needs RequiredRights) error {
 	rights := append(toRunScripts(g.key),
 		right{"xreadgroup", g.key, []any{"xreadgroup", "group", g.name, g.consumer, "streams", g.key, ">"}},
@@ -82,11 +77,12 @@ func (g *Group) CheckRights(ctx context.Context, needs RequiredRights) error {
 	return err
 }
 
-// limitsReplies is the first version of Redis that knows XREADGROUP ... MAXSIZE. (Valkey gives itself out for Redis 7.2.)
+// limitsReplies is the first version of Redis that knows XREADGROUP ... MAXSIZE. Valkey claims to
+// be Redis 7.2.
 const limitsReplies = 0x00080a00
 
-// CheckRights returns an error if the user may not read the stream. It needs no script: most users of a fan-out
-// may run none.
+// CheckRights returns an error if the user may not read the stream. It runs no script: most users
+// of a fan-out lack that right.
 func (f *Fanout) CheckRights(ctx context.Context) error {
 	behindAll := strconv.FormatUint(1<<64-1, 10)
 	err := f.shared.XRead(ctx, &redis.XReadArgs{Streams: []string{f.key, behindAll + "-" + behindAll}, Count: 1, Block: -1}).Err()
@@ -96,7 +92,7 @@ func (f *Fanout) CheckRights(ctx context.Context) error {
 	return err
 }
 
-// check asks, in one round trip, for all rights, and for the server's version.
+// check asks, in one round trip, for all rights and for the server's version.
 func check(ctx context.Context, client redis.Scripter, key string, rights []right) (version int64, err error) {
 	var args []any
 	for _, r := range rights {

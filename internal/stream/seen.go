@@ -9,11 +9,12 @@ import (
 // seenLimit is how many entries a fan-out remembers, of 24 bytes each.
 const seenLimit = 4096
 
-// seen remembers what was read, for the case that the stream loses its end and takes IDs again. The newest are
-// all there; the older they are, the fewer.
+// seen remembers what was read, in case the stream loses its end and assigns IDs a second time. The
+// newest entries are all in it; of older ones, ever fewer.
 type seen []sighting
 
-// sighting is an entry that was read. After a failover another entry may have its ID: the sum tells them apart.
+// sighting is an entry that was read. After a failover another entry may have its ID: then the sums
+// differ.
 type sighting struct{ t, n, sum uint64 }
 
 func (s *seen) add(entries []Entry) {
@@ -26,7 +27,7 @@ func (s *seen) add(entries []Entry) {
 	}
 }
 
-// thin drops each second of the older half.
+// thin drops every second entry of the older half.
 func (s *seen) thin() {
 	list := *s
 	kept := list[:0]
@@ -59,10 +60,9 @@ func (s sighting) is(e Entry) bool { return e.ID == s.id() && fingerprint(e.Fiel
 var fingerprintSeed = maphash.MakeSeed()
 
 // fingerprint is the same for the same fields, in whatever order.
-func fingerprint(fields map[string]any) (sum uint64) {
-	for name, value := range fields {
-		text, _ := value.(string)
-		sum += 31*maphash.String(fingerprintSeed, name) ^ maphash.String(fingerprintSeed, text)
+func fingerprint(fields Fields) (sum uint64) {
+	for name, value := range fields.All() {
+		sum += 31*maphash.String(fingerprintSeed, name) ^ maphash.String(fingerprintSeed, value)
 	}
 	return sum
 }

@@ -9,74 +9,77 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ErrNotReplicated says that entries are in the master's stream, and that too few replicas are known to have them.
+// ErrNotReplicated is the error for entries that are in the master's stream, and that too few
+// replicas have confirmed.
 var ErrNotReplicated = errors.New("not confirmed by enough replicas")
 
-// ReplicaWait asks replicas to confirm what was added (WAIT).
+// ReplicaWait makes Add wait until replicas confirm the entries (WAIT).
 type ReplicaWait struct {
-	Replicas int // how many; 0: none is asked
+	Replicas int // how many; 0: do not wait for replicas
 	Timeout  time.Duration
 }
 
 const (
-	// lateReply is how long after its time-out WAIT may come back: servers look at their clocks now and then.
+	// lateReply is how much later than its timeout WAIT may return: servers check their clock at
+	// intervals.
 	lateReply = time.Second
-	// maxRedirects bounds how often entries follow a slot that moves.
+	// maxRedirects bounds how often requests follow a slot that moves.
 	maxRedirects = 8
-	// redirectPause lets a cluster client learn of a node that it does not know.
+	// redirectPause gives a cluster client time to find a node that it does not know yet.
 	redirectPause = 50 * time.Millisecond
 )
 
-// addConfirmed adds entries and waits for the replicas on the same connection, which is what WAIT looks at. So it talks to one
-// node, and follows a slot that moves by itself.
-func (a *Adder) addConfirmed(ctx context.Context, key string, additions []*AddRequest) {
+// addConfirmed adds entries and waits for the replicas. WAIT counts only what its own connection
+// wrote, so all goes to one node on one connection, and a redirection is followed here.
+func (a *Adder) addConfirmed(ctx context.Context, key string, requests []*AddRequest) {
 	master, err := node(ctx, a.client, key)
 	if err != nil {
-		for _, addition := range additions {
-			addition.Err = unsentError{err}
+		for _, request := range requests {
+			request.Err = unsentError{err}
 		}
 		return
 	}
 	ask := false
 	for redirects := 0; ; redirects++ {
-		a.addToNode(ctx, master, ask, key, additions)
-		additions = redirected(additions)
-		if len(additions) == 0 || redirects == maxRedirects {
+		a.addToNode(ctx, master, ask, key, requests)
+		requests = redirected(requests)
+		if len(requests) == 0 || redirects == maxRedirects {
 			return
 		}
-		if master, ask, err = a.follow(ctx, key, additions[0].Err); err != nil {
+		if master, ask, err = a.follow(ctx, key, requests[0].Err); err != nil {
 			return // they keep the refusal
 		}
 	}
 }
 
-// addToNode is one pipeline, with as much time for its replies as the replicas may take beyond the usual.
-func (a *Adder) addToNode(ctx context.Context, master nodeClient, ask bool, key string, additions []*AddRequest) {
+// addToNode sends one pipeline. Its replies may take longer than usual, by the time that the
+// replicas have.
+func (a *Adder) addToNode(ctx context.Context, master nodeClient, ask bool, key string, requests []*AddRequest) {
 	timeout := master.Options().ReadTimeout
 	if timeout > 0 {
 		timeout = max(timeout, lateReply) + a.confirm.Timeout
 	}
 	pipe := master.WithTimeout(timeout).Pipeline()
-	commands := make([]once, len(additions))
-	for i, addition := range additions {
+	commands := make([]once, len(requests))
+	for i, request := range requests {
 		if ask {
 			_ = pipe.Process(ctx, redis.NewCmd(ctx, "asking"))
 		}
-		commands[i] = addition.command(ctx, key)
+		commands[i] = request.command(ctx, key)
 		_ = pipe.Process(ctx, commands[i]) // only queues it
 	}
 	var rest tail
 	confirmed := redis.NewIntCmd(ctx, "wait", a.confirm.Replicas, rest.of(a.confirm.Timeout.Milliseconds()))
 	_ = pipe.Process(ctx, confirmed)
 	_, err := pipe.Exec(ctx)
-	settle(additions, commands, err, &rest)
+	settle(requests, commands, err, &rest)
 
 	if int(confirmed.Val()) >= a.confirm.Replicas {
 		return
 	}
-	for _, addition := range additions {
-		if addition.Err == nil {
-			addition.Err = a.notConfirmed(confirmed)
+	for _, request := range requests {
+		if request.Err == nil {
+			request.Err = a.notConfirmed(confirmed)
 		}
 	}
 }
@@ -88,14 +91,14 @@ func (a *Adder) notConfirmed(reply *redis.IntCmd) error {
 	return fmt.Errorf("%w: %d of %d in %s", ErrNotReplicated, reply.Val(), a.confirm.Replicas, a.confirm.Timeout)
 }
 
-// redirected returns those that the node refused because it does not hold the slot; none if it took others behind one of
-// them: they would come in another order.
-func redirected(additions []*AddRequest) (list []*AddRequest) {
-	for _, addition := range additions {
-		_, _, moved := redirection(addition.Err)
+// redirected returns the requests that the node refused because it does not hold the slot. It
+// returns none if the node accepted one behind them: they would be in another order.
+func redirected(requests []*AddRequest) (list []*AddRequest) {
+	for _, request := range requests {
+		_, _, moved := redirection(request.Err)
 		switch {
 		case moved:
-			list = append(list, addition)
+			list = append(list, request)
 		case len(list) > 0:
 			return nil
 		}
@@ -103,7 +106,7 @@ func redirected(additions []*AddRequest) (list []*AddRequest) {
 	return list
 }
 
-// redirection returns where a node sends us, and whether for this request only.
+// redirection returns the node that a refusal names, and whether it is for this request only.
 func redirection(err error) (addr string, ask, ok bool) {
 	if addr, ok = redis.IsMovedError(err); ok {
 		return addr, false, true
@@ -112,7 +115,8 @@ func redirection(err error) (addr string, ask, ok bool) {
 	return addr, ok, ok
 }
 
-// follow returns the client of the node that a refusal names, or the one that holds the key now, after a look at the cluster.
+// follow returns the client of the node that a refusal names. If the cluster client does not know
+// that node, it returns the one that holds the key after a refresh.
 func (a *Adder) follow(ctx context.Context, key string, refusal error) (master nodeClient, ask bool, err error) {
 	addr, ask, _ := redirection(refusal)
 	cluster, ok := a.client.(clusterClient)

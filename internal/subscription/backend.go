@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/millrace/redisstream/internal/stream"
-	"github.com/redis/go-redis/v9"
 )
 
 // Backend is one of the three delivery modes: a Group, an AutoAckGroup or a Fanout.
@@ -88,7 +87,7 @@ type GroupState interface {
 
 // PendingList holds what the server handed out and nobody acknowledged.
 type PendingList interface {
-	Pending(ctx context.Context, page stream.Page) ([]redis.XPendingExt, error)
+	Pending(ctx context.Context, page stream.Page) ([]stream.PendingEntry, error)
 	Claim(ctx context.Context, claim stream.Claim) (stream.Claimed, error)
 	RenewLeases(ctx context.Context, leases []stream.Lease) (lost, trimmed []string, err error)
 	Ack(ctx context.Context, ids []string) error

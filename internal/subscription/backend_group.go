@@ -5,15 +5,14 @@ import (
 	"time"
 
 	"github.com/millrace/redisstream/internal/stream"
-	"github.com/redis/go-redis/v9"
 )
 
 // Group is the Backend of a consumer group whose entries are acknowledged.
 type Group struct {
 	Membership
 
-	NeverClaim  bool                         // search only our own pending entries, and take nothing over
-	ShouldClaim func(redis.XPendingExt) bool // nil: every idle entry is taken over
+	NeverClaim  bool                           // search only our own pending entries, and take nothing over
+	ShouldClaim func(stream.PendingEntry) bool // nil: every idle entry is taken over
 	// EarlierProcess is set when an earlier process may have used the consumer's name. What is pending
 	// for the name is delivered first.
 	EarlierProcess bool

@@ -10,7 +10,6 @@ import (
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/millrace/redisstream/internal/stream"
-	"github.com/redis/go-redis/v9"
 )
 
 var errNoMessage = errors.New("the Unmarshaler returned neither a message nor an error")
@@ -80,7 +79,7 @@ func (c *callbacks) backoff(backoff func(attempt int) time.Duration, attempt int
 }
 
 // mayClaim reports whether the user lets an entry be taken over. One for which ShouldClaim panics stays where it is.
-func (c *callbacks) mayClaim(shouldClaim func(redis.XPendingExt) bool, row redis.XPendingExt) (claim bool) {
+func (c *callbacks) mayClaim(shouldClaim func(stream.PendingEntry) bool, row stream.PendingEntry) (claim bool) {
 	if shouldClaim == nil {
 		return true
 	}

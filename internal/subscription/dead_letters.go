@@ -79,7 +79,7 @@ type deadLettering struct {
 
 func (d *deadLettering) overDeliveryLimit(e *entry) error {
 	switch n := e.delivered(); {
-	case e.Counted >= stream.GivenUp:
+	case e.Counted >= stream.FatalDeliveries:
 		return errGivenUp
 	case d.maxDeliveries > 0 && n >= d.maxDeliveries:
 		return fmt.Errorf("delivered %d times without an ack", n)

@@ -37,7 +37,7 @@ func TestDeadLetter_triedLaterAndLaterWhenItFails(t *testing.T) {
 		assert.Equal(t, 20, tries, "1 s, 2 s, 4 s ... 5 min")
 		assert.Equal(t, 1, log.Count("dead-lettering failed"))
 		s.inbox.mu.Lock()
-		assert.Nil(t, s.inbox.table.entries["5-0"].Fields, "there may be any number of such")
+		assert.Zero(t, s.inbox.table.entries["5-0"].Fields, "there may be any number of such")
 		assert.Zero(t, s.inbox.table.bytes)
 		s.inbox.mu.Unlock()
 		s.Close()

@@ -70,4 +70,7 @@ func (e *entry) delivered() int64 { return e.Deliveries - 1 + int64(e.handed) }
 func (e *entry) isLater(id string) bool { return e.handed == 0 && stream.Precedes(id, e.ID) }
 
 // forgetContent frees what the entry shares with others of its reply.
-func (e *entry) forgetContent() { e.Fields, e.msg = nil, nil }
+func (e *entry) forgetContent() {
+	e.DropFields()
+	e.msg = nil
+}

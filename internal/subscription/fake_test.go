@@ -11,7 +11,6 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/millrace/redisstream/internal/redistest"
 	"github.com/millrace/redisstream/internal/stream"
-	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 )
 
@@ -37,7 +36,7 @@ type fakeGroup struct {
 	kept     []string
 	takeBack bool
 	began    time.Time
-	foreign  []redis.XPendingExt
+	foreign  []stream.PendingEntry
 	claims   int
 	failAcks int
 	fails    int
@@ -66,7 +65,7 @@ func (g *fakeGroup) add(n int) {
 	defer g.mu.Unlock()
 	for range n {
 		id := fmt.Sprintf("%d-0", len(g.entries)+len(g.pending)+1)
-		g.entries = append(g.entries, stream.Entry{ID: id, Fields: map[string]any{"data": id}, Deliveries: 1, Counted: 1})
+		g.entries = append(g.entries, stream.Entry{ID: id, Fields: stream.NewFields("data", id), Deliveries: 1, Counted: 1})
 	}
 	g.arrived.Broadcast()
 }
@@ -132,13 +131,13 @@ func (g *fakeGroup) GroupInfo(context.Context) (stream.GroupInfo, error) {
 	return stream.GroupInfo{Pending: int64(len(g.foreign))}, g.fail
 }
 
-func (g *fakeGroup) Pending(_ context.Context, page stream.Page) ([]redis.XPendingExt, error) {
+func (g *fakeGroup) Pending(_ context.Context, page stream.Page) ([]stream.PendingEntry, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.fail != nil {
 		g.fails++
 	}
-	var rows []redis.XPendingExt
+	var rows []stream.PendingEntry
 	for _, row := range g.foreign {
 		if (page.From == "-" || row.ID >= page.From) && len(rows) < page.Count && !page.Own {
 			rows = append(rows, row)
@@ -157,7 +156,7 @@ func (g *fakeGroup) Claim(_ context.Context, claim stream.Claim) (claimed stream
 		}
 		claimed.Tried++
 		claimed.Entries = append(claimed.Entries, stream.Entry{
-			ID: row.ID, Fields: map[string]any{"data": row.ID}, Deliveries: row.RetryCount + 1, Counted: row.RetryCount, Claimed: true,
+			ID: row.ID, Fields: stream.NewFields("data", row.ID), Deliveries: row.Deliveries + 1, Counted: row.Deliveries, Claimed: true,
 		})
 		for i, other := range g.foreign {
 			if other.ID == row.ID {
@@ -315,6 +314,6 @@ func (g *fakeGroup) foreignRows(n int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for i := range n {
-		g.foreign = append(g.foreign, redis.XPendingExt{ID: fmt.Sprintf("%d-0", 1_000_000+i), Consumer: "other", RetryCount: 1})
+		g.foreign = append(g.foreign, stream.PendingEntry{ID: fmt.Sprintf("%d-0", 1_000_000+i), Consumer: "other", Deliveries: 1})
 	}
 }

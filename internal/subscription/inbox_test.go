@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/millrace/redisstream/internal/stream"
 	"github.com/stretchr/testify/assert"
 )
 
@@ -68,7 +69,7 @@ func TestReadAhead_bytesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(500)
 		for i := range g.entries { // nobody reads yet
-			g.entries[i].Fields = map[string]any{"data": large}
+			g.entries[i].Fields = stream.NewFields("data", large)
 		}
 		s, _ := g.start(t, nil)
 		for range 400 {

@@ -65,16 +65,18 @@ func (t *leaseTable) due(before time.Time) []stream.Lease {
 }
 
 // renewed records the outcome of a renewal that began at the given time. The context of a message whose
-// lease is lost ends. It returns the entries that were lost without an ack of ours.
-func (t *leaseTable) renewed(leases []stream.Lease, began time.Time, lost, trimmed []string) (taken []string) {
+// lease is lost ends. It returns the entries that were lost without an ack of ours, and those that were
+// trimmed since the last renewal.
+func (t *leaseTable) renewed(leases []stream.Lease, began time.Time, lost, trimmed []string) (taken, trimmedNow []string) {
 	for _, l := range leases {
 		if e := t.entries[l.ID]; e != nil {
 			e.leasedAt = began
 		}
 	}
 	for _, id := range trimmed {
-		if e := t.entries[id]; e != nil {
+		if e := t.entries[id]; e != nil && !e.trimmed && e.state != settling {
 			e.trimmed = true
+			trimmedNow = append(trimmedNow, id)
 		}
 	}
 	for _, id := range lost {
@@ -90,7 +92,7 @@ func (t *leaseTable) renewed(leases []stream.Lease, began time.Time, lost, trimm
 			e.cancel()
 		}
 	}
-	return taken
+	return taken, trimmedNow
 }
 
 // atClose returns the leases to release when the subscription ends, and the IDs that late handlers keep.

@@ -42,10 +42,13 @@ func TestLeaseTable_renewed(t *testing.T) {
 	table.deferEntry(entries[3])
 	later := began.Add(time.Second)
 	leases := []stream.Lease{{ID: "1-0"}, {ID: "2-0"}, {ID: "3-0"}, {ID: "4-0"}, {ID: "9-0"}}
-	taken := table.renewed(leases, later, []string{"1-0", "2-0", "4-0", "9-0"}, []string{"3-0", "9-0"})
+	taken, trimmed := table.renewed(leases, later, []string{"1-0", "2-0", "4-0", "9-0"}, []string{"3-0", "9-0"})
 	assert.Equal(t, []string{"1-0"}, taken, "2-0 is being acknowledged, and 4-0 may be dead-lettered")
 	assert.True(t, ended, "the handler learns it")
 	assert.True(t, entries[2].trimmed)
+	assert.Equal(t, []string{"3-0"}, trimmed)
+	_, trimmed = table.renewed(leases, later, nil, []string{"3-0"})
+	assert.Empty(t, trimmed, "it was reported")
 	assert.Equal(t, later, entries[2].leasedAt)
 }
 

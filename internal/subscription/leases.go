@@ -134,13 +134,13 @@ func (l *leaseRenewal) renew(ctx context.Context, leases []stream.Lease) error {
 	if err != nil {
 		return err
 	}
-	var taken []string
-	l.inbox.leases(func(table *leaseTable) { taken = table.renewed(leases, began, lost, trimmed) })
+	var taken, trimmedNow []string
+	l.inbox.leases(func(table *leaseTable) { taken, trimmedNow = table.renewed(leases, began, lost, trimmed) })
 	if len(taken) > 0 {
 		l.logger.Error("entries lost while they were held", errLost, watermill.LogFields{countField: len(taken), "entries": taken})
 	}
-	if len(trimmed) > 0 {
-		l.logger.Error("entries were trimmed from the stream while they were held", errTrimmed, someOf(trimmed))
+	if len(trimmedNow) > 0 {
+		l.logger.Error("entries were trimmed from the stream while they were held", errTrimmed, someOf(trimmedNow))
 	}
 	return nil
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/millrace/redisstream/internal/stream"
-	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -88,7 +87,7 @@ func TestLines_manyDeliveriesByCrashes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(0)
-		g.foreign = []redis.XPendingExt{{ID: "5-0", Consumer: "dead", RetryCount: 10, Idle: time.Hour}}
+		g.foreign = []stream.PendingEntry{{ID: "5-0", Consumer: "dead", Deliveries: 10, Idle: time.Hour}}
 		s, log := g.start(t, nil)
 		(<-s.Output()).Ack()
 		synctest.Wait()
@@ -102,8 +101,8 @@ func TestLines_takenOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(0)
 		for i := range 50 {
-			g.foreign = append(g.foreign, redis.XPendingExt{
-				ID: fmt.Sprintf("%d-0", 100+i), Consumer: []string{"one", "two"}[i%2], RetryCount: 1, Idle: time.Hour,
+			g.foreign = append(g.foreign, stream.PendingEntry{
+				ID: fmt.Sprintf("%d-0", 100+i), Consumer: []string{"one", "two"}[i%2], Deliveries: 1, Idle: time.Hour,
 			})
 		}
 		s, log := g.start(t, func(c *options) { c.Workers = 10 })

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/millrace/redisstream/internal/stream"
-	"github.com/redis/go-redis/v9"
 )
 
 const (
@@ -111,7 +110,7 @@ func (r *recovery) search(ctx context.Context, room room) ([]stream.Entry, error
 
 // claim takes over entries of a page, as many as there is room for. It returns them and where to
 // continue; empty: the list ends here.
-func (r *recovery) claim(ctx context.Context, claim stream.Claim, page []redis.XPendingExt, room room) (_ []stream.Entry, next string, _ error) {
+func (r *recovery) claim(ctx context.Context, claim stream.Claim, page []stream.PendingEntry, room room) (_ []stream.Entry, next string, _ error) {
 	if len(page) == claimPage {
 		next = stream.After(page[len(page)-1].ID)
 	}
@@ -130,7 +129,7 @@ func (r *recovery) claim(ctx context.Context, claim stream.Claim, page []redis.X
 	return claimed.Entries, next, nil
 }
 
-func choose(rows []redis.XPendingExt, want func(redis.XPendingExt) bool) (chosen []redis.XPendingExt) {
+func choose(rows []stream.PendingEntry, want func(stream.PendingEntry) bool) (chosen []stream.PendingEntry) {
 	for _, row := range rows {
 		if want(row) {
 			chosen = append(chosen, row)

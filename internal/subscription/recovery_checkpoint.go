@@ -93,7 +93,7 @@ func (c *checkpoint) recreate(ctx context.Context) error {
 
 // countTrimmed logs how many entries were trimmed before the group read them.
 func (c *checkpoint) countTrimmed(ctx context.Context, group stream.GroupInfo) error {
-	c.checkDue = time.Now().Add(stream.ExtentRetry)
+	c.checkDue = time.Now().Add(stream.InfoRetry)
 	info, err := c.Stream.Info(ctx)
 	if err != nil {
 		return err

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/millrace/redisstream/internal/stream"
-	"github.com/redis/go-redis/v9"
 )
 
 const (
@@ -23,8 +22,8 @@ const (
 // to nobody. The reader's goroutine uses it.
 type frozenIdle struct {
 	minIdle     time.Duration
-	pending     func(context.Context, stream.Page) ([]redis.XPendingExt, error)
-	isAbandoned func(redis.XPendingExt) bool // apart from its idle time
+	pending     func(context.Context, stream.Page) ([]stream.PendingEntry, error)
+	isAbandoned func(stream.PendingEntry) bool // apart from its idle time
 	holds       func(id string) bool
 
 	due     time.Time // of the next check
@@ -34,13 +33,13 @@ type frozenIdle struct {
 }
 
 type frozenRow struct {
-	redis.XPendingExt
+	stream.PendingEntry
 	since  time.Time
 	checks int
 }
 
 // abandoned checks the page that is watched, if the check is due, and returns the rows to claim.
-func (f *frozenIdle) abandoned(ctx context.Context) ([]redis.XPendingExt, error) {
+func (f *frozenIdle) abandoned(ctx context.Context) ([]stream.PendingEntry, error) {
 	if time.Now().Before(f.due) {
 		return nil, nil
 	}
@@ -64,7 +63,7 @@ func (f *frozenIdle) abandoned(ctx context.Context) ([]redis.XPendingExt, error)
 }
 
 // compare compares the page with what it was. The page stays open while some of its first rows are left.
-func (f *frozenIdle) compare(rows []redis.XPendingExt) (abandoned []redis.XPendingExt, open bool) {
+func (f *frozenIdle) compare(rows []stream.PendingEntry) (abandoned []stream.PendingEntry, open bool) {
 	now, before := time.Now(), f.watched
 	if before == nil {
 		f.began = now
@@ -75,8 +74,8 @@ func (f *frozenIdle) compare(rows []redis.XPendingExt) (abandoned []redis.XPendi
 			continue
 		}
 		watched, known := before[row.ID]
-		if !known || watched.Consumer != row.Consumer || watched.RetryCount != row.RetryCount {
-			watched = frozenRow{XPendingExt: row, since: now}
+		if !known || watched.Consumer != row.Consumer || watched.Deliveries != row.Deliveries {
+			watched = frozenRow{PendingEntry: row, since: now}
 		}
 		watched.checks++
 		if watched.checks >= frozenChecks && now.Sub(watched.since) >= f.minIdle {

@@ -8,14 +8,13 @@ import (
 	"time"
 
 	"github.com/millrace/redisstream/internal/stream"
-	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 )
 
 // setBack is a group on a server whose clock was set back: XPENDING with IDLE finds nothing.
 type setBack struct{ *fakeGroup }
 
-func (g setBack) Pending(ctx context.Context, page stream.Page) ([]redis.XPendingExt, error) {
+func (g setBack) Pending(ctx context.Context, page stream.Page) ([]stream.PendingEntry, error) {
 	if page.Idle > 0 {
 		return nil, nil
 	}
@@ -27,16 +26,16 @@ func TestFrozenIdle_isClaimedAfterClaimMinIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(0)
 		for i := range 5 {
-			g.foreign = append(g.foreign, redis.XPendingExt{ID: fmt.Sprintf("%d-0", i+1), Consumer: "dead", RetryCount: 1})
+			g.foreign = append(g.foreign, stream.PendingEntry{ID: fmt.Sprintf("%d-0", i+1), Consumer: "dead", Deliveries: 1})
 		}
 		refused, alive, renewed := "2-0", 2, 3 // by ID, the others by their places
 		g.foreign[alive].Idle = time.Millisecond
 		s, _ := g.start(t, func(c *options) {
 			c.Stream = setBack{g}
-			c.ShouldClaim = func(row redis.XPendingExt) bool { return row.ID != refused }
+			c.ShouldClaim = func(row stream.PendingEntry) bool { return row.ID != refused }
 		})
 		time.Sleep(10 * time.Second)
-		g.locked(func() { g.foreign[renewed].RetryCount++ })
+		g.locked(func() { g.foreign[renewed].Deliveries++ })
 		nothing := func(d time.Duration) {
 			t.Helper()
 			select {
@@ -67,7 +66,7 @@ func TestFrozenIdle_goesThroughALongList(t *testing.T) {
 		g := newFakeGroup(0)
 		const n = 2*frozenPage + 5
 		for i := range n {
-			g.foreign = append(g.foreign, redis.XPendingExt{ID: fmt.Sprintf("%d-0", 1_000_000+i), Consumer: "dead", RetryCount: 1, Idle: time.Second})
+			g.foreign = append(g.foreign, stream.PendingEntry{ID: fmt.Sprintf("%d-0", 1_000_000+i), Consumer: "dead", Deliveries: 1, Idle: time.Second})
 		}
 		g.foreign[n-1].Idle = 0
 		s, _ := g.start(t, func(c *options) { c.Stream = setBack{g} })

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/millrace/redisstream/internal/stream"
-	"github.com/redis/go-redis/v9"
 )
 
 // searchOwn begins a search for entries that are pending for us and that the inbox does not hold: a reply was
@@ -27,7 +26,7 @@ func (r *recovery) claimOwn(ctx context.Context, room room) ([]stream.Entry, err
 		if err != nil {
 			return nil, err
 		}
-		claim := stream.Claim{Rows: choose(rows, r.isMissing), Lost: r.replyLost, KeepIdle: true}
+		claim := stream.Claim{Rows: choose(rows, r.isMissing), ReplyLost: r.replyLost, KeepIdle: true}
 		entries, next, err := r.claim(ctx, claim, rows, room)
 		if err != nil {
 			return nil, err
@@ -44,4 +43,4 @@ func (r *recovery) claimOwn(ctx context.Context, room room) ([]stream.Entry, err
 	return nil, nil
 }
 
-func (r *recovery) isMissing(row redis.XPendingExt) bool { return !r.holds(row.ID) }
+func (r *recovery) isMissing(row stream.PendingEntry) bool { return !r.holds(row.ID) }

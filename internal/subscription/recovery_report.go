@@ -5,7 +5,6 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/millrace/redisstream/internal/stream"
-	"github.com/redis/go-redis/v9"
 )
 
 // releasedIdle tells entries that were released from those of an idle consumer: released ones look idle since 1970.
@@ -30,7 +29,7 @@ func (c *claimReport) add(claim stream.Claim, claimed stream.Claimed) {
 	if claim.KeepIdle {
 		return // our own
 	}
-	rows := make(map[string]redis.XPendingExt, len(claim.Rows))
+	rows := make(map[string]stream.PendingEntry, len(claim.Rows))
 	for _, row := range claim.Rows {
 		rows[row.ID] = row
 	}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/millrace/redisstream/internal/stream"
-	"github.com/redis/go-redis/v9"
 )
 
 // scan searches the pending list for idle entries and claims them. It continues with the next call at
@@ -53,7 +52,7 @@ func (r *recovery) scan(ctx context.Context, room room) ([]stream.Entry, error) 
 
 // isAbandoned reports whether an idle entry may be claimed. It may be our own: a connection that was given up
 // may be handed an entry later.
-func (r *recovery) isAbandoned(row redis.XPendingExt) bool {
+func (r *recovery) isAbandoned(row stream.PendingEntry) bool {
 	return !r.holds(row.ID) && r.callbacks.mayClaim(r.ShouldClaim, row)
 }
 

@@ -12,7 +12,6 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/millrace/redisstream/internal/stream"
-	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -21,10 +20,10 @@ import (
 const firstOld = 10_000
 
 // abandoned returns rows of a dead consumer, older than all that a fakeGroup hands out.
-func abandoned(n int) []redis.XPendingExt {
-	rows := make([]redis.XPendingExt, n)
+func abandoned(n int) []stream.PendingEntry {
+	rows := make([]stream.PendingEntry, n)
 	for i := range rows {
-		rows[i] = redis.XPendingExt{ID: fmt.Sprintf("0-%d", firstOld+i), Consumer: "dead", Idle: time.Minute, RetryCount: 1}
+		rows[i] = stream.PendingEntry{ID: fmt.Sprintf("0-%d", firstOld+i), Consumer: "dead", Idle: time.Minute, Deliveries: 1}
 	}
 	return rows
 }
@@ -278,7 +277,7 @@ type namesake struct {
 	vanish int
 }
 
-func (g *namesake) Pending(ctx context.Context, page stream.Page) ([]redis.XPendingExt, error) {
+func (g *namesake) Pending(ctx context.Context, page stream.Page) ([]stream.PendingEntry, error) {
 	if page.Idle > 0 {
 		return nil, nil // they are young
 	}
@@ -302,7 +301,7 @@ func TestClaim_cursorReachesTheTail(t *testing.T) {
 		g := newFakeGroup(0)
 		g.foreignRows(5000)
 		s, _ := g.start(t, func(c *options) {
-			c.ShouldClaim = func(row redis.XPendingExt) bool { return row.ID >= "1004990-0" }
+			c.ShouldClaim = func(row stream.PendingEntry) bool { return row.ID >= "1004990-0" }
 		})
 		began := time.Now()
 		work(s.Output(), 10, 0)

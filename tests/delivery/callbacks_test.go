@@ -9,7 +9,6 @@ import (
 	"github.com/millrace/redisstream"
 	"github.com/millrace/redisstream/internal/fixture"
 	"github.com/millrace/redisstream/internal/redistest"
-	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -128,7 +127,7 @@ func TestCallbacks_shouldClaim(t *testing.T) {
 	var log redistest.Log
 	config := fixture.FastClaimConfig()
 	config.Client = b.Client
-	config.ShouldClaim = func(row redis.XPendingExt) bool {
+	config.ShouldClaim = func(row redisstream.PendingEntry) bool {
 		if row.Consumer == "odd" {
 			panic("an odd one")
 		}

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/millrace/redisstream"
 	"github.com/millrace/redisstream/internal/fixture"
 	"github.com/millrace/redisstream/internal/redistest"
 	"github.com/redis/go-redis/v9"
@@ -98,7 +99,7 @@ func TestTakeOver_shouldClaim(t *testing.T) {
 	b.ReadAs("alive", 125)
 	b.ReadAs("dead", 125)
 	config := fixture.FastClaimConfig()
-	config.ShouldClaim = func(row redis.XPendingExt) bool { return row.Consumer != "alive" }
+	config.ShouldClaim = func(row redisstream.PendingEntry) bool { return row.Consumer != "alive" }
 	_, messages := b.Subscribe(config)
 	assert.Equal(t, fixture.Payloads(250)[125:], fixture.ReceiveAll(t, messages, 125))
 	fixture.NothingComes(t, messages, 2*config.ClaimMinIdle)

@@ -11,8 +11,8 @@ local most, bytes, keep_idle = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6] == 
 local frozen = ARGV[3] == 'frozen'
 local min_idle = frozen and 0 or ARGV[3]
 local entries, trimmed, tried = {}, {}, 0
--- From 2^53 on numbers lose digits, and Lua writes 2^63-1 in a way that XCLAIM refuses. Such a count (XNACK FATAL) means that
--- the entry is to be given up, and stays; the reply has 2^53-1 instead.
+-- From 2^53 on numbers lose digits, and Lua writes 2^63-1 in a way that XCLAIM refuses. Such a count (XNACK FATAL) is
+-- kept; the reply has 2^53-1 instead.
 local function count(n)
   return n < 2 ^ 53 and string.format('%.0f', n) or '9223372036854775807'
 end

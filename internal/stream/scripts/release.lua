@@ -12,7 +12,7 @@ local deliveries = {}
 for i = 7, #ARGV, 2 do
   deliveries[ARGV[i]] = ARGV[i + 1]
 end
--- A count from 2^53 on means that the entry is to be given up, and stays: Lua would write it in a way that XCLAIM refuses.
+-- A count from 2^53 on (XNACK FATAL) is kept: Lua would write it in a way that XCLAIM refuses.
 local function count(id, n)
   if n >= 2 ^ 53 then
     return '9223372036854775807'

@@ -1,13 +1,21 @@
--- Renews the lease of entries that this consumer still owns: their idle time begins anew and
--- their delivery count becomes at least what the caller says. Never less: a renewal that was under way when the entry
--- went to its handler knows nothing of that delivery yet.
+-- Renews the leases of entries that this consumer still owns. Their idle time becomes 0, and their delivery count
+-- becomes at least that of the caller. It never becomes less: a renewal that was sent before the entry went to its
+-- handler does not know that delivery.
 -- KEYS[1] stream; ARGV: group, consumer, then pairs of ID and delivery count.
--- Returns {lost, trimmed}: lost belong to somebody else or are acknowledged.
+-- Returns {lost, trimmed}: lost ones have another owner or are acknowledged.
 local stream, group, consumer = KEYS[1], ARGV[1], ARGV[2]
--- From 2^53 on numbers lose digits, and Lua writes 2^63-1 in a way that XCLAIM refuses. Such a count means that the entry is to
--- be given up, and stays.
+-- From 2^53 on numbers lose digits, and Lua writes 2^63-1 in a way that XCLAIM refuses. Such a count (XNACK FATAL) is kept.
 local function count(n)
   return n < 2 ^ 53 and string.format('%.0f', n) or '9223372036854775807'
+end
+-- An entry that is not pending for anybody may have been trimmed, and an earlier renewal took it off the list. Without
+-- the right to XRANGE it counts as lost.
+local function isTrimmed(id)
+  if #redis.call('XPENDING', stream, group, id, id, 1) > 0 then
+    return false
+  end
+  local entries = redis.pcall('XRANGE', stream, id, id, 'COUNT', 1)
+  return not entries.err and #entries == 0
 end
 local lost, trimmed = {}, {}
 for i = 3, #ARGV, 2 do
@@ -15,7 +23,8 @@ for i = 3, #ARGV, 2 do
   local row = redis.call('XPENDING', stream, group, id, id, 1, consumer)[1]
   local deliveries = row and count(math.max(row[4], tonumber(ARGV[i + 1])))
   if not row then
-    lost[#lost + 1] = id
+    local list = isTrimmed(id) and trimmed or lost
+    list[#list + 1] = id
   elseif #redis.call('XCLAIM', stream, group, consumer, 0, id, 'RETRYCOUNT', deliveries, 'JUSTID') == 0 then
     trimmed[#trimmed + 1] = id
   end

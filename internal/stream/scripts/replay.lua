@@ -1,8 +1,8 @@
--- Takes a letter out of a dead-letter stream, in one step with adding it to the stream that it came from, without the fields whose
--- names begin with a prefix.
+-- Moves a dead letter back to the stream that it came from, in one step, without the fields whose names begin with a
+-- prefix.
 -- KEYS[1] dead-letter stream, KEYS[2] where to add it; none: it is dropped.
--- ARGV: ID, the field that names the stream that a letter came from, its value, the prefix.
--- Returns 1, or 0 if the letter is not there any more, came from another stream or has no other fields, or -2 if it has more
+-- ARGV: ID, the field that names the stream that a dead letter came from, its value, the prefix.
+-- Returns 1, or 0 if the dead letter is not there any more, came from another stream or has no other fields, or -2 if it has more
 -- values than a script can pass on.
 local letter = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
 if not letter then

@@ -22,10 +22,10 @@ func TestRedirected_keepsTheOrder(t *testing.T) {
 		"a failure behind it": {[]error{moved, other}, 0},
 		"none":                {[]error{nil, nil}, 0},
 	} {
-		var additions []*AddRequest
+		var requests []*AddRequest
 		for _, err := range test.outcomes {
-			additions = append(additions, &AddRequest{Err: err})
+			requests = append(requests, &AddRequest{Err: err})
 		}
-		assert.Len(t, redirected(additions), test.want, name)
+		assert.Len(t, redirected(requests), test.want, name)
 	}
 }

@@ -14,14 +14,15 @@ import (
 // leastLimit is the smallest value that proto-max-bulk-len can have.
 const leastLimit = 1 << 20
 
-// protocolError is what a server says before it closes the connection, because it did not understand what it read: a value
-// that is too long for it, for example.
+// protocolError is what a server sends before it closes a connection whose input it can't parse,
+// such as a value that is too long.
 type protocolError string
 
 func (e protocolError) Error() string { return string(e) }
 
-// process runs one command. A server closes the connection of one that is too long for it, but go-redis takes its reply for one
-// like any other, and gives the connection to the next command. So the reply to a long one is read by ourselves.
+// process runs one command. A server closes the connection after a value that is too long. But
+// go-redis takes the error for a usual one, and uses the connection for the next command. So the
+// reply to a long value is read here.
 func (a *Adder) process(ctx context.Context, command once, longest int) error {
 	if longest < leastLimit {
 		return a.client.Process(ctx, command)
@@ -37,11 +38,11 @@ func (a *Adder) process(ctx context.Context, command once, longest int) error {
 	return err
 }
 
-// longReply takes the reply to one command as it comes.
+// longReply receives the reply to one command.
 type longReply struct{ bytes.Buffer }
 
-// Write fails with what the server refused, so that go-redis sees it. A connection with any other error than the
-// server's it does not use again.
+// Write fails with the error of the server, so that go-redis gets it. go-redis closes a connection
+// after any error that is not the server's.
 func (r *longReply) Write(reply []byte) (int, error) {
 	refusal, refused := strings.CutPrefix(string(reply), "-")
 	if r.Len() > 0 || !refused {
@@ -59,8 +60,8 @@ func (r *longReply) id() string {
 	return strings.TrimSuffix(id, "\r\n")
 }
 
-// explained says what may have closed the connection while a message was written: the server tells it if at all in words of
-// its protocol.
+// explained adds to an error why the connection may have been closed while a message was written.
+// The server's own text names only its protocol, if it comes at all.
 func (a *AddRequest) explained(err error) error {
 	closed := brokeOff(err) && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE))
 	if !closed && !redis.HasErrorPrefix(err, "Protocol error") {

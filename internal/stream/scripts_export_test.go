@@ -1,4 +1,4 @@
 package stream
 
 // TrimSource is the text of the script that Trim runs.
-var TrimSource = trimSource
+var TrimSource = scriptSource("trim")

@@ -2,21 +2,11 @@ package stream
 
 import (
 	"context"
-	_ "embed"
 	"errors"
 	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-)
-
-var (
-	//go:embed scripts/replay.lua
-	replaySource string
-	//go:embed scripts/replay_delete.lua
-	replayDeleteSource string
-
-	replayScript = redis.NewScript(replaySource)
 )
 
 const (
@@ -31,28 +21,30 @@ type DeadLetters struct {
 	client redis.UniversalClient
 	from   string // the dead-letter stream
 	to     string // the stream that they came from
-	origin string // the field that names it; a letter without it came from there too
+	origin string // the field that names it; a dead letter without it came from there, too
 	prefix string // of the names of fields that were added
 }
 
-// NewDeadLetters returns the letters in the stream from that came from the stream to, as their field origin says. Fields whose names
-// begin with the prefix tell about the letter.
+// NewDeadLetters returns the dead letters in the stream from that came from the stream to. The
+// field origin names the stream that a dead letter came from; fields whose names begin with prefix
+// describe the dead letter.
 func NewDeadLetters(client redis.UniversalClient, from, to, origin, prefix string) *DeadLetters {
 	return &DeadLetters{client: client, from: from, to: to, origin: origin, prefix: prefix}
 }
 
-// DeadLetterAction is what somebody wants to do with letters.
+// DeadLetterAction is what a caller wants to do with dead letters.
 type DeadLetterAction int
 
-// The tasks. Each needs the rights of those before it.
+// The actions. Each needs the rights of those before it.
 const (
 	ReadDeadLetters DeadLetterAction = iota
 	DropDeadLetters
 	ReplayDeadLetters
 )
 
-// CheckRights returns an error that names what the user lacks for a task. Refused only in its last
-// step, a move would leave the letter in both streams, once more with each try.
+// CheckRights returns an error that names the rights that the user lacks for an action. If only the
+// last step of a move were refused, the dead letter would be in both streams, once more after each
+// attempt.
 func (l *DeadLetters) CheckRights(ctx context.Context, action DeadLetterAction) error {
 	rights := append(toRunScripts(l.from), on(l.from, "xrange", "-", "+"), on(l.from, "xrevrange", "+", "-"))
 	if action >= DropDeadLetters {
@@ -65,17 +57,19 @@ func (l *DeadLetters) CheckRights(ctx context.Context, action DeadLetterAction) 
 	return err
 }
 
-// Replay moves a letter to the end of the stream that it came from, in one step. It reports whether this call did so.
+// Replay moves a dead letter to the end of the stream that it came from, in one step. It reports
+// whether this call moved it.
 func (l *DeadLetters) Replay(ctx context.Context, id string) (bool, error) {
 	return l.settle(ctx, id, []string{l.from, l.to})
 }
 
-// Drop deletes a letter, and reports whether this call did so.
+// Drop deletes a dead letter, and reports whether this call deleted it.
 func (l *DeadLetters) Drop(ctx context.Context, id string) (bool, error) {
 	return l.settle(ctx, id, []string{l.from})
 }
 
-// settle tries until the outcome is known. A letter that is gone after a reply was lost was taken by the try without a reply.
+// settle retries until the result is known. If a reply was lost and the dead letter is gone, the
+// attempt without a reply succeeded.
 func (l *DeadLetters) settle(ctx context.Context, id string, keys []string) (bool, error) {
 	client := onceScripter{l.client}
 	uncertain := false
@@ -104,19 +98,19 @@ func (l *DeadLetters) settle(ctx context.Context, id string, keys []string) (boo
 	}
 }
 
-// replayLarge is a move of a letter with thousands of fields, which passes through us. It fails if the dead letters change
-// meanwhile: another may have moved it.
+// replayLarge moves a dead letter with thousands of fields, which goes through this process. It
+// fails if the dead letters change in between: another process may have moved it.
 func (l *DeadLetters) replayLarge(ctx context.Context, id string) (moved int, err error) {
 	rights := append(forTransactions(l.from), on(l.from, "watch"), right{"unwatch", l.from, []any{"unwatch"}})
 	if _, err := check(ctx, l.client, l.from, rights); err != nil {
 		return 0, err
 	}
 	err = l.client.Watch(ctx, func(tx *redis.Tx) error {
-		page, err := readLetters(ctx, tx, l.from, id, id)
-		if err != nil || len(page.letters) == 0 {
+		page, err := readDeadLetters(ctx, tx, l.from, id, id)
+		if err != nil || len(page.entries) == 0 {
 			return err
 		}
-		own := l.ownFields(page.letters[0])
+		own := l.ownFields(page.entries[0])
 		if len(own) == 0 {
 			return nil
 		}
@@ -134,17 +128,17 @@ func (l *DeadLetters) replayLarge(ctx context.Context, id string) (moved int, er
 	return moved, err
 }
 
-// ownFields returns the fields that the letter had in its stream.
-func (l *DeadLetters) ownFields(letter DeadLetter) (own []any) {
-	for i := 0; i+1 < len(letter.Fields); i += 2 {
-		if name, _ := letter.Fields[i].(string); !strings.HasPrefix(name, l.prefix) {
-			own = append(own, letter.Fields[i], letter.Fields[i+1])
+// ownFields returns the fields that the dead letter had in its stream.
+func (l *DeadLetters) ownFields(deadLetter DeadLetter) (own []any) {
+	for i := 0; i+1 < len(deadLetter.Fields); i += 2 {
+		if name, _ := deadLetter.Fields[i].(string); !strings.HasPrefix(name, l.prefix) {
+			own = append(own, deadLetter.Fields[i], deadLetter.Fields[i+1])
 		}
 	}
 	return own
 }
 
-// onceScripter runs scripts that go-redis does not send again behind our back when their reply was lost.
+// onceScripter runs scripts that go-redis does not retry when their reply is lost.
 type onceScripter struct{ redis.UniversalClient }
 
 type onceCmd struct{ *redis.Cmd }

@@ -19,7 +19,7 @@ func countAs(t *testing.T, client *redis.Client, key, id string, count int64) {
 	require.NoError(t, client.Do(t.Context(), "xclaim", key, groupName, "a", 0, id, "retrycount", count, "justid").Err())
 }
 
-func TestHold_countsBeyondTheNumbersOfLua(t *testing.T) {
+func TestRenewLeases_countsBeyondTheNumbersOfLua(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)
 	group, key, ids := handedOut(t, client, 4)

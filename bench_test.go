@@ -1,0 +1,58 @@
+package redisstream_test
+
+import (
+	"testing"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/millrace/redisstream"
+	"github.com/millrace/redisstream/internal/redistest"
+	"github.com/stretchr/testify/require"
+)
+
+// benchmarkPayload is as large as that of the comparison in benchmarks/.
+const benchmarkPayload = 256
+
+func BenchmarkPublish_one(b *testing.B) {
+	client := redistest.Shared().Client(b)
+	publisher, err := redisstream.NewPublisher(redisstream.PublisherConfig{Client: client}, nil)
+	require.NoError(b, err)
+	defer func() { require.NoError(b, publisher.Close()) }()
+	b.ReportAllocs()
+	for b.Loop() {
+		msg := message.Message{UUID: "6fb2e0a6-6b3a-4e06-8f5f-0d5a4c0f6f1f", Payload: make([]byte, benchmarkPayload)}
+		if err := publisher.Publish(b.Name(), &msg); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkDeliver_strict has a backlog: entries come in replies of many.
+func BenchmarkDeliver_strict(b *testing.B) {
+	client := redistest.Shared().Client(b)
+	publisher, err := redisstream.NewPublisher(redisstream.PublisherConfig{Client: client}, nil)
+	require.NoError(b, err)
+	defer func() { require.NoError(b, publisher.Close()) }()
+	subscriber, err := redisstream.NewSubscriber(redisstream.SubscriberConfig{
+		Client: client, ConsumerGroup: "group", StartID: "0",
+	}, nil)
+	require.NoError(b, err)
+	defer func() { require.NoError(b, subscriber.Close()) }()
+	topic := b.Name() + watermill.NewShortUUID()
+	const page = 1000
+	backlog := make([]*message.Message, page)
+	for i := range backlog {
+		backlog[i] = message.NewMessage(watermill.NewUUID(), make([]byte, benchmarkPayload))
+	}
+	for range b.N/page + 1 {
+		require.NoError(b, publisher.Publish(topic, backlog...))
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	messages, err := subscriber.Subscribe(b.Context(), topic)
+	require.NoError(b, err)
+	for range b.N {
+		(<-messages).Ack()
+	}
+	b.StopTimer()
+}

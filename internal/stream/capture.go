@@ -1,0 +1,140 @@
+package stream
+
+import (
+	"io"
+	"sync/atomic"
+)
+
+const (
+	// minBuffer is the first size of a capture's buffer. One of more than keptBuffer is dropped after
+	// its reply, and any other after a reply without entries: an idle subscription holds little memory.
+	minBuffer  = 4 << 10
+	keptBuffer = 256 << 10
+
+	nilArray = "*-1\r\n"
+)
+
+// emptyReply is what go-redis reads instead of a captured reply: XREAD, XREADGROUP and EVALSHA take it.
+var emptyReply = []byte("*0\r\n")
+
+// captured is where the captures of a client's connections leave a reply. One goroutine asks for
+// it, and reads it from the connection, within go-redis.
+type captured struct {
+	ready atomic.Bool // the connection has introduced itself
+	armed atomic.Bool // the next list or map is to be taken
+	taken bool        // it is in reply
+	reply []byte
+	from  *capture // the last one that left a reply
+}
+
+// arm makes the next list or map be taken.
+func (c *captured) arm() {
+	c.taken, c.reply = false, nil
+	c.armed.Store(true)
+}
+
+// disarm returns what was taken. It is valid until release.
+func (c *captured) disarm() (reply []byte, taken bool) {
+	c.armed.Store(false)
+	return c.reply, c.taken
+}
+
+// release drops what was taken.
+func (c *captured) release() {
+	if c.from != nil {
+		c.from.shrink(c.taken)
+	}
+	c.reply = nil
+}
+
+// capture takes the entries of a reply out of a connection before go-redis parses it: go-redis makes
+// a map of each entry, and allocates by the lengths that a reply claims. go-redis reads an empty
+// list instead. It still reads all else by itself: errors, nil, push notifications, the handshake.
+type capture struct {
+	*captured
+
+	conn   io.Reader
+	buffer []byte // what was read from the connection and not passed on; reused
+	pass   []byte // part of the buffer, or emptyReply: what go-redis reads next
+	used   int    // of the buffer
+	err    error  // of the connection, once the buffer is used up
+	frame  frame
+}
+
+// shrink frees the buffer if it is large, or not in use.
+func (c *capture) shrink(used bool) {
+	if cap(c.buffer) > keptBuffer || !used {
+		c.buffer = append([]byte(nil), c.buffer[c.used:]...)
+		c.used = 0
+	}
+}
+
+// Read is part of io.Reader.
+func (c *capture) Read(p []byte) (int, error) {
+	armed := c.ready.Load() && c.armed.Load()
+	if !armed && len(c.pass) == 0 && c.used == len(c.buffer) {
+		return c.conn.Read(p)
+	}
+	for len(c.pass) == 0 {
+		if !armed { // what came with the reply
+			c.pass, c.used = c.buffer[c.used:], len(c.buffer)
+			break
+		}
+		complete, err := c.frame.scan(c.buffer[c.used:])
+		if err != nil {
+			return 0, err
+		}
+		if complete {
+			c.next()
+			break
+		}
+		if err := c.fill(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, c.pass)
+	c.pass = c.pass[n:]
+	return n, nil
+}
+
+// next takes the reply that is complete, or passes it on.
+func (c *capture) next() {
+	reply := c.buffer[c.used : c.used+c.frame.pos]
+	c.used += len(reply)
+	c.frame = frame{}
+	switch reply[0] {
+	case '*', '%', '|':
+		if string(reply) != nilArray {
+			c.armed.Store(false)
+			c.taken, c.reply, c.from = true, reply, c
+			c.pass = emptyReply
+			return
+		}
+	}
+	c.pass = reply
+}
+
+// fill reads more into the buffer, behind what is there. The buffer grows with what came: it never
+// more than doubles, whatever length a reply claims.
+func (c *capture) fill() error {
+	if c.err != nil {
+		return c.err
+	}
+	if c.used > 0 { // what was passed on is not needed any more
+		c.buffer = append(c.buffer[:0], c.buffer[c.used:]...)
+		c.used = 0
+	}
+	if len(c.buffer) == cap(c.buffer) {
+		size := max(2*len(c.buffer), minBuffer)
+		if needed := c.frame.pos + c.frame.bulk; needed > size/4*3 { // of a large value
+			size = min(size, needed)
+		}
+		c.buffer = append(make([]byte, 0, size), c.buffer...)
+	}
+	n, err := c.conn.Read(c.buffer[len(c.buffer):cap(c.buffer)])
+	c.buffer, c.err = c.buffer[:len(c.buffer)+n], err
+	if n > 0 {
+		return nil // the error comes when the buffer is used up
+	}
+	return err
+}

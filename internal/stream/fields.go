@@ -1,0 +1,72 @@
+package stream
+
+import (
+	"iter"
+	"strconv"
+	"strings"
+)
+
+// Fields are the names and values of an entry's fields, in their order. They share memory with
+// entries that came with them: see decoder.
+type Fields struct {
+	raw string // as they are in the reply, names and values in turn; the decoder has checked them
+}
+
+// NewFields returns fields from name, value, name, value.
+func NewFields(texts ...string) Fields {
+	var raw strings.Builder
+	for _, text := range texts {
+		raw.WriteString("$" + strconv.Itoa(len(text)) + crlf + text + crlf)
+	}
+	return Fields{raw.String()}
+}
+
+// All iterates over names and values.
+func (f Fields) All() iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		for pos := 0; pos < len(f.raw); {
+			name, next, _ := textAt(f.raw, pos)
+			value, end, err := textAt(f.raw, next)
+			if err != nil || !yield(f.raw[name.from:name.to], f.raw[value.from:value.to]) {
+				return
+			}
+			pos = end
+		}
+	}
+}
+
+// Get returns the value of a field; of several with the same name the last.
+func (f Fields) Get(name string) (value string, ok bool) {
+	for n, v := range f.All() {
+		if n == name {
+			value, ok = v, true
+		}
+	}
+	return value, ok
+}
+
+// Map returns the fields as a map; of several with the same name the last counts. Values are strings.
+func (f Fields) Map() map[string]any {
+	fields := make(map[string]any)
+	for name, value := range f.All() {
+		fields[name] = value
+	}
+	return fields
+}
+
+// size returns how many bytes the names and values have.
+func (f Fields) size() (n int) {
+	for name, value := range f.All() {
+		n += len(name) + len(value)
+	}
+	return n
+}
+
+// Own returns a text of the fields for a keeper that may outlive the entry. It is a copy if the
+// fields are large: the text would keep all of them alive.
+func (f Fields) Own(text string) string {
+	if len(f.raw) <= blockSize {
+		return text
+	}
+	return strings.Clone(text)
+}

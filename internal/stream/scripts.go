@@ -1,0 +1,40 @@
+package stream
+
+import (
+	"embed"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// scripts are the Lua scripts: what has to be one step on the server.
+//
+//go:embed scripts/*.lua
+var scripts embed.FS
+
+var (
+	claimScript       = newScript("claim")
+	createGroupScript = newScript("create_group")
+	deadLetterScript  = newScript("dead_letter")
+	deadLettersScript = newScript("dead_letters")
+	recreateScript    = newScript("recreate")
+	releaseScript     = newScript("release")
+	removeIdleScript  = newScript("remove_idle")
+	renewLeasesScript = newScript("renew_leases")
+	replayScript      = newScript("replay")
+	rightsScript      = newScript("rights")
+	trimScript        = newScript("trim")
+
+	// These run in transactions, where EVALSHA could not fall back to EVAL.
+	deadLetterAckSource = scriptSource("dead_letter_ack")
+	replayDeleteSource  = scriptSource("replay_delete")
+)
+
+func newScript(name string) *redis.Script { return redis.NewScript(scriptSource(name)) }
+
+func scriptSource(name string) string {
+	source, err := scripts.ReadFile("scripts/" + name + ".lua")
+	if err != nil {
+		panic(err) // a wrong name above
+	}
+	return string(source)
+}
