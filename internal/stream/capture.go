@@ -6,10 +6,8 @@ import (
 )
 
 const (
-	// minBuffer is the first size of a capture's buffer. One of more than keptBuffer is dropped after
-	// its reply, and any other after a reply without entries: an idle subscription holds little memory.
-	minBuffer  = 4 << 10
-	keptBuffer = 256 << 10
+	// minBuffer is the first size of a capture's buffer.
+	minBuffer = 4 << 10
 
 	nilArray = "*-1\r\n"
 )
@@ -61,9 +59,11 @@ type capture struct {
 	frame  frame
 }
 
-// shrink frees the buffer if it is large, or not in use.
+// shrink frees the buffer after a read that brought no entries: an idle subscription holds little
+// memory. A busy one keeps a buffer of the size of its largest reply. It would otherwise leave one as
+// garbage after each reply, which takes more.
 func (c *capture) shrink(used bool) {
-	if cap(c.buffer) > keptBuffer || !used {
+	if !used {
 		c.buffer = append([]byte(nil), c.buffer[c.used:]...)
 		c.used = 0
 	}

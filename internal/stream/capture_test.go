@@ -106,7 +106,6 @@ func TestCapture_bufferGrowsWithWhatComes(t *testing.T) {
 	require.Equal(t, large, reply)
 	assert.Less(t, cap(c.buffer), 2*len(large))
 	replies.release()
-	assert.LessOrEqual(t, cap(c.buffer), keptBuffer)
 
 	replies.arm() // nothing is waiting
 	_, err = c.Read(make([]byte, 100))
