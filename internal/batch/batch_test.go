@@ -146,7 +146,7 @@ func TestParallel_fewerThanAreUnderWay(t *testing.T) {
 		}
 		limit.Store(1)
 		c.Add(3)
-		time.Sleep(roundTrip - roundTrip/10)
+		time.Sleep(roundTrip - roundTrip*3/20) // until between the ends of the second and the third
 		assert.Equal(t, [][]int{{0}, {1}, {2}}, r.seen(), "two ended, and left it to the third")
 		c.Wait()
 		assert.Equal(t, [][]int{{0}, {1}, {2}, {3}}, r.seen())
