@@ -16,26 +16,43 @@ const (
 
 var errNotJoined = errors.New("a command was still under way CloseTimeout + 900 ms after the end")
 
-// run owns every goroutine of the subscription and joins them, senders before receivers.
+// goroutines are those of a subscription, by what they do.
+type goroutines struct{ reader, workers, leases, tasks sync.WaitGroup }
+
+// run owns every goroutine of the subscription: it starts them, and ends them in order.
 func (s *Subscription) run(ctx, stopping context.Context) {
 	defer s.end()
 	defer s.stop()
 	background := context.WithoutCancel(ctx)
 	upkeep, stopUpkeep := context.WithCancel(background)
 	defer stopUpkeep()
-	var reader, workers, leases, tasks sync.WaitGroup
-	leases.Go(func() { s.keepUp(upkeep) })
-	reader.Go(func() { s.read(stopping) })
+	var all goroutines
+	all.leases.Go(func() { s.keepUp(upkeep) })
+	all.reader.Go(func() { s.read(stopping) })
 	for range s.Workers {
-		workers.Go(newWorker(s).run)
+		all.workers.Go(newWorker(s).run)
 	}
 	for _, task := range s.backend.tasks() {
-		tasks.Go(func() { s.repeat(stopping, task) })
+		all.tasks.Go(func() { s.repeat(stopping, task) })
 	}
 
 	<-stopping.Done()
 	limit, endLimit := context.WithTimeout(background, s.CloseTimeout+closeGrace)
 	defer endLimit()
+	if !s.shutDown(limit, &all, stopUpkeep) {
+		s.Logger.Error("the server did not answer in time when the subscription ended; others claim its entries after ClaimMinIdle",
+			errNotJoined, nil)
+	}
+	// Handlers that still run may settle their messages for a while.
+	s.late.report()
+	s.Logger.Info("subscription ended", nil)
+	s.endLogging()
+	s.late.watch(time.Now().Add(s.LateTimeout))
+}
+
+// shutDown joins the goroutines, senders before receivers, and releases what is left. It reports whether all
+// of that was done before the limit.
+func (s *Subscription) shutDown(limit context.Context, all *goroutines, stopUpkeep func()) (joined bool) {
 	// 1. Nothing new comes in or goes out.
 	s.backend.interrupt()
 	close(s.closing)
@@ -46,7 +63,7 @@ func (s *Subscription) run(ctx, stopping context.Context) {
 		close(s.abandon)
 		time.AfterFunc(ackGrace, s.backend.stop)
 	})
-	joined := join(limit, workers.Wait)
+	joined = join(limit, all.workers.Wait)
 	// 3. Every ack that was given is sent.
 	if s.backend.keepsLateMessages() {
 		s.cancelMessages()
@@ -54,24 +71,16 @@ func (s *Subscription) run(ctx, stopping context.Context) {
 	joined = join(limit, s.backend.flush) && joined
 	abandon.Stop()
 	stopUpkeep()
-	joined = join(limit, leases.Wait) && joined
+	joined = join(limit, all.leases.Wait) && joined
 	// 4. The inbox has what the reader got last when the reader ends. A task that ran after the release
 	// would create our consumer again.
-	joined = join(limit, reader.Wait) && joined
+	joined = join(limit, all.reader.Wait) && joined
 	s.backend.close()
-	joined = join(limit, tasks.Wait) && joined
+	joined = join(limit, all.tasks.Wait) && joined
 	// 5. Others may take the rest.
 	joined = limit.Err() == nil && join(limit, func() { s.backend.release(limit) }) && joined
 	s.backend.stop()
-	if !joined {
-		s.Logger.Error("the server did not answer in time when the subscription ended; others claim its entries after ClaimMinIdle",
-			errNotJoined, nil)
-	}
-	// 6. Handlers that still run may settle their messages for a while.
-	s.late.report()
-	s.Logger.Info("subscription ended", nil)
-	s.endLogging()
-	s.late.watch(time.Now().Add(s.LateTimeout))
+	return joined
 }
 
 // join waits until the work is done, or for the limit. What is left then waits for a server that does not

@@ -128,11 +128,16 @@ func TestRecreate_severalConsumers(t *testing.T) {
 			}
 		}()
 	}
+	moved := make(chan struct{}, 1) // a message was handled for the first time
 	go func() {
 		for ctx.Err() == nil {
 			b.Client.XGroupDestroy(ctx, b.Topic, "g")
 			select {
 			case <-time.After(100 * time.Millisecond):
+			case <-ctx.Done():
+			}
+			select {
+			case <-moved: // a group that is destroyed before it comes to anything never gets anywhere
 			case <-ctx.Done():
 			}
 		}
@@ -148,6 +153,10 @@ func TestRecreate_severalConsumers(t *testing.T) {
 		case payload := <-seen:
 			if missing[payload] {
 				progress.Reset(fixture.Soon)
+				select {
+				case moved <- struct{}{}:
+				default:
+				}
 			}
 			delete(missing, payload)
 		case <-progress.C:
