@@ -45,18 +45,21 @@ func (f *fates) handedOut(entries []entry) int64 {
 	return at
 }
 
-// readAtMost is how long a read waits for its reply, on the slowest link.
-const readAtMost = slowTimeout + time.Second
+// overdue is how much later than ReadTimeout a read may time out: it may block, and the reader may not run at once.
+const overdue = time.Second
 
 // explainMissed returns what may have cost an entry that was handed out between two times: its consumer's end while it was
 // read ahead, or the loss of the reply that it was in.
 func (h *history) explainMissed(f *fates, from, to int64) reason {
-	held, noticed := to, to
+	held := to
 	if to < forever-f.heldAtMost() {
 		held += f.heldAtMost()
-		noticed += int64(readAtMost) // a reader whose network hangs notices the loss when its read times out
 	}
 	for _, s := range f.members {
+		noticed := to
+		if to < forever-f.heldAtMost() {
+			noticed += int64(s.process.readTimeout + overdue) // a reader whose network hangs notices the loss when its read times out
+		}
 		switch {
 		case s.process.killedIn(from-int64(late), held): // the server may hand out entries before it notices
 			return wasKilled

@@ -45,6 +45,7 @@ func TestCheck_twiceWhereAtMostOnce(t *testing.T) {
 
 func TestCheck_missedWhereAtMostOnce(t *testing.T) {
 	t.Parallel()
+	slowReads := func(h *history) { h.process("b").readTimeout = slowTimeout }
 	const second = "D 20 0 2-0 1 0-2, A 21 0 2-0" // its successor: it was handed out before
 	for name, c := range map[string]struct {
 		story
@@ -61,8 +62,10 @@ func TestCheck_missedWhereAtMostOnce(t *testing.T) {
 		"closed before":                   {b: "C -12 -1, E -10 -1"},
 		"a read failed":                   {b: "F 12 0, W 13 0", why: wasFailure},
 		"a read failed a moment later":    {b: "F 22 0, W 23 0", why: wasFailure},
-		"a read timed out":                {b: "F 3900000000 0, W 3900000001 0", why: wasFailure},
-		"a read failed, but later":        {b: "F 4100000000 0, W 4100000001 0"},
+		"a read timed out":                {b: "F 900000000 0, W 900000001 0", why: wasFailure},
+		"a slow read timed out":           {b: "F 3900000000 0, W 3900000001 0", story: story{change: slowReads}, why: wasFailure},
+		"a read failed, but later":        {b: "F 1100000000 0, W 1100000001 0"},
+		"a slow read failed, but later":   {b: "F 4100000000 0, W 4100000001 0", story: story{change: slowReads}},
 		"stood still, then a read failed": {b: "P 5000000000 -1 12, F 5500000000 0, W 5500000001 0", why: wasFailure},
 		"stood still, failed long after":  {b: "P 5000000000 -1 12, F 6000000001 0, W 6000000002 0"},
 		"stood still later":               {b: "P 6000000000 -1 4100000000, F 6000000001 0, W 6000000002 0"},

@@ -6,8 +6,7 @@ import (
 )
 
 const (
-	// promptly is how soon messages of other keys are handled while a key fails. Half may be later: their worker was killed or
-	// stopped, or the machine is busy. If the key kept the others waiting, all would be.
+	// promptly is how soon messages of other keys are handled while a key fails. Few may be later: their worker was killed or stopped.
 	promptly = 2 * time.Second
 	// replayed is how long a group may have to do with what it gets again after it was destroyed.
 	replayed = 10 * time.Second
@@ -40,7 +39,7 @@ func (h *history) checkProgress(v *verdict, f *fates) {
 				late++
 			}
 		}
-		if all >= fewest && late > all/2 {
+		if all >= fewest && late > all/4 {
 			v.stalled = append(v.stalled, fmt.Sprintf("group %s: while key %s failed, %s to %s, %d of %d messages of other keys took longer than %s",
 				f.Name, failing.key, clock(failing.from), clock(failing.to), late, all, promptly))
 		}

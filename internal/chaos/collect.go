@@ -95,7 +95,10 @@ func (r *run) readJournals(h *history) error {
 			if err != nil {
 				return err
 			}
-			p := &processHistory{name: l.name, killed: l.killed, storms: r.storms[i], cuts: r.cuts[i], events: events}
+			p := &processHistory{
+				name: l.name, killed: l.killed, storms: r.storms[i], cuts: r.cuts[i], events: events,
+				readTimeout: w.config.Connection.ReadTimeout,
+			}
 			h.processes = append(h.processes, p)
 			if died := slices.IndexFunc(events, func(e event) bool { return e.kind == dying }); died >= 0 {
 				p.killed = events[died].at

@@ -34,10 +34,12 @@ type deadLetter struct {
 // processHistory is what one process wrote, and when it was killed.
 type processHistory struct {
 	name   string
-	killed int64  // 0: it was not
-	storms []span // when its connections were cut again and again, or hung
-	cuts   []span // when one or all were cut
-	events []event
+	killed int64 // 0: it was not
+
+	readTimeout time.Duration // of its clients
+	storms      []span        // when its connections were cut again and again, or hung
+	cuts        []span        // when one or all were cut
+	events      []event
 }
 
 func (p *processHistory) killedBy(at int64) bool { return p.killed != 0 && p.killed <= at }

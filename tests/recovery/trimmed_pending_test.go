@@ -17,17 +17,24 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// slowestCommand returns how long the slowest of the server's commands on the key took since the last reset of its SLOWLOG.
-func slowestCommand(b *fixture.Bench) (took time.Duration, what string) {
+// slowestCommand returns how long the slowest of the server's commands on the key took since the last reset of its SLOWLOG, and how
+// many took 100 ms or more.
+func slowestCommand(b *fixture.Bench) (took time.Duration, what string, slow int) {
 	b.Helper()
 	logs, err := b.Client.SlowLogGet(b.Context(), -1).Result()
 	require.NoError(b, err)
 	for _, l := range logs {
-		if slices.Contains(l.Args, b.Topic) && l.Duration > took {
+		if !slices.Contains(l.Args, b.Topic) {
+			continue
+		}
+		if l.Duration >= 100*time.Millisecond {
+			slow++
+		}
+		if l.Duration > took {
 			took, what = l.Duration, strings.Join(l.Args[:min(3, len(l.Args))], " ")
 		}
 	}
-	return took, what
+	return took, what, slow
 }
 
 // A hundred thousand trimmed entries in the pending list are in front of a live one.
@@ -86,7 +93,8 @@ func TestTakeOver_trimmedPendingEntriesDelayNothing(t *testing.T) {
 	b.Eventually("nothing is pending", func() bool { return b.Pending() == 0 })
 	b.Eventually("logged", func() bool { return log.Count("trimmed from the stream before they were handled") == 1 })
 	assert.Equal(t, 1, log.Count(fmt.Sprintf("count=%d", trimmed)))
-	took, what := slowestCommand(b)
+	took, what, slow := slowestCommand(b)
 	t.Logf("the live one came after %s, 100 new ones after %s; slowest command: %s (%s)", live, freshAfter, took, what)
-	assert.Less(t, took, time.Second, "10 ms on a machine that is not busy; 149 ms on one with three suites at the same time")
+	assert.LessOrEqual(t, slow, 1, "10 ms on a machine that is not busy; once the server may have waited for a core")
+	assert.Less(t, took, time.Second)
 }
