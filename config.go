@@ -74,7 +74,7 @@ type PublisherConfig struct {
 //
 // A subscription holds at most 8 MiB of entries, or one entry that is larger. It holds at most
 // twice that while entries that it took over wait for their key. With the copies that handlers get,
-// it takes about 64 MiB of memory at most.
+// it takes less than 64 MiB of memory.
 type SubscriberConfig struct {
 	// Client is the client that acknowledges entries. Required: a *redis.Client, a
 	// *redis.ClusterClient, a *redis.Ring or a type that embeds one.

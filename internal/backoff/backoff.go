@@ -20,8 +20,8 @@ func Exponential(first, longest time.Duration, attempt int) time.Duration {
 }
 
 // Jitter returns pause, shortened at random by up to the given part of it (0.5: by up to a half).
-// So many processes that began to wait together do not try again together. A pause of 0 or less is
-// returned as it is.
+// Processes that begin to wait together then do not try again together. It returns a pause of 0 or
+// less unchanged.
 func Jitter(pause time.Duration, part float64) time.Duration {
 	if pause <= 0 {
 		return pause

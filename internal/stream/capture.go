@@ -6,8 +6,10 @@ import (
 )
 
 const (
-	// minBuffer is the first size of a capture's buffer.
-	minBuffer = 4 << 10
+	// minBuffer is the first size of a capture's buffer. The buffer doubles up to doubleBuffer, and
+	// grows by a quarter from then on: what is too much is held as long as the buffer is.
+	minBuffer    = 4 << 10
+	doubleBuffer = 256 << 10
 
 	nilArray = "*-1\r\n"
 )
@@ -114,6 +116,16 @@ func (c *capture) next() {
 	c.pass = reply
 }
 
+// grown returns the next size of the buffer. needed is what the value that arrives claims to need.
+func (c *capture) grown(needed int) int {
+	n := len(c.buffer)
+	size := n + max(n/4, min(n, doubleBuffer), minBuffer)
+	if needed > size {
+		return min(needed, max(2*n, minBuffer))
+	}
+	return size
+}
+
 // fill reads more into the buffer, behind what is there. The buffer grows with what came: it never
 // more than doubles, whatever length a reply claims.
 func (c *capture) fill() error {
@@ -125,10 +137,7 @@ func (c *capture) fill() error {
 		c.used = 0
 	}
 	if len(c.buffer) == cap(c.buffer) {
-		size := max(2*len(c.buffer), minBuffer)
-		if needed := c.frame.pos + c.frame.bulk; needed > size/4*3 { // of a large value
-			size = min(size, needed)
-		}
+		size := c.grown(c.frame.pos + c.frame.bulk + minBuffer)
 		c.buffer = append(make([]byte, 0, size), c.buffer...)
 	}
 	n, err := c.conn.Read(c.buffer[len(c.buffer):cap(c.buffer)])

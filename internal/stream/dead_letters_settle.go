@@ -6,12 +6,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/millrace/redisstream/internal/backoff"
 	"github.com/redis/go-redis/v9"
 )
 
 const (
 	settleTries = 10
-	// settlePause is the pause after the first failure; it doubles, up to the longest.
+	// settlePause is the pause after the first failure, longestSettle the longest one.
 	settlePause   = 10 * time.Millisecond
 	longestSettle = 500 * time.Millisecond
 )
@@ -73,7 +74,6 @@ func (l *DeadLetters) Drop(ctx context.Context, id string) (bool, error) {
 func (l *DeadLetters) settle(ctx context.Context, id string, keys []string) (bool, error) {
 	client := onceScripter{l.client}
 	uncertain := false
-	pause := settlePause
 	for try := 1; ; try++ {
 		n, err := replayScript.Run(ctx, client, keys, id, l.origin, l.to, l.prefix).Int()
 		if err == nil && n == tooLarge {
@@ -87,14 +87,13 @@ func (l *DeadLetters) settle(ctx context.Context, id string, keys []string) (boo
 			return false, err
 		}
 		uncertain = uncertain || !IsNotApplied(err)
-		timer := time.NewTimer(pause)
+		timer := time.NewTimer(backoff.Exponential(settlePause, longestSettle, try))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
 			return false, errors.Join(context.Cause(ctx), err)
 		case <-timer.C:
 		}
-		pause = min(2*pause, longestSettle)
 	}
 }
 

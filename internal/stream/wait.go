@@ -126,7 +126,13 @@ func (a *Adder) follow(ctx context.Context, key string, refusal error) (master n
 	if master := nodeAt(ctx, cluster, addr); master != nil {
 		return master, ask, nil
 	}
-	time.Sleep(redirectPause)
+	pause := time.NewTimer(redirectPause)
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+	case <-ctx.Done():
+		return nil, false, refusal
+	}
 	master, err = node(ctx, a.client, key)
 	return master, false, err
 }

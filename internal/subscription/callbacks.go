@@ -38,16 +38,24 @@ func (c *callbacks) guard(name string, run func()) (err error) {
 }
 
 func (c *callbacks) report(name string, err error, stack []byte) {
+	if !c.isFirst(name) {
+		return
+	}
+	c.logger.Error("a function of the configuration panicked; its stack is logged once", err, watermill.LogFields{"stack": string(stack)})
+}
+
+// isFirst reports whether a function panicked for the first time.
+func (c *callbacks) isFirst(name string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.logged[name] {
-		return
+		return false
 	}
 	if c.logged == nil {
 		c.logged = make(map[string]bool)
 	}
 	c.logged[name] = true
-	c.logger.Error("a function of the configuration panicked; its stack is logged once", err, watermill.LogFields{"stack": string(stack)})
+	return true
 }
 
 // decode makes the message of an entry.

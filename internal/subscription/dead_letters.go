@@ -8,6 +8,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/millrace/redisstream/internal/backoff"
 	"github.com/millrace/redisstream/internal/stream"
 )
 
@@ -96,7 +97,7 @@ func (d *deadLettering) deadLetter(e *entry, msg *message.Message, reason error)
 	letter := DeadLetter{ID: e.ID, Deliveries: e.delivered(), Reason: reason, Failure: e.failure}
 	result, err := d.move(context.WithoutCancel(d.messages), e.ID, d.Target, d.Fields(letter))
 	if err != nil {
-		pause := min(firstDeferral<<min(e.deferrals, 16), longestDeferral)
+		pause := backoff.Exponential(firstDeferral, longestDeferral, e.deferrals+1)
 		d.trouble.failed(err, fields.Add(watermill.LogFields{"reason": reason.Error()}))
 		d.inbox.deferDeadLetter(e, reason, pause)
 		return

@@ -1,11 +1,11 @@
 package subscription
 
 import (
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
+	"github.com/millrace/redisstream/internal/backoff"
 	"github.com/millrace/redisstream/internal/stream"
 )
 
@@ -40,8 +40,7 @@ func (o *outage) failedWith(err error, fields watermill.LogFields) time.Duration
 		o.logged = true
 		o.logger.Error(o.what+" failed; retrying", err, fields)
 	}
-	pause := min(firstPause<<min(o.failures-1, 16), longestPause)
-	return pause/2 + rand.N(pause/2+1)
+	return backoff.Jitter(backoff.Exponential(firstPause, longestPause, o.failures), 0.5)
 }
 
 // mayBeAMove reports whether a slot that moves explains an error: the stream is gone at its old node, and then that

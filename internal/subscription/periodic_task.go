@@ -2,10 +2,10 @@ package subscription
 
 import (
 	"context"
-	"math/rand/v2"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
+	"github.com/millrace/redisstream/internal/backoff"
 )
 
 // periodicTask is what a subscription does for its stream at intervals, beside delivering.
@@ -18,7 +18,7 @@ type periodicTask struct {
 // repeat runs a task until ctx ends, with jitter: the members of a group drift apart.
 func (s *Subscription) repeat(ctx context.Context, task periodicTask) {
 	trouble := outage{what: task.what, logger: s.Logger}
-	for sleep(ctx, task.every-rand.N(task.every/4+1)) {
+	for sleep(ctx, backoff.Jitter(task.every, 0.25)) {
 		err := task.run(ctx)
 		switch {
 		case hasEnded(ctx):

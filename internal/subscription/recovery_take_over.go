@@ -2,9 +2,9 @@ package subscription
 
 import (
 	"context"
-	"math/rand/v2"
 	"time"
 
+	"github.com/millrace/redisstream/internal/backoff"
 	"github.com/millrace/redisstream/internal/stream"
 )
 
@@ -77,7 +77,7 @@ func (r *recovery) finishScan() {
 
 // postponeScan sets the time of the next scan, with jitter: the members of a group drift apart.
 func (r *recovery) postponeScan() {
-	r.scanDue = time.Now().Add(r.ClaimInterval - rand.N(r.ClaimInterval/4+1))
+	r.scanDue = time.Now().Add(backoff.Jitter(r.ClaimInterval, 0.25))
 	r.scanFound = false
 	r.report.flush()
 }

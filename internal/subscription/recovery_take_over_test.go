@@ -309,3 +309,22 @@ func TestClaim_cursorReachesTheTail(t *testing.T) {
 		s.Close()
 	})
 }
+
+// A lease that is over, because renewals hang, is still ours while the handler works: a scan claims nothing that is held here.
+func TestTakeOver_claimsNothingThatIsHeld(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newFakeGroup(1)
+		s, _ := g.start(t, func(c *options) { c.Workers = 2 }) // there is room for more
+		msg := <-s.Output()
+		g.locked(func() {
+			g.foreign = append(g.foreign, stream.PendingEntry{ID: "1-0", Consumer: "us", Deliveries: 1, Idle: 2 * minIdle})
+		})
+		time.Sleep(10 * interval)
+		g.locked(func() { assert.Zero(t, g.claims) })
+		msg.Ack()
+		time.Sleep(2 * interval)
+		g.locked(func() { assert.NotZero(t, g.claims, "it is held no more") })
+		s.Close()
+	})
+}

@@ -23,6 +23,7 @@ type goroutines struct{ reader, workers, leases, tasks sync.WaitGroup }
 func (s *Subscription) run(ctx, stopping context.Context) {
 	defer s.end()
 	defer s.stop()
+	s.Logger.Info("subscription started", nil) // not in Start: its caller may hold a lock, and the logger is the user's
 	background := context.WithoutCancel(ctx)
 	upkeep, stopUpkeep := context.WithCancel(background)
 	defer stopUpkeep()

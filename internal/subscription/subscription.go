@@ -72,7 +72,6 @@ func Start(ctx context.Context, config Config) *Subscription {
 	s.backend = config.Backend.attach(s)
 	stopping, stop := context.WithCancel(ctx)
 	s.stop = stop
-	config.Logger.Info("subscription started", nil)
 	go s.run(ctx, stopping)
 	return s
 }
