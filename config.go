@@ -210,7 +210,7 @@ type SubscriberConfig struct {
 	// longest time that an entry waits which another consumer released at its Close.
 	//
 	// Lower it to take over sooner, raise it to send fewer commands. Negative: this Subscriber
-	// takes over nothing from other consumers; it still recovers what is pending for its own name.
+	// takes over no entry of another consumer. It still recovers entries that are pending for its own name.
 	// Defaults to DefaultClaimInterval.
 	ClaimInterval time.Duration
 

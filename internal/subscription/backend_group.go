@@ -13,8 +13,8 @@ type Group struct {
 
 	NeverClaim  bool                           // search only our own pending entries, and take nothing over
 	ShouldClaim func(stream.PendingEntry) bool // nil: every idle entry is taken over
-	// EarlierProcess is set when an earlier process may have used the consumer's name. What is pending
-	// for the name is delivered first.
+	// EarlierProcess is set when an earlier process may have used the consumer's name. Entries that are
+	// pending for the name are delivered first.
 	EarlierProcess bool
 	MaxDeliveries  int // 0: no limit
 	// DeadLetters takes entries that are not delivered again: a DeadLetterStream or Skip.

@@ -3,8 +3,8 @@
 //	backend -> reader -> inbox -> worker -> handler -> acker -> backend
 //	                       leases are renewed while entries stay in the inbox
 //
-// Every hand-over documents who owns the entry. Whatever nobody acknowledged is in the inbox when Close
-// releases it.
+// The comment of each hand-over names the owner of the entry. An entry that nobody acknowledged stays in
+// the inbox, and Close releases it.
 //
 // Delivery modes: backend.go (what they have to do), backend_group.go (consumer group with acks),
 // backend_auto_ack.go (without acks), backend_fanout.go (without a group), backend_member.go (what both
@@ -13,7 +13,7 @@
 // Delivery: subscription.go (start), shutdown.go (goroutines and their ordered end), reader.go, worker.go,
 // offer.go (a message is offered while its lease lasts), callbacks.go (the user's functions may panic).
 //
-// What is held: entry.go (states), inbox.go (the lock), key_queues.go (order), read_ahead.go (flow
+// Entries in the inbox: entry.go (states), inbox.go (the lock), key_queues.go (order), read_ahead.go (flow
 // control), lease_table.go, retry_timers.go (redelivery after a nack), send_barrier.go, fifo.go.
 //
 // Settlement: acks.go, late_acks.go (handlers that outlive Close), leases.go (renewal), dead_letters.go.

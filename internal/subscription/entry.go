@@ -34,7 +34,7 @@ type entry struct {
 	timer      *time.Timer        // ends its retry pause
 }
 
-// state tells who owns an entry.
+// state is the owner of an entry.
 type state uint8
 
 const (

@@ -285,7 +285,7 @@ func (b *inbox) remove(entries []*entry) {
 	b.offerRoom()
 }
 
-// close wakes workers and the reader, and ends all pauses. What is held stays held, for the release.
+// close wakes the workers and the reader, and ends all pauses. The entries stay, for the release.
 func (b *inbox) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
