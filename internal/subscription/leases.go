@@ -72,10 +72,11 @@ func (l *leaseRenewal) countDelivery(e *entry, delivery int64) {
 	}
 }
 
-// ensureLease asks the server if the lease may have ended by the local clock, until there is an answer.
+// ensureLease renews a lease of which more than half is over: the entry came over a slow link, or renewals
+// fail. Otherwise renewDue could be too late for it. If the lease may have ended, it insists on an answer.
 func (l *leaseRenewal) ensureLease(ctx context.Context, e *entry, delivery int64) bool {
-	for l.mayHaveEnded(e) {
-		if l.renewOne(e, delivery) == nil {
+	for l.age(e) > l.minIdle/2 {
+		if l.renewOne(e, delivery) == nil || !l.mayHaveEnded(e) {
 			break
 		}
 		select {
@@ -95,9 +96,10 @@ func (l *leaseRenewal) confirmLease(e *entry, delivery int64) {
 	}
 }
 
-func (l *leaseRenewal) mayHaveEnded(e *entry) bool {
-	return time.Since(l.inbox.leasedAt(e)) > l.minIdle
-}
+// mayHaveEnded tells by the local clock.
+func (l *leaseRenewal) mayHaveEnded(e *entry) bool { return l.age(e) > l.minIdle }
+
+func (l *leaseRenewal) age(e *entry) time.Duration { return time.Since(l.inbox.leasedAt(e)) }
 
 func (l *leaseRenewal) offerTime() time.Duration { return min(longestOffer, l.minIdle/4) }
 

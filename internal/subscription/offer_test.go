@@ -1,10 +1,12 @@
 package subscription
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/millrace/redisstream/internal/stream"
 	"github.com/stretchr/testify/assert"
 )
 
@@ -43,6 +45,52 @@ func TestOffer_asksFirstWhenTheLeaseMayBeOver(t *testing.T) {
 			s.Close()
 		})
 	}
+}
+
+// slowLink is a group whose entries are under way for most of their lease.
+type slowLink struct{ *fakeGroup }
+
+func (g slowLink) Read(ctx context.Context, limit stream.Limit, block time.Duration) ([]stream.Entry, error) {
+	entries, err := g.fakeGroup.Read(ctx, limit, block)
+	if len(entries) > 0 {
+		time.Sleep(minIdle * 9 / 10)
+	}
+	return entries, err
+}
+
+// Most of the lease is over when the entry comes: it is renewed before a handler gets the message. The next round of renewals
+// could be too late.
+func TestOffer_renewsALeaseThatIsMostlyOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newFakeGroup(1)
+		s, _ := g.start(t, func(c *options) { c.Stream = slowLink{g} })
+		msg := <-s.Output()
+		g.locked(func() { assert.NotEmpty(t, g.holds) })
+		msg.Ack()
+		s.Close()
+	})
+}
+
+// Renewals fail while the lease lasts: the message is delivered all the same.
+func TestOffer_doesNotInsistWhileTheLeaseLasts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newFakeGroup(1)
+		s, _ := g.start(t, nil)
+		synctest.Wait()
+		g.locked(func() { g.fail = errDown })
+		standStill(s, minIdle*6/10)
+		time.Sleep(longestOffer)
+		select {
+		case msg := <-s.Output():
+			msg.Ack()
+		case <-time.After(time.Second):
+			assert.Fail(t, "not delivered")
+		}
+		g.locked(func() { g.fail = nil })
+		s.Close()
+	})
 }
 
 // A server that can't be asked: the entry waits until it can.
