@@ -41,7 +41,7 @@ func (s *Server) watch(tb testing.TB, name string, master *Server, quorum int, l
 	tb.Helper()
 	_, port, _ := net.SplitHostPort(s.Addr)
 	config := fmt.Sprintf("port %s\nbind 127.0.0.1\ndir %s\npidfile %s\nlogfile %s\ndaemonize yes\nsentinel monitor %s %s %d\n",
-		port, s.Dir, s.pidfile(), filepath.Join(s.Dir, "log"), name, spaced(master.Addr), quorum)
+		port, s.Dir, s.pidfile(), s.logfile(), name, spaced(master.Addr), quorum)
 	config += strings.Join(lines, "\n") + "\n"
 	file := filepath.Join(s.Dir, "sentinel.conf") // Sentinel rewrites it
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
@@ -49,7 +49,7 @@ func (s *Server) watch(tb testing.TB, name string, master *Server, quorum int, l
 	}
 	s.args = []string{file, "--sentinel"}
 	if err := s.start(); err != nil {
-		log, _ := os.ReadFile(filepath.Join(s.Dir, "log"))
+		log, _ := os.ReadFile(s.logfile())
 		tb.Fatalf("%v\n%s", err, log)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -84,7 +85,7 @@ func launch(prepare func(s *Server) error, args []string) (*Server, error) {
 		server := &Server{Addr: "127.0.0.1:" + port, Dir: dir}
 		server.args = append([]string{
 			"--port", port, "--bind", "127.0.0.1", "--dir", dir, "--pidfile", server.pidfile(),
-			"--logfile", filepath.Join(dir, "log"), "--daemonize", "yes", "--save", "", "--appendonly", "yes",
+			"--logfile", server.logfile(), "--daemonize", "yes", "--save", "", "--appendonly", "yes",
 			"--enable-debug-command", "yes",
 		}, args...)
 		if err := prepare(server); err != nil {
@@ -99,17 +100,21 @@ func launch(prepare func(s *Server) error, args []string) (*Server, error) {
 	return nil, errors.Join(fmt.Errorf("%w\n%s", err, log), os.RemoveAll(dir))
 }
 
+// freePort returns a port that nobody has. It is below those that a system gives to clients (32768 on Linux, 49152
+// elsewhere): so nobody gets it while the server that has it restarts.
 func freePort() string {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err)
+	for {
+		port := strconv.Itoa(10_000 + rand.IntN(20_000))
+		if listener, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			_ = listener.Close()
+			return port
+		}
 	}
-	defer listener.Close()
-	_, port, _ := net.SplitHostPort(listener.Addr().String())
-	return port
 }
 
 func (s *Server) pidfile() string { return filepath.Join(s.Dir, "pid") }
+
+func (s *Server) logfile() string { return filepath.Join(s.Dir, "log") }
 
 func (s *Server) start() error {
 	binary, err := Binary()
@@ -118,17 +123,32 @@ func (s *Server) start() error {
 	}
 	command := exec.Command(binary, s.args...)
 	command.Env = append(os.Environ(), s.env...)
+	before, _ := os.ReadFile(s.logfile()) // an earlier process's
 	if out, err := command.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", binary, err, out)
 	}
-	return s.wait()
+	return s.wait(len(before))
 }
 
-func (s *Server) wait() error {
+var (
+	errNotReady = errors.New("its log does not say that it is ready")
+	errPort     = errors.New("its port is taken")
+)
+
+// wait waits until the server answers, and its log after the first logged bytes says that it has the port: else another
+// server answers, which took the port first.
+func (s *Server) wait(logged int) error {
 	client := redis.NewClient(&redis.Options{Addr: s.Addr, MaxRetries: -1, DialerRetries: 1})
 	defer client.Close()
-	var err error
+	err := errNotReady
 	for deadline := time.Now().Add(startTimeout); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		log, _ := os.ReadFile(s.logfile())
+		switch text := string(log[min(logged, len(log)):]); {
+		case strings.Contains(text, "Failed listening on port"):
+			return fmt.Errorf("server on %s: %w", s.Addr, errPort)
+		case !strings.Contains(text, "Ready to accept connections") && !strings.Contains(text, "Sentinel ID is"):
+			continue
+		}
 		if err = client.Ping(context.Background()).Err(); err == nil || strings.HasPrefix(err.Error(), "NOAUTH") {
 			return nil
 		}
