@@ -14,6 +14,7 @@ LINT := $(LINT_DIR)/golangci-lint
 
 ## test: all tests, with the race detector; installs redis-server if there is none
 test: redis
+	go build -race ./... # first: the compiler would keep the cores busy while tests look at times
 	go test -race -parallel $(PARALLEL) $(TESTFLAGS) ./...
 	go test $(TESTFLAGS) -run '^TestPubSub_reconnect$$' . # Watermill's own test races with itself
 

@@ -34,7 +34,7 @@ func (s *site) beside(id string) (ids []string) {
 // entry: it is not handed out. (To a handler that asks for the next message in the very moment of waking, it may be.)
 func TestStopped_whileAnOfferStands(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, 2, 500*time.Millisecond, group{Name: "serial", MaxInFlight: 2, Serial: true})
+	s := newSite(t, 2, 2*time.Second, group{Name: "serial", MaxInFlight: 2, Serial: true})
 	uuid := s.tell(1, work{takes: 8 * time.Second, once: true})
 	s.tell(5, work{takes: time.Second, once: true})
 	id, stopped, others := s.first(uuid)
