@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/millrace/redisstream/internal/stream"
 	"github.com/vmihailenco/msgpack/v5"
 )
 
@@ -44,12 +45,12 @@ func (MsgpackMarshaler) Marshal(_ string, msg *message.Message) (map[string]any,
 }
 
 // fieldList is Marshal without the detour of a map, for the Publisher: the names in order, each with its value.
-func (MsgpackMarshaler) fieldList(msg *message.Message) ([]any, error) {
+func (MsgpackMarshaler) fieldList(msg *message.Message) (stream.FieldList, error) {
 	metadata, err := packMetadata(msg.Metadata)
 	if err != nil {
-		return nil, err
+		return stream.FieldList{}, err
 	}
-	return []any{uuidField, msg.UUID, metadataField, metadata, payloadField, []byte(msg.Payload)}, nil
+	return stream.NewFieldList(uuidField, msg.UUID, metadataField, metadata, payloadField, []byte(msg.Payload)), nil
 }
 
 func packMetadata(metadata message.Metadata) (string, error) {

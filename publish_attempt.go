@@ -16,19 +16,42 @@ type publication struct {
 	topic    string
 	messages []*message.Message
 	requests []stream.AddRequest // one for each message
-	watch    *contextWatch
+	watch    contextWatch
+
+	// memory for one message and one pipeline, which most calls have
+	request [1]stream.AddRequest
+	part    publishCall
+}
+
+func newPublication(topic string, messages []*message.Message) *publication {
+	c := &publication{topic: topic, messages: messages}
+	if c.requests = c.request[:]; len(messages) > 1 {
+		c.requests = make([]stream.AddRequest, len(messages))
+	}
+	return c
 }
 
 // from returns the publication without its first n messages.
-func (c publication) from(n int) publication {
-	c.messages, c.requests = c.messages[n:], c.requests[n:]
-	return c
+func (c *publication) from(n int) *publication {
+	return &publication{topic: c.topic, messages: c.messages[n:], requests: c.requests[n:], watch: c.watch}
+}
+
+// newPart returns a part of the call.
+func (c *publication) newPart(requests []stream.AddRequest, bytes int) *publishCall {
+	part := &c.part
+	if part.requests != nil {
+		part = new(publishCall)
+	}
+	part.ctx, part.cancelled = c.messages[0].Context(), c.watch.cancelled
+	part.requests, part.bytes = requests, bytes
+	part.begin()
+	return part
 }
 
 // attempt publishes the messages once. If it fails, it also reports whether the failure is
 // retryable. It sends one pipeline after the other, so messages stay in order and none is added
 // after one that failed.
-func (p *Publisher) attempt(call publication) (failure *PublishError, retryable bool) {
+func (p *Publisher) attempt(call *publication) (failure *PublishError, retryable bool) {
 	sent := 0
 	for sent < len(call.requests) {
 		n, bytes := firstPart(call.requests[sent:])
@@ -53,16 +76,8 @@ const commandBytes = 64
 
 // size returns about how many bytes the request takes on the wire.
 func size(request *stream.AddRequest) int {
-	bytes := commandBytes
-	for _, field := range request.Fields {
-		switch field := field.(type) {
-		case string:
-			bytes += len(field)
-		case []byte:
-			bytes += len(field)
-		}
-	}
-	return bytes
+	bytes, _ := request.Fields.Sizes()
+	return commandBytes + bytes
 }
 
 // firstPart returns how many of the requests go in the next pipeline, and their bytes.
@@ -82,19 +97,20 @@ func firstPart(requests []stream.AddRequest) (n, bytes int) {
 
 // send sends a part of a call in one pipeline and waits for its result, which is in the requests.
 // If it returns an error, the part was not sent.
-func (p *Publisher) send(call publication, requests []stream.AddRequest, bytes int) error {
+func (p *Publisher) send(call *publication, requests []stream.AddRequest, bytes int) error {
 	if err := call.watch.err(); err != nil {
 		return err
 	}
-	part := &publishCall{
-		ctx: call.messages[0].Context(), cancelled: call.watch.cancelled,
-		requests: requests, bytes: bytes, done: make(chan struct{}),
-	}
+	part := call.newPart(requests, bytes)
 	queue, admission := p.queues.enter(call.topic, part)
-	if err := queue.await(part, admission, call.watch); err != nil {
+	if err := queue.await(part, admission, &call.watch); err != nil {
 		return err
 	}
 	queue.start(part)
+	if part.cancelled == nil {
+		part.ended.Wait()
+		return nil
+	}
 	select {
 	case <-part.done:
 		return nil
@@ -110,7 +126,7 @@ func (p *Publisher) send(call publication, requests []stream.AddRequest, bytes i
 // outcome sorts the messages of a call by their result. The first were sent; the others were not,
 // because of the given error. It also reports whether all that are not published can be sent again
 // and keep their order.
-func (c publication) outcome(sent int, unsent error) (failure *PublishError, retryable bool) {
+func (c *publication) outcome(sent int, unsent error) (failure *PublishError, retryable bool) {
 	failure, retryable = &PublishError{Topic: c.topic}, true
 	for i, request := range c.requests[:sent] {
 		if request.Err == nil {

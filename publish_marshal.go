@@ -12,38 +12,39 @@ import (
 
 var errNoFields = errors.New("the marshaler returned no fields")
 
-func (p *Publisher) marshal(topic string, messages []*message.Message) ([]stream.AddRequest, error) {
-	additions := make([]stream.AddRequest, len(messages))
-	for i, msg := range messages {
-		fields, err := p.fields(topic, msg)
+// marshal sets the request of each message.
+func (p *Publisher) marshal(call *publication) error {
+	for i, msg := range call.messages {
+		fields, err := p.fields(call.topic, msg)
 		if err != nil {
-			return nil, fmt.Errorf("message %d of %d, UUID %q: marshal: %w", i+1, len(messages), msg.UUID, err)
+			return fmt.Errorf("message %d of %d, UUID %q: marshal: %w", i+1, len(call.messages), msg.UUID, err)
 		}
-		additions[i] = stream.AddRequest{Fields: fields, MaxLen: p.config.MaxLen, MaxAge: p.config.MaxAge}
+		request := &call.requests[i]
+		request.Fields, request.MaxLen, request.MaxAge = fields, p.config.MaxLen, p.config.MaxAge
 	}
-	return additions, nil
+	return nil
 }
 
 // fields returns the names and values of the message's entry.
-func (p *Publisher) fields(topic string, msg *message.Message) ([]any, error) {
+func (p *Publisher) fields(topic string, msg *message.Message) (list stream.FieldList, err error) {
 	if m, ok := p.config.Marshaler.(MsgpackMarshaler); ok {
 		return m.fieldList(msg)
 	}
 	fields, err := p.callMarshaler(topic, msg)
 	if err != nil {
-		return nil, err
+		return list, err
 	}
 	if len(fields) == 0 { // an XADD that the server refuses
-		return nil, errNoFields
+		return list, errNoFields
 	}
 	for name, value := range fields {
 		switch value.(type) {
 		case string, []byte:
 		default: // go-redis may fail to send it, and with it all that shares its pipeline
-			return nil, fmt.Errorf("field %q is a %T, not a string or []byte", name, value)
+			return list, fmt.Errorf("field %q is a %T, not a string or []byte", name, value)
 		}
 	}
-	return stream.FieldList(fields), nil
+	return stream.SortedFieldList(fields), nil
 }
 
 // callMarshaler turns a panic of the user's Marshaler into an error.

@@ -36,22 +36,39 @@ const (
 )
 
 // publishCall is one call of Publish, or a part of one, that is under way. The queue owns requests
-// until done is closed.
+// until the call has ended.
 type publishCall struct {
 	ctx       context.Context //nolint:containedctx // for the hooks of the client
 	cancelled <-chan struct{} // nil: never
 	requests  []stream.AddRequest
 	bytes     int // about the size of requests on the wire
-	done      chan struct{}
+	ended     sync.WaitGroup
+	done      chan struct{} // closed when the call has ended; nil: it can't be cancelled, and nobody selects
 
 	withdrawn atomic.Bool              // the caller does not wait, unless a pipeline with the call is on the wire
 	pipeline  atomic.Pointer[pipeline] // the last one with the call
+	own       pipeline                 // memory for the first pipeline that begins with the call
 }
 
 // pipeline is one attempt to send some calls together.
 type pipeline struct {
 	stream.Pipeline
 	cancel context.CancelFunc // nil: none of the calls can be withdrawn
+}
+
+func (c *publishCall) begin() {
+	c.ended.Add(1)
+	if c.cancelled != nil {
+		c.done = make(chan struct{})
+	}
+}
+
+// end tells the caller that the result is in the requests.
+func (c *publishCall) end() {
+	if c.done != nil {
+		close(c.done)
+	}
+	c.ended.Done()
 }
 
 // large reports whether the call is one message that goes alone.
@@ -89,6 +106,7 @@ type publishQueue struct {
 	batch.Committer[*publishCall]
 	owner *publishQueues
 	topic string
+	key   stream.Key
 	calls int          // under way; guarded by owner.mu
 	flows flows        // guarded by owner.mu; used if topics are spread
 	rtt   atomic.Int64 // shortest recent round trip, in ns
@@ -101,7 +119,7 @@ func (q *publishQueues) enter(topic string, call *publishCall) (*publishQueue, *
 	defer q.mu.Unlock()
 	queue := q.queues[topic]
 	if queue == nil {
-		queue = &publishQueue{owner: q, topic: topic}
+		queue = &publishQueue{owner: q, topic: topic, key: stream.NewKey(topic)}
 		queue.Commit, queue.Parallel, queue.MaxItems = queue.commit, queue.parallel, maxPipelineCalls
 		queue.Size, queue.MaxSize = func(call *publishCall) int { return call.bytes }, maxPipelineBytes
 		if q.queues == nil {
@@ -179,8 +197,8 @@ func (q *publishQueues) wait() {
 	q.alone.Wait()
 }
 
-// start sends a call that is admitted. done is closed when its result is in the requests. A call
-// that can't be cancelled is sent in the caller's goroutine, which saves a switch.
+// start sends a call that is admitted. It ends when its result is in the requests. A call that can't
+// be cancelled is sent in the caller's goroutine, which saves a switch.
 func (q *publishQueue) start(call *publishCall) {
 	switch {
 	case call.large() && call.cancelled == nil:
@@ -221,19 +239,21 @@ func (q *publishQueue) commit(calls []*publishCall) {
 	sent := q.send(calls)
 	q.settle(calls, sent, time.Since(began))
 	for _, call := range sent {
-		close(call.done)
+		call.end()
 	}
 }
 
 // send sends the calls and returns those that were not withdrawn. If one is withdrawn while the
 // pipeline waits for a connection, the others go in another pipeline.
 func (q *publishQueue) send(calls []*publishCall) []*publishCall {
-	for {
-		pipeline := new(pipeline)
-		ctx := context.WithoutCancel(calls[0].ctx)
-		calls, ctx = pipeline.take(ctx, calls)
+	for p := &calls[0].own; ; p = new(pipeline) {
+		ctx := calls[0].ctx
+		if ctx.Done() != nil {
+			ctx = context.WithoutCancel(ctx)
+		}
+		calls, ctx = p.take(ctx, calls)
 		if len(calls) == 0 {
-			pipeline.cancel()
+			p.cancel()
 			return nil
 		}
 		requests := make([]*stream.AddRequest, 0, len(calls))
@@ -242,11 +262,11 @@ func (q *publishQueue) send(calls []*publishCall) []*publishCall {
 				requests = append(requests, &call.requests[i])
 			}
 		}
-		q.owner.adder.Add(ctx, q.topic, requests, &pipeline.Pipeline)
-		if pipeline.cancel != nil {
-			pipeline.cancel()
+		q.owner.adder.Add(ctx, q.key, requests, &p.Pipeline)
+		if p.cancel != nil {
+			p.cancel()
 		}
-		if !pipeline.Withdrawn() {
+		if !p.Withdrawn() {
 			return calls
 		}
 	}

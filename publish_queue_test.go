@@ -80,8 +80,9 @@ func TestPublishQueue_withdrawsOneCallOfAPipeline(t *testing.T) {
 			var calls []*publishCall
 			var queue *publishQueue
 			for i := range 3 {
-				call := &publishCall{ctx: t.Context(), bytes: 1, done: make(chan struct{}), cancelled: make(chan struct{})}
-				call.requests = []stream.AddRequest{{Fields: []any{"number", string(rune('0' + i))}}}
+				call := &publishCall{ctx: t.Context(), bytes: 1, cancelled: make(chan struct{})}
+				call.begin()
+				call.requests = []stream.AddRequest{{Fields: stream.NewFieldList("number", string(rune('0'+i)))}}
 				calls = append(calls, call)
 				queue, _ = queues.enter(topic, call)
 			}

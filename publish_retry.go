@@ -17,7 +17,7 @@ const (
 // retryUntilDeadline sends the messages that failed again, with growing pauses, until they are
 // published, fail for a reason that is not retryable, a message's context ends or the Publisher is
 // closed. They are the last messages of the call.
-func (p *Publisher) retryUntilDeadline(failure *PublishError, call publication) *PublishError {
+func (p *Publisher) retryUntilDeadline(failure *PublishError, call *publication) *PublishError {
 	for attempt := 1; ; attempt++ {
 		pause := backoff.Exponential(firstPublishPause, longestPublishPause, attempt)
 		select {

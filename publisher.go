@@ -76,15 +76,14 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 	if err := check(topic, messages); err != nil {
 		return nothingSent(topic, messages, err)
 	}
-	requests, err := p.marshal(topic, messages)
-	if err != nil {
+	call := newPublication(topic, messages)
+	if err := p.marshal(call); err != nil {
 		return nothingSent(topic, messages, err)
 	}
-	watch := watchContexts(messages)
-	defer watch.stop()
-	call := publication{topic: topic, messages: messages, requests: requests, watch: &watch}
+	call.watch = watchContexts(messages)
+	defer call.watch.stop()
 	failure, retryable := p.attempt(call)
-	if retryable && watch.hasDeadline {
+	if retryable && call.watch.hasDeadline {
 		failure = p.retryUntilDeadline(failure, call)
 	}
 	if failure != nil {

@@ -11,7 +11,8 @@ import (
 // Committer sends items in batches. The zero value is not usable; fill in the exported fields
 // before the first use and leave them alone.
 type Committer[T any] struct {
-	// Commit is one round trip. Items are in the order in which they were added.
+	// Commit is one round trip. Items are in the order in which they were added. Commit keeps the
+	// items, but not the slice: its memory is used again.
 	Commit func(items []T)
 	// Parallel returns how many round trips may be in flight now; nil: one. With more than one, the order of
 	// items in different batches is not kept.
@@ -25,6 +26,7 @@ type Committer[T any] struct {
 
 	mu       sync.Mutex
 	queue    []T
+	spare    []T          // memory of an earlier batch; nil: none
 	running  int          // goroutines that commit, or are about to
 	inFlight int          // round trips
 	settled  *sync.Cond   // signalled when nothing runs and nothing is queued
@@ -54,6 +56,9 @@ func (c *Committer[T]) Do(item T) {
 func (c *Committer[T]) enqueue(item T) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.queue == nil {
+		c.queue, c.spare = c.spare, nil
+	}
 	c.queue = append(c.queue, item)
 	if c.running >= c.parallel() {
 		return false
@@ -84,8 +89,10 @@ func (c *Committer[T]) commitOnce() {
 	c.yield()
 	if items := c.take(); len(items) > 0 {
 		c.Commit(items)
+		clear(items)
 		c.mu.Lock()
 		c.inFlight--
+		c.spare = items[:0]
 		c.mu.Unlock()
 	}
 }
@@ -130,7 +137,9 @@ func (c *Committer[T]) take() []T {
 		c.singles.Store(0)
 	}
 	items := c.queue[:n:n]
-	c.queue = c.queue[n:]
+	if c.queue = c.queue[n:]; len(c.queue) == 0 {
+		c.queue = nil
+	}
 	c.inFlight++
 	return items
 }

@@ -1,7 +1,6 @@
 package stream
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -12,7 +11,7 @@ import (
 
 // AddRequest is one XADD: the caller sets what to add, and Add sets the result.
 type AddRequest struct {
-	Fields []any         // name, value, name, value
+	Fields FieldList
 	MaxLen int64         // approximate cap of the stream; 0: none
 	MaxAge time.Duration // entries that are about this old are dropped, by the server's clock; 0: never. Not with MaxLen
 	ID     string        // empty: unknown whether it is in the stream
@@ -24,20 +23,14 @@ type AddRequest struct {
 	last     *redis.StringCmd // the last command of this request
 }
 
-// FieldList orders fields by name. With the same order in every entry, the server stores the names
-// once per node of the stream, and not once per entry.
-func FieldList(fields map[string]any) []any {
-	list := make([]any, 0, 2*len(fields))
-	names := make([]string, 0, 8)
-	for name := range fields {
-		names = append(names, name)
-	}
-	slices.SortFunc(names, cmp.Compare[string])
-	for _, name := range names {
-		list = append(list, name, fields[name])
-	}
-	return list
+// Key is the name of a stream. It is also kept as an argument, so that no command allocates one.
+type Key struct {
+	name     string
+	argument any
 }
+
+// NewKey returns the Key of the stream with the given name.
+func NewKey(name string) Key { return Key{name: name, argument: name} }
 
 // Adder adds entries to streams.
 type Adder struct {
@@ -62,7 +55,7 @@ func (once) NoRetry() bool { return true }
 
 // Add adds entries to the stream in order, in one round trip, and sets the result of each request.
 // The pipeline can be withdrawn until it is on the wire; the caller ends ctx then, too.
-func (a *Adder) Add(ctx context.Context, key string, requests []*AddRequest, pipeline *Pipeline) {
+func (a *Adder) Add(ctx context.Context, key Key, requests []*AddRequest, pipeline *Pipeline) {
 	for _, request := range requests {
 		request.pipeline, request.written = pipeline, false
 	}
@@ -92,24 +85,24 @@ func elsewhere(err error) bool {
 func (a *Adder) KnowsAge(key string) bool { return a.clocks.known(key) }
 
 // add is addOnce with MaxAge.
-func (a *Adder) add(ctx context.Context, key string, requests []*AddRequest) {
+func (a *Adder) add(ctx context.Context, key Key, requests []*AddRequest) {
 	age := requests[0].MaxAge
 	if age == 0 {
 		a.addOnce(ctx, key, requests)
 		return
 	}
-	minID := a.clocks.minID(key, age)
+	minID := a.clocks.minID(key.name, age)
 	for _, request := range requests {
 		request.minID = minID
 	}
 	a.addOnce(ctx, key, requests)
 	if behind := behind(requests); len(behind) > 0 {
-		a.clocks.forget(key)
+		a.clocks.forget(key.name)
 		a.addOnce(ctx, key, behind)
 	}
 	for _, request := range requests {
 		if request.Err == nil {
-			a.clocks.observe(key, request.ID)
+			a.clocks.observe(key.name, request.ID)
 		}
 	}
 }
@@ -126,14 +119,15 @@ func behind(requests []*AddRequest) (list []*AddRequest) {
 	return list
 }
 
-func (a *Adder) addOnce(ctx context.Context, key string, requests []*AddRequest) {
+func (a *Adder) addOnce(ctx context.Context, key Key, requests []*AddRequest) {
 	if a.confirm.Replicas > 0 {
 		a.addConfirmed(ctx, key, requests)
 		return
 	}
 	if len(requests) == 1 {
 		command := requests[0].command(ctx, key)
-		err := a.process(ctx, command, requests[0].longest())
+		_, longest := requests[0].Fields.Sizes()
+		err := a.process(ctx, command, longest)
 		settle(requests, []once{command}, err, nil)
 		return
 	}
@@ -147,16 +141,16 @@ func (a *Adder) addOnce(ctx context.Context, key string, requests []*AddRequest)
 	settle(requests, commands, err, nil)
 }
 
-func (a *AddRequest) command(ctx context.Context, key string) once {
-	args := make([]any, 0, 6+len(a.Fields))
-	args = append(args, "xadd", key)
-	if a.MaxLen > 0 {
-		args = append(args, "maxlen", "~", a.MaxLen)
+func (a *AddRequest) command(ctx context.Context, key Key) once {
+	var args []any
+	switch {
+	case a.MaxLen > 0:
+		args = a.Fields.command("xadd", key.argument, "maxlen", "~", a.MaxLen, (*newID)(a))
+	case a.minID > 0:
+		args = a.Fields.command("xadd", key.argument, "minid", "~", a.minID, (*newID)(a))
+	default:
+		args = a.Fields.command("xadd", key.argument, (*newID)(a))
 	}
-	if a.minID > 0 {
-		args = append(args, "minid", "~", a.minID)
-	}
-	args = append(args, (*newID)(a))
-	a.last = redis.NewStringCmd(ctx, append(args, a.Fields...)...)
+	a.last = redis.NewStringCmd(ctx, args...)
 	return once{a.last}
 }

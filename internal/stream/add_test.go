@@ -20,15 +20,15 @@ import (
 
 func TestFieldList_isSortedByName(t *testing.T) {
 	t.Parallel()
-	assert.Empty(t, stream.FieldList(nil))
-	assert.Equal(t, []any{"", 0, "a", 1, "b", 2, "c", 3}, stream.FieldList(map[string]any{"c": 3, "a": 1, "": 0, "b": 2}))
+	assert.Empty(t, stream.SortedFieldList(nil).Fields())
+	assert.Equal(t, []any{"", 0, "a", 1, "b", 2, "c", 3}, stream.SortedFieldList(map[string]any{"c": 3, "a": 1, "": 0, "b": 2}).Fields())
 }
 
 func TestAdd_setsTheOutcomeOfEach(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)
 	adder := stream.NewAdder(client, stream.ReplicaWait{})
-	good := func() *stream.AddRequest { return &stream.AddRequest{Fields: []any{"a", "b"}} }
+	good := func() *stream.AddRequest { return &stream.AddRequest{Fields: stream.NewFieldList("a", "b")} }
 	bad := func() *stream.AddRequest { return &stream.AddRequest{} }
 	for name, requests := range map[string][]*stream.AddRequest{
 		"one":                  {good()},
@@ -41,10 +41,10 @@ func TestAdd_setsTheOutcomeOfEach(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			key := ownKey(t)
-			adder.Add(t.Context(), key, requests, new(stream.Pipeline))
+			adder.Add(t.Context(), stream.NewKey(key), requests, new(stream.Pipeline))
 			var added int64
 			for _, request := range requests {
-				if len(request.Fields) > 0 {
+				if len(request.Fields.Fields()) > 0 {
 					assert.NoError(t, request.Err)
 					added++
 				} else {
@@ -70,8 +70,8 @@ func TestErrorClasses(t *testing.T) {
 	require.NoError(t, only.Ping(t.Context()).Err())
 	t.Cleanup(func() { require.NoError(t, only.Close()) })
 	fails := func(client *redis.Client) error {
-		requests := []*stream.AddRequest{{Fields: []any{"a", "b"}}}
-		stream.NewAdder(client, stream.ReplicaWait{}).Add(context.Background(), key, requests, new(stream.Pipeline))
+		requests := []*stream.AddRequest{{Fields: stream.NewFieldList("a", "b")}}
+		stream.NewAdder(client, stream.ReplicaWait{}).Add(context.Background(), stream.NewKey(key), requests, new(stream.Pipeline))
 		require.Error(t, requests[0].Err)
 		return requests[0].Err
 	}

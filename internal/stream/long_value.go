@@ -67,21 +67,8 @@ func (a *AddRequest) explained(err error) error {
 	if !closed && !redis.HasErrorPrefix(err, "Protocol error") {
 		return err
 	}
-	if size := a.longest(); size >= leastLimit {
+	if _, size := a.Fields.Sizes(); size >= leastLimit {
 		return fmt.Errorf("a value of %d bytes is perhaps longer than the server's proto-max-bulk-len: %w", size, err)
 	}
 	return err
-}
-
-// longest returns the length of the longest field.
-func (a *AddRequest) longest() (longest int) {
-	for _, field := range a.Fields {
-		switch field := field.(type) {
-		case string:
-			longest = max(longest, len(field))
-		case []byte:
-			longest = max(longest, len(field))
-		}
-	}
-	return longest
 }

@@ -31,8 +31,8 @@ const (
 
 // addConfirmed adds entries and waits for the replicas. WAIT counts only what its own connection
 // wrote, so all goes to one node on one connection, and a redirection is followed here.
-func (a *Adder) addConfirmed(ctx context.Context, key string, requests []*AddRequest) {
-	master, err := node(ctx, a.client, key)
+func (a *Adder) addConfirmed(ctx context.Context, key Key, requests []*AddRequest) {
+	master, err := node(ctx, a.client, key.name)
 	if err != nil {
 		for _, request := range requests {
 			request.Err = unsentError{err}
@@ -46,7 +46,7 @@ func (a *Adder) addConfirmed(ctx context.Context, key string, requests []*AddReq
 		if len(requests) == 0 || redirects == maxRedirects {
 			return
 		}
-		if master, ask, err = a.follow(ctx, key, requests[0].Err); err != nil {
+		if master, ask, err = a.follow(ctx, key.name, requests[0].Err); err != nil {
 			return // they keep the refusal
 		}
 	}
@@ -54,7 +54,7 @@ func (a *Adder) addConfirmed(ctx context.Context, key string, requests []*AddReq
 
 // addToNode sends one pipeline. Its replies may take longer than usual, by the time that the
 // replicas have.
-func (a *Adder) addToNode(ctx context.Context, master nodeClient, ask bool, key string, requests []*AddRequest) {
+func (a *Adder) addToNode(ctx context.Context, master nodeClient, ask bool, key Key, requests []*AddRequest) {
 	timeout := master.Options().ReadTimeout
 	if timeout > 0 {
 		timeout = max(timeout, lateReply) + a.confirm.Timeout
