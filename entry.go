@@ -36,21 +36,25 @@ func ContextWithEntry(ctx context.Context, entry Entry) context.Context {
 	if ctx.Value(failureKey{}) != nil { // a delivery's context: its errors are still recorded there
 		return context.WithValue(ctx, entryKey{}, &entry)
 	}
-	return &entryContext{Context: ctx, entry: entry}
+	return &entryContext{Context: ctx, common: &entry, id: entry.ID, deliveries: entry.Deliveries}
 }
 
 // entryContext is the context of one delivery. It holds both values, so that a delivery costs one
 // allocation.
 type entryContext struct {
-	context.Context //nolint:containedctx // it is a context
-	entry           Entry
+	context.Context        //nolint:containedctx // it is a context
+	common          *Entry // what all deliveries of the subscription share
+	id              string
+	deliveries      int64
 	failure         failure
 }
 
 func (c *entryContext) Value(key any) any {
 	switch key {
 	case entryKey{}:
-		return &c.entry
+		entry := *c.common
+		entry.ID, entry.Deliveries = c.id, c.deliveries
+		return &entry
 	case failureKey{}:
 		return &c.failure
 	}

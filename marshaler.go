@@ -66,21 +66,44 @@ func packMetadata(metadata message.Metadata) (string, error) {
 
 // Unmarshal implements Unmarshaler. An entry without the UUID's field is not in this format.
 func (MsgpackMarshaler) Unmarshal(_ string, fields map[string]any) (*message.Message, error) {
-	return unmarshalMsgpack(fieldMap(fields))
+	var e msgpackEntry
+	e.uuid, e.valid = fields[uuidField].(string)
+	e.metadata, _ = fields[metadataField].(string)
+	e.payload, _ = fields[payloadField].(string)
+	return e.message()
 }
 
-func unmarshalMsgpack[F entryFields](fields F) (*message.Message, error) {
-	uuid, ok := fields.Get(uuidField)
-	if !ok {
+func unmarshalMsgpack(fields stream.Fields) (*message.Message, error) {
+	var e msgpackEntry
+	for name, value := range fields.All() {
+		switch name {
+		case uuidField:
+			e.uuid, e.valid = value, true
+		case metadataField:
+			e.metadata = value
+		case payloadField:
+			e.payload = value
+		}
+	}
+	e.uuid = fields.Own(e.uuid)
+	return e.message()
+}
+
+// msgpackEntry holds the fields of an entry.
+type msgpackEntry struct {
+	uuid, metadata, payload string
+	valid                   bool // there is a UUID
+}
+
+func (e *msgpackEntry) message() (*message.Message, error) {
+	if !e.valid {
 		return nil, fmt.Errorf("%w: no field %q", ErrInvalidEntry, uuidField)
 	}
-	payload, _ := fields.Get(payloadField)
-	msg := message.NewMessage(fields.Own(uuid), []byte(payload))
-	packed, _ := fields.Get(metadataField)
-	if packed == "" {
+	msg := message.NewMessage(e.uuid, []byte(e.payload))
+	if e.metadata == "" {
 		return msg, nil
 	}
-	metadata, err := unpackMetadata(packed)
+	metadata, err := unpackMetadata(e.metadata)
 	if err != nil {
 		return nil, fmt.Errorf("%w: field %q: %w", ErrInvalidEntry, metadataField, err)
 	}

@@ -170,13 +170,11 @@ func (s *Subscriber) subscription(topic, consumer string) subscription.Config {
 
 // messageContext returns what makes the context of a message.
 func (c SubscriberConfig) messageContext(topic, consumer string) func(context.Context, string, int64) context.Context {
-	entry := Entry{Stream: topic}
+	common := &Entry{Stream: topic}
 	if c.ConsumerGroup != "" {
-		entry.Group, entry.Consumer = c.ConsumerGroup, consumer
+		common.Group, common.Consumer = c.ConsumerGroup, consumer
 	}
 	return func(parent context.Context, id string, deliveries int64) context.Context {
-		ctx := &entryContext{Context: parent, entry: entry}
-		ctx.entry.ID, ctx.entry.Deliveries = id, deliveries
-		return ctx
+		return &entryContext{Context: parent, common: common, id: id, deliveries: deliveries}
 	}
 }

@@ -26,8 +26,8 @@ type Entry struct {
 // numbers can hold. No entry reaches it by being delivered.
 const FatalDeliveries = 1<<53 - 1
 
-// Size is the number of bytes that the entry's ID and fields take.
-func (e *Entry) Size() int { return len(e.ID) + e.Fields.size() }
+// Size is the number of bytes that the entry's ID and fields take in a reply.
+func (e *Entry) Size() int { return len(e.ID) + len(e.Fields.raw) }
 
 // DropFields frees the memory of the fields.
 func (e *Entry) DropFields() { e.Fields = Fields{} }

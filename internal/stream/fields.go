@@ -54,14 +54,6 @@ func (f Fields) Map() map[string]any {
 	return fields
 }
 
-// size returns how many bytes the names and values have.
-func (f Fields) size() (n int) {
-	for name, value := range f.All() {
-		n += len(name) + len(value)
-	}
-	return n
-}
-
 // Own returns a text of the fields for a keeper that may outlive the entry. It is a copy if the
 // fields are large: the text would keep all of them alive.
 func (f Fields) Own(text string) string {

@@ -42,6 +42,9 @@ const maxLength = math.MaxInt / 4
 
 // lengthOf returns the length in a line like "$5"; -1: nil.
 func lengthOf[T string | []byte](line T) (int, error) {
+	if n, end := digitsAt(line, 1); end == len(line) && end > 1 {
+		return n, nil
+	}
 	n, err := strconv.Atoi(string(line[1:]))
 	if err != nil || n < -1 || n > maxLength {
 		return 0, fmt.Errorf("%w: length in %.100q", errMalformed, line)
@@ -49,8 +52,27 @@ func lengthOf[T string | []byte](line T) (int, error) {
 	return n, nil
 }
 
+// maxDigits is how many digits surely make no more than maxLength.
+const maxDigits = 18
+
+// digitsAt returns the number whose digits begin at pos, and where they end. It stops at maxDigits.
+func digitsAt[T string | []byte](b T, pos int) (n, end int) {
+	for end = pos; end < len(b) && end < pos+maxDigits && '0' <= b[end] && b[end] <= '9'; end++ {
+		n = 10*n + int(b[end]-'0')
+	}
+	return n, end
+}
+
 // textAt returns where the text of the string is that begins at pos, and where the string ends.
 func textAt[T string | []byte](b T, pos int) (text span, end int, err error) {
+	if pos < len(b) && b[pos] == '$' { // nearly all of a reply, so without the checks of other types
+		n, digits := digitsAt(b, pos+1)
+		text.from = digits + len(crlf)
+		text.to = text.from + n
+		if end = text.to + len(crlf); digits > pos+1 && end <= len(b) && b[digits] == '\r' && b[digits+1] == '\n' {
+			return text, end, nil
+		}
+	}
 	line, ok, err := lineAt(b[pos:])
 	if err != nil {
 		return text, 0, err

@@ -1,7 +1,6 @@
 package subscription
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -23,15 +22,15 @@ type entry struct {
 	uuid          string // of its message, once it is to be dead-lettered
 
 	state      state
-	handed     int                // deliveries by this subscription
-	deferrals  int                // failed attempts to dead-letter it; then it blocks no key queue
-	lost       bool               // it belongs to another consumer now, or is acknowledged
-	trimmed    bool               // it is no longer in the stream, so that nobody else can get it
-	leasedAt   time.Time          // when its idle time on the server began at the latest
-	heldSince  time.Time          // since when a handler has it
-	reportedAt time.Duration      // how long a handler had it when that was logged last
-	cancel     context.CancelFunc // ends the context of the message that its handler has
-	timer      *time.Timer        // ends its retry pause
+	handed     int              // deliveries by this subscription
+	deferrals  int              // failed attempts to dead-letter it; then it blocks no key queue
+	lost       bool             // it belongs to another consumer now, or is acknowledged
+	trimmed    bool             // it is no longer in the stream, so that nobody else can get it
+	leasedAt   time.Time        // when its idle time on the server began at the latest
+	heldSince  time.Time        // since when a handler has it
+	reportedAt time.Duration    // how long a handler had it when that was logged last
+	context    *deliveryContext // of the message that its handler has; nil: none has it
+	timer      *time.Timer      // ends its retry pause
 }
 
 // state is the owner of an entry.

@@ -1,7 +1,6 @@
 package subscription
 
 import (
-	"context"
 	"sync"
 	"time"
 )
@@ -137,15 +136,15 @@ func (b *inbox) take() *entry {
 	}
 }
 
-// delivering records that an entry is about to go to its handler, with the function that ends its
-// message's context. It returns which delivery this is.
-func (b *inbox) delivering(e *entry, cancel context.CancelFunc) (delivery int64) {
+// delivering records that an entry is about to go to its handler, with its message's context. It returns
+// which delivery this is.
+func (b *inbox) delivering(e *entry, ctx *deliveryContext) (delivery int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	e.cancel = cancel
+	e.context = ctx
 	e.handed++
 	if e.lost {
-		cancel()
+		ctx.end()
 	}
 	return e.delivered()
 }
@@ -162,7 +161,7 @@ func (b *inbox) undelivered(e *entry) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e.handed--
-	e.cancel = nil
+	e.context = nil
 }
 
 // acked takes an entry that a worker spent d on: the acker owns it now, and calls remove.
@@ -224,7 +223,7 @@ func (b *inbox) finish(e *entry, d time.Duration, then func()) {
 
 func (b *inbox) leaveWorker(e *entry) {
 	b.working--
-	e.cancel, e.heldSince, e.reportedAt = nil, time.Time{}, 0
+	e.context, e.heldSince, e.reportedAt = nil, time.Time{}, 0
 }
 
 // unblock lets the successor of an entry be taken.

@@ -25,11 +25,11 @@ var errLateAck = errors.New("the lease ended before the ack")
 
 // lateMessage is a message whose handler still ran when Close stopped waiting for it.
 type lateMessage struct {
-	entry  *entry
-	uuid   string
-	acked  <-chan struct{}
-	nacked <-chan struct{}
-	cancel context.CancelFunc
+	entry   *entry
+	uuid    string
+	acked   <-chan struct{}
+	nacked  <-chan struct{}
+	context *deliveryContext
 }
 
 // lateHandlers are the messages that handlers still have when Close stops waiting. Close does not release
@@ -50,15 +50,15 @@ type lateHandlers struct {
 }
 
 // add takes a message over from its worker. Without time for it, its entry is released with the others.
-func (l *lateHandlers) add(e *entry, msg *message.Message, cancel context.CancelFunc) {
+func (l *lateHandlers) add(e *entry, msg *message.Message, ctx *deliveryContext) {
 	if l.LateTimeout <= 0 {
-		cancel()
+		ctx.end()
 		return
 	}
 	l.inbox.keepLate(e)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.messages = append(l.messages, lateMessage{e, msg.UUID, msg.Acked(), msg.Nacked(), cancel})
+	l.messages = append(l.messages, lateMessage{e, msg.UUID, msg.Acked(), msg.Nacked(), ctx})
 }
 
 // report logs which messages there are. After the end only late acks are logged.
@@ -138,7 +138,7 @@ func (l *lateHandlers) settle() {
 		return
 	}
 	for _, m := range done {
-		m.cancel()
+		m.context.end()
 	}
 	l.messages = open
 }
@@ -158,7 +158,7 @@ func (l *lateHandlers) releaseAllBut(open []lateMessage) *stream.Release {
 // expire ends the wait: the lease is over, and another consumer takes the messages over.
 func (l *lateHandlers) expire() {
 	for _, m := range l.messages {
-		m.cancel()
+		m.context.end()
 	}
 	if !l.backend.keepsLateMessages() {
 		l.messages = nil // their acks never counted

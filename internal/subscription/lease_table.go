@@ -88,8 +88,8 @@ func (t *leaseTable) renewed(leases []stream.Lease, began time.Time, lost, trimm
 		if e.deferrals == 0 { // otherwise it may be dead-lettered, and the reply was lost
 			taken = append(taken, id)
 		}
-		if e.cancel != nil {
-			e.cancel()
+		if e.context != nil {
+			e.context.end()
 		}
 	}
 	return taken, trimmedNow

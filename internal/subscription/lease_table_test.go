@@ -1,6 +1,7 @@
 package subscription
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -37,14 +38,13 @@ func TestLeaseTable_renewed(t *testing.T) {
 	t.Parallel()
 	began := time.Now()
 	table, entries := tableOf(began, inFlight, settling, queued, queued)
-	ended := false
-	entries[0].cancel = func() { ended = true }
+	entries[0].context = &deliveryContext{parent: t.Context()}
 	table.deferEntry(entries[3])
 	later := began.Add(time.Second)
 	leases := []stream.Lease{{ID: "1-0"}, {ID: "2-0"}, {ID: "3-0"}, {ID: "4-0"}, {ID: "9-0"}}
 	taken, trimmed := table.renewed(leases, later, []string{"1-0", "2-0", "4-0", "9-0"}, []string{"3-0", "9-0"})
 	assert.Equal(t, []string{"1-0"}, taken, "2-0 is being acknowledged, and 4-0 may be dead-lettered")
-	assert.True(t, ended, "the handler learns it")
+	assert.ErrorIs(t, entries[0].context.Err(), context.Canceled, "the handler learns it")
 	assert.True(t, entries[2].trimmed)
 	assert.Equal(t, []string{"3-0"}, trimmed)
 	_, trimmed = table.renewed(leases, later, nil, []string{"3-0"})

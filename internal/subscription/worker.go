@@ -42,21 +42,21 @@ func (w *worker) deliver(e *entry) {
 		return
 	}
 	w.reportRedeliveries(e, msg)
-	ctx, cancel := context.WithCancel(w.messages)
-	delivery := w.inbox.delivering(e, cancel)
+	ctx := &deliveryContext{parent: w.messages}
+	delivery := w.inbox.delivering(e, ctx)
 	messageContext := w.Context(ctx, e.ID, delivery)
 	msg.SetContext(messageContext)
 	if !w.offer(ctx, e, msg, delivery) {
-		cancel()
+		ctx.end()
 		w.undelivered(e)
 		return
 	}
 	if w.awaitHandler(msg) {
 		w.settle(messageContext, e, msg, time.Since(began))
-		cancel()
+		ctx.end()
 		return
 	}
-	w.late.add(e, msg, cancel)
+	w.late.add(e, msg, ctx)
 }
 
 // undelivered ends a delivery that reached no handler: the entry is lost, or Close is under way and
