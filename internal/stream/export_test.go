@@ -2,6 +2,9 @@ package stream
 
 import "time"
 
+// TrimSource is the text of the script that Trim runs.
+var TrimSource = scriptSource("trim")
+
 // SetGrace sets how long the server may take to answer Interrupt.
 func (c *privateConn) SetGrace(grace time.Duration) { c.grace = grace }
 
@@ -14,3 +17,9 @@ func DecodeEntries(reply []byte) ([]Entry, error) {
 
 // Raw returns the fields as they are in a reply.
 func (f Fields) Raw() string { return f.raw }
+
+// LimitsReplies reports whether the server is taken for one that knows MAXSIZE.
+func (g *Group) LimitsReplies() bool { return g.limited }
+
+// AssumeLimits takes the server for one that knows MAXSIZE.
+func (g *Group) AssumeLimits() { g.limited = true }

@@ -1,10 +1,13 @@
 package stream_test
 
 import (
-	"context"
-	"errors"
+	"bufio"
 	"fmt"
 	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -72,108 +75,120 @@ func TestGroup_noAckLeavesNothingPending(t *testing.T) {
 	assert.Empty(t, read(t, group, 10))
 }
 
-func TestGroup_pendingPages(t *testing.T) {
-	t.Parallel()
-	client := redistest.Shared().Client(t)
-	a, key, added := handedOut(t, client, 4)
-	b := join(t, client, key, "b")
-	more := add(t, client, key, 2)
-	require.Len(t, read(t, b, 2), 2)
-	pretendIdle(t, client, key, "a", added[1], added[3])
+// newServer is a stand-in for a server of a given version: it answers what a Group asks when it begins to read.
+type newServer struct {
+	version string // what the script of the rights returns
 
-	list := func(page stream.Page) []string {
-		rows, err := a.Pending(t.Context(), page)
-		require.NoError(t, err)
-		var found []string
-		for _, row := range rows {
-			found = append(found, row.ID)
+	mu    sync.Mutex
+	reads []string // XREADGROUP commands
+}
+
+func (s *newServer) start(t *testing.T) *redis.Client {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var connections sync.WaitGroup
+	connections.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			connections.Go(func() { s.serve(conn) })
 		}
-		return found
-	}
-	assert.Equal(t, append(added[:4:4], more...), list(stream.Page{From: "-", Count: 10}))
-	assert.Equal(t, added[:2], list(stream.Page{From: "-", Count: 2}))
-	assert.Equal(t, added[2:4], list(stream.Page{From: stream.After(added[1]), Count: 2}), "the next page")
-	assert.Equal(t, added, list(stream.Page{From: "-", Count: 10, Own: true}))
-	assert.Equal(t, []string{added[1], added[3]}, list(stream.Page{From: "-", Count: 10, Idle: time.Minute}))
-	assert.Empty(t, list(stream.Page{From: stream.After(more[1]), Count: 10}))
+	})
+	client := redis.NewClient(&redis.Options{Addr: listener.Addr().String(), Protocol: 2, DisableIdentity: true})
+	t.Cleanup(func() {
+		_ = client.Close()
+		_ = listener.Close()
+		connections.Wait()
+	})
+	return client
 }
 
-func TestIsGroupGone(t *testing.T) {
-	t.Parallel()
-	client := redistest.Shared().Client(t)
-	calls := map[string]func(*stream.Group) error{
-		"Read": func(g *stream.Group) error {
-			_, err := g.Read(context.Background(), stream.Limit{Count: 1}, time.Millisecond)
-			return err
-		},
-		"Status": func(g *stream.Group) error {
-			_, err := g.GroupInfo(context.Background())
-			return err
-		},
-		"Pending": func(g *stream.Group) error {
-			_, err := g.Pending(context.Background(), stream.Page{From: "-", Count: 1})
-			return err
-		},
-		"Claim": func(g *stream.Group) error {
-			_, err := g.Claim(context.Background(), stream.Claim{Limit: all, Rows: []stream.PendingEntry{{ID: "1-0", Consumer: "b"}}})
-			return err
-		},
-		"Hold": func(g *stream.Group) error {
-			_, _, err := g.RenewLeases(context.Background(), []stream.Lease{{ID: "1-0", Deliveries: 1}})
-			return err
-		},
-		"Release": func(g *stream.Group) error {
-			_, err := g.Release(context.Background(), stream.Release{Remove: true})
-			return err
-		},
-	}
-	for name, call := range calls {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			key := ownKey(t)
-			group := stream.NewGroup(client, key, groupName, "a")
-			t.Cleanup(group.Close)
-			err := call(group)
-			assert.True(t, stream.IsGroupGone(err), "no stream: %v", err)
-			add(t, client, key, 1)
-			err = call(group)
-			assert.True(t, stream.IsGroupGone(err), "no group: %v", err)
-			assert.True(t, stream.IsGroupGone(fmt.Errorf("wrapped: %w", err)))
-			require.NoError(t, group.Join(t.Context(), "0"))
-			assert.NoError(t, call(group))
-			require.NoError(t, client.Set(t.Context(), key, "", 0).Err())
-			err = call(group)
-			assert.ErrorContains(t, err, "WRONGTYPE")
-			assert.False(t, stream.IsGroupGone(err))
-		})
-	}
-	for _, err := range []error{nil, io.EOF, redis.Nil, context.Canceled, errors.New("NOGROUP says somebody else")} {
-		assert.False(t, stream.IsGroupGone(err), "%v", err)
+func (s *newServer) serve(conn net.Conn) {
+	defer conn.Close()
+	for reader := bufio.NewReader(conn); ; {
+		words, err := command(reader)
+		if err != nil {
+			return
+		}
+		reply := "-ERR unknown command\r\n"
+		switch strings.ToLower(words[0]) {
+		case "evalsha", "eval":
+			reply = "*1\r\n:" + s.version + "\r\n"
+		case "xreadgroup":
+			s.mu.Lock()
+			s.reads = append(s.reads, strings.Join(words, " "))
+			s.mu.Unlock()
+			reply = "*1\r\n*2\r\n$1\r\nk\r\n*1\r\n*2\r\n$3\r\n1-0\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n"
+		}
+		if _, err := conn.Write([]byte(reply)); err != nil {
+			return
+		}
 	}
 }
 
-func TestIsGroupGone_whenItGoesWhileAReadIsBlocked(t *testing.T) {
-	t.Parallel()
-	for name, remove := range map[string]func(ctx context.Context, client *redis.Client, key string) error{
-		"XGROUP DESTROY": func(ctx context.Context, client *redis.Client, key string) error {
-			return client.XGroupDestroy(ctx, key, groupName).Err()
-		},
-		"DEL":      func(ctx context.Context, client *redis.Client, key string) error { return client.Del(ctx, key).Err() },
-		"FLUSHALL": func(ctx context.Context, client *redis.Client, _ string) error { return client.FlushAll(ctx).Err() },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			client := redistest.Start(t).Client(t)
-			group := join(t, client, "stream", "a")
-			failed := make(chan error, 1)
-			go func() {
-				_, err := group.Read(context.Background(), stream.Limit{Count: 1}, time.Minute)
-				failed <- err
-			}()
-			awaitBlocked(t, client, 1)
-			require.NoError(t, remove(t.Context(), client, "stream"))
-			err := redistest.Within(t, "Read", failed)
-			assert.True(t, stream.IsGroupGone(err), "%v", err)
-		})
+// command reads the words of one command.
+func command(reader *bufio.Reader) (words []string, err error) {
+	number := func() (n int, err error) {
+		line, err := reader.ReadString('\n')
+		if err != nil {
+			return 0, err
+		}
+		return strconv.Atoi(strings.TrimSpace(line[1:]))
 	}
+	n, err := number()
+	for ; n > 0 && err == nil; n-- {
+		var size int
+		if size, err = number(); err == nil {
+			word := make([]byte, size+2)
+			_, err = io.ReadFull(reader, word)
+			words = append(words, string(word[:size]))
+		}
+	}
+	return words, err
+}
+
+// From Redis 8.10 on the server itself keeps a reply within the limit.
+func TestMaxSize_isAskedForWhereItIsKnown(t *testing.T) {
+	t.Parallel()
+	for version, known := range map[int]bool{0: false, 0x70000: false, 0x70204: false, 0x80600: false, 0x809ff: false, 0x80a00: true, 0x90000: true} {
+		for _, noAck := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%#x, %t", version, noAck), func(t *testing.T) {
+				t.Parallel()
+				server := newServer{version: strconv.Itoa(version)}
+				group := stream.NewGroup(server.start(t), "k", groupName, "me")
+				group.NoAck = noAck
+				t.Cleanup(group.Close)
+				require.NoError(t, group.CheckRights(t.Context(), stream.RequiredRights{}))
+				for _, limit := range []stream.Limit{{Count: 100, Bytes: 5000}, {Count: 1, Bytes: 5000}} {
+					entries, err := group.Read(t.Context(), limit, time.Second)
+					require.NoError(t, err)
+					require.Equal(t, []string{"1-0"}, ids(entries))
+				}
+				end := map[bool]string{false: "", true: "noack "}[noAck] + "streams k >"
+				maxSize := map[bool]string{false: "", true: "maxsize 5000 "}[known]
+				assert.Equal(t, []string{
+					"xreadgroup group " + groupName + " me count 100 " + maxSize + "block 1000 " + end,
+					"xreadgroup group " + groupName + " me count 1 block 1000 " + end,
+				}, server.reads)
+			})
+		}
+	}
+}
+
+// After a failover to an older server, the reader goes on without.
+func TestMaxSize_isGivenUpWhereItIsRefused(t *testing.T) {
+	t.Parallel()
+	client, key := redistest.Shared().Client(t), ownKey(t)
+	group := join(t, client, key, "me")
+	require.NoError(t, group.CheckRights(t.Context(), stream.RequiredRights{}))
+	known := group.LimitsReplies() // where the tests run on a new server
+	group.AssumeLimits()
+	want := add(t, client, key, 3)
+	entries, err := group.Read(t.Context(), stream.Limit{Count: 10, Bytes: 1 << 20}, time.Second)
+	require.NoError(t, err)
+	assert.Equal(t, want, ids(entries))
+	assert.Equal(t, known, group.LimitsReplies())
 }

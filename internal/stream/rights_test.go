@@ -58,16 +58,3 @@ func TestCheckRights(t *testing.T) {
 		})
 	}
 }
-
-func TestDiscreet(t *testing.T) {
-	t.Parallel()
-	client := redistest.Shared().Client(t)
-	err := client.Do(t.Context(), "xadd2", "orders", "*", "payload", "secret").Err()
-	require.ErrorContains(t, err, "secret", "servers do that")
-	err = stream.Redact(err)
-	require.ErrorContains(t, err, "unknown command 'xadd2'")
-	assert.NotContains(t, err.Error(), "secret")
-	assert.True(t, stream.IsNotApplied(err), "it is still an error of the server")
-	require.NoError(t, stream.Redact(nil))
-	assert.Equal(t, context.Canceled, stream.Redact(context.Canceled))
-}

@@ -1,6 +1,7 @@
 package stream_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -11,6 +12,53 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
+
+// The sign of life of a consumer counts no delivery, whatever IDs there are.
+func TestRemoveIdle_signOfLifeReadsNothing(t *testing.T) {
+	t.Parallel()
+	client := redistest.Shared().Client(t)
+	for name, ids := range map[string][]string{
+		"nothing pending": nil,
+		"large IDs":       {"18446744073709551615-0", "18446744073709551615-1", "18446744073709551615-18446744073709551614"},
+		"the last ID":     {"18446744073709551615-18446744073709551615"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			key := ownKey(t)
+			group := join(t, client, key, "a")
+			for _, id := range ids {
+				require.NoError(t, client.XAdd(t.Context(), &redis.XAddArgs{Stream: key, ID: id, Values: []string{"n", "1"}}).Err())
+			}
+			require.Len(t, read(t, group, 10), len(ids))
+			before := consumer(t, client, key)
+			require.Eventually(t, func() bool { return consumer(t, client, key).Idle > 20*time.Millisecond }, soon, time.Millisecond)
+			began := time.Now()
+			for range 3 {
+				_, err := group.RemoveIdle(t.Context(), []string{"^other"}, time.Hour)
+				require.NoError(t, err)
+			}
+			rows := pending(t, client, key)
+			require.Len(t, rows, len(ids))
+			for _, id := range ids {
+				assert.EqualValues(t, 1, rows[id].deliveries, id)
+			}
+			after := consumer(t, client, key)
+			assert.Equal(t, before.Pending, after.Pending)
+			if name != "the last ID" { // who owns something is not removed
+				assert.Less(t, after.Idle, time.Since(began)+10*time.Millisecond, "a sign of life")
+			}
+		})
+	}
+}
+
+// consumer returns what the server says of the only consumer of the group.
+func consumer(t *testing.T, client redis.Cmdable, key string) redis.XInfoConsumer {
+	t.Helper()
+	list, err := client.XInfoConsumers(context.Background(), key, groupName).Result()
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	return list[0]
+}
 
 // trimmed trims a stream of n entries, of which the group has acknowledged those up to acked, and XDEL has deleted some.
 func trimmed(t *testing.T, client *redis.Client, n, acked int, deleted ...int) (key string, dropped int64) {

@@ -1,4 +1,0 @@
-package stream
-
-// TrimSource is the text of the script that Trim runs.
-var TrimSource = scriptSource("trim")
