@@ -88,7 +88,7 @@ func TestCapture_errorsOfTheConnection(t *testing.T) {
 	require.ErrorIs(t, err, errMalformed)
 }
 
-// A length is a claim: the buffer grows with the bytes that come.
+// A length may be a lie, so the buffer grows only with the bytes that come.
 func TestCapture_bufferGrowsWithWhatComes(t *testing.T) {
 	t.Parallel()
 	c, replies := newCapture(bytes.NewReader([]byte("*1\r\n$1000000000000\r\nabc")))

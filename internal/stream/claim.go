@@ -8,13 +8,13 @@ import (
 // Limit bounds a reply in entries, and roughly in bytes. One entry always comes, however large.
 type Limit struct{ Count, Bytes int }
 
-// Claim says which pending entries to take over, and how.
+// Claim describes which pending entries to take over, and how.
 type Claim struct {
-	Rows      []PendingEntry // as Pending returned them; an entry with a new owner is left
+	Rows      []PendingEntry // from Pending; an entry that changed its owner since is left alone
 	Limit     Limit
 	MinIdle   time.Duration // only what has this idle time; 0: any
 	Frozen    bool          // instead of MinIdle: only what has no idle time
-	KeepIdle  bool          // keep the idle time: others can take the entry over if our reply is lost
+	KeepIdle  bool          // so that others can take the entry over if our reply is lost
 	ReplyLost bool          // the server counted a delivery whose reply was lost
 }
 
@@ -22,7 +22,7 @@ type Claim struct {
 type Claimed struct {
 	Entries []Entry
 	Trimmed []string // IDs that are no longer in the stream; they are no longer pending
-	Tried   int      // how many rows were handled; the limit excluded those behind them
+	Tried   int      // how many rows were handled; the limit excluded the rest
 }
 
 // Claim takes over pending entries.

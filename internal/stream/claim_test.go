@@ -24,9 +24,9 @@ func TestClaim_takesOverWithFieldsAndCount(t *testing.T) {
 			claimed, err := b.Claim(t.Context(), stream.Claim{Limit: all, Rows: pendingRows(t, client, key)[1:], ReplyLost: lost})
 			require.NoError(t, err)
 			assert.Empty(t, claimed.Trimmed)
-			next := int64(1) // the delivery to come
+			next := int64(1) // the next delivery
 			if lost {
-				next = 0 // is counted already
+				next = 0 // the server has counted it
 			}
 			assert.Equal(t, []stream.Entry{
 				{ID: added[1], Fields: stream.NewFields("n", "1"), Deliveries: 3 + next, Counted: 3, Claimed: true},

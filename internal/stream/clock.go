@@ -7,20 +7,20 @@ import (
 	"time"
 )
 
-// maxClocks bounds for how many streams a clock is kept.
+// maxClocks bounds how many streams have a clock.
 const maxClocks = 1 << 14
 
-// clocks keeps for each stream the latest time of its server's clock, as the IDs of XADD show it.
-// No other clock is used: neither ours nor the time that passes here. So an entry that is dropped
-// for its age has that age by the server's clock, and a stream to which something was added since
-// has a newer top.
+// clocks keeps the latest time of each stream's server, as the IDs of XADD show it. Our own clock
+// is never used. So an entry is dropped only if it has the age by the server's clock, and if a
+// newer entry was added since.
 type clocks struct {
 	mu      sync.Mutex
 	streams map[string]int64 // ms
 }
 
-// observe learns from the ID of a new entry. Its time is the server's, unless the top of the stream
-// is ahead of the clock: then the second number is not 0. The time is never behind the clock.
+// observe learns the time from the ID of a new entry. If the second number of the ID is 0, the time
+// is the server's. Otherwise the stream's last ID may be ahead of the clock. An ID is never behind
+// the clock.
 func (c *clocks) observe(key, id string) {
 	text, number, _ := strings.Cut(id, "-")
 	ms, err := strconv.ParseInt(text, 10, 64)
@@ -33,7 +33,7 @@ func (c *clocks) observe(key, id string) {
 	switch {
 	case number == "0":
 		c.keep(key, ms)
-	case ok && ms < known: // the stream is another one, or its server is
+	case ok && ms < known: // the stream or its server was replaced
 		delete(c.streams, key)
 	}
 }
@@ -43,7 +43,7 @@ func (c *clocks) keep(key string, ms int64) {
 		c.streams = make(map[string]int64)
 	}
 	if _, known := c.streams[key]; !known && len(c.streams) >= maxClocks {
-		for other := range c.streams { // they come in random order
+		for other := range c.streams { // the order is random
 			delete(c.streams, other)
 			break
 		}
@@ -57,7 +57,7 @@ func (c *clocks) forget(key string) {
 	delete(c.streams, key)
 }
 
-// known reports whether the stream's entries can have an age.
+// known reports whether the server's time is known.
 func (c *clocks) known(key string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

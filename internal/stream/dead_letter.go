@@ -7,7 +7,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// DeadLetterResult is what happened to an entry that was to be dead-lettered.
+// DeadLetterResult is the outcome of DeadLetter.
 type DeadLetterResult int64
 
 // The results of DeadLetter.
@@ -17,7 +17,7 @@ const (
 	DeadLetterMoved    DeadLetterResult = 1  // it is in the dead-letter stream, and acknowledged
 )
 
-// tooLarge is what scripts return for an entry that has more values than they can pass on.
+// tooLarge is returned by scripts for an entry that has more values than they can pass on.
 const tooLarge = -2
 
 // DeadLetterTarget is a stream for dead letters.
@@ -38,7 +38,7 @@ func (g *Group) DeadLetter(ctx context.Context, id string, target DeadLetterTarg
 }
 
 // deadLetterLarge is DeadLetter for an entry with thousands of fields, which goes through this
-// process. The script has renewed its lease, so that nobody takes it over in between.
+// process. The script has renewed its lease, so that no other consumer takes it over meanwhile.
 func (g *Group) deadLetterLarge(ctx context.Context, id string, target DeadLetterTarget, further []any) (DeadLetterResult, error) {
 	if _, err := check(ctx, g.shared, g.key, forTransactions(g.key)); err != nil {
 		return DeadLetterNotOwned, err

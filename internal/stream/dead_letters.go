@@ -8,7 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// The bounds of a page of dead letters; one of them may have more bytes.
+// The bounds of a page of dead letters. A single dead letter may have more bytes.
 const (
 	maxPageEntries = 100
 	maxPageBytes   = 1 << 20
@@ -17,7 +17,7 @@ const (
 // DeadLetter is an entry of a dead-letter stream.
 type DeadLetter struct {
 	ID     string
-	Fields []any // name, value, name, value: strings, in the order and as often as they are in the stream
+	Fields []any // name, value, name, value: strings in their order, with duplicates
 }
 
 type deadLetterPage struct {

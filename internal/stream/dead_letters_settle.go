@@ -17,13 +17,13 @@ const (
 	longestSettle = 500 * time.Millisecond
 )
 
-// DeadLetters are the dead letters of one stream. Others may share the stream that holds them.
+// DeadLetters are the dead letters of one stream. Other streams may share the dead-letter stream.
 type DeadLetters struct {
 	client redis.UniversalClient
 	from   string // the dead-letter stream
 	to     string // the stream that they came from
-	origin string // the field that names it; a dead letter without it came from there, too
-	prefix string // of the names of fields that were added
+	origin string // the field that names it; a dead letter without that field belongs to it too
+	prefix string // of the names of fields that describe the dead letter
 }
 
 // NewDeadLetters returns the dead letters in the stream from that came from the stream to. The
@@ -33,7 +33,7 @@ func NewDeadLetters(client redis.UniversalClient, from, to, origin, prefix strin
 	return &DeadLetters{client: client, from: from, to: to, origin: origin, prefix: prefix}
 }
 
-// DeadLetterAction is what a caller wants to do with dead letters.
+// DeadLetterAction is an operation on dead letters.
 type DeadLetterAction int
 
 // The actions. Each needs the rights of those before it.
@@ -44,8 +44,7 @@ const (
 )
 
 // CheckRights returns an error that names the rights that the user lacks for an action. If only the
-// last step of a move were refused, the dead letter would be in both streams, once more after each
-// attempt.
+// last step of a move were refused, each attempt would add the dead letter to the stream once more.
 func (l *DeadLetters) CheckRights(ctx context.Context, action DeadLetterAction) error {
 	rights := append(toRunScripts(l.from), on(l.from, "xrange", "-", "+"), on(l.from, "xrevrange", "+", "-"))
 	if action >= DropDeadLetters {

@@ -31,7 +31,7 @@ func newEntry(id string, fields ...string) stream.Entry {
 	return stream.Entry{ID: id, Fields: stream.NewFields(fields...), Deliveries: 1, Counted: 1}
 }
 
-// asMaps returns entries without what does not tell them apart.
+// asMaps returns the IDs and fields of entries in a form that can be compared.
 func asMaps(entries []stream.Entry) map[string]map[string]any {
 	list := map[string]map[string]any{}
 	for _, entry := range entries {
@@ -92,7 +92,7 @@ func TestDecode_errorsAreTheServers(t *testing.T) {
 	assert.True(t, stream.IsRedirection(err))
 }
 
-// A reply that ends too early, or whose lengths are lies, is an error. It takes little memory.
+// A reply that ends too early, or that has wrong lengths, is an error, and takes little memory.
 func TestDecode_malformed(t *testing.T) {
 	t.Parallel()
 	for _, whole := range []string{entriesReply, entriesOf3} {
@@ -116,7 +116,8 @@ func TestDecode_malformed(t *testing.T) {
 	}
 }
 
-// Not parallel: it measures the process. What waits for long keeps no large reply alive.
+// Not parallel: it measures the process. An entry that waits for long keeps no large reply in
+// memory.
 func TestDecode_entriesShareLittleMemory(t *testing.T) {
 	large := strings.Repeat("x", 1<<20)
 	var reply strings.Builder
@@ -170,7 +171,7 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		if err != nil {
-			// These never come among entries, and go-redis takes them.
+			// go-redis accepts these, but they never come among entries.
 			unusual := bytes.ContainsAny(reply, "#(|_-") || len(streams) > 1
 			require.True(t, unusual, "%v, go-redis: %v", err, streams)
 			return
@@ -190,7 +191,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// claimsMuch reports whether a reply has a length of more than six digits.
+// claimsMuch reports whether a reply has a length with more than six digits.
 func claimsMuch(reply []byte) bool {
 	for line := range strings.SplitSeq(string(reply), "\n") {
 		if len(line) > 7 && strings.ContainsAny(line[:1], "*%~>|$=!") {
@@ -200,7 +201,7 @@ func claimsMuch(reply []byte) bool {
 	return false
 }
 
-// decodedByGoRedis returns what a client of go-redis makes of a reply to XREADGROUP.
+// decodedByGoRedis returns the entries that go-redis decodes from a reply to XREADGROUP.
 func decodedByGoRedis(t *testing.T, reply []byte) ([]redis.XStream, error) {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{
@@ -234,7 +235,7 @@ func answer(conn net.Conn, reply []byte) {
 	}
 }
 
-// heapInUse returns how many bytes are alive.
+// heapInUse returns how many bytes are in use after a garbage collection.
 func heapInUse(t *testing.T) uint64 {
 	t.Helper()
 	runtime.GC()

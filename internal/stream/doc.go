@@ -1,5 +1,6 @@
-// Package stream is the only package that speaks Redis: typed commands, scripts and classes of errors
-// for one stream and one consumer of it. It knows nothing of messages, workers or leases in time.
+// Package stream is the only package that speaks Redis: typed commands, scripts and classes of
+// errors for one stream and one consumer of it. It knows nothing of messages or workers, nor when a
+// lease ends.
 //
 // Connections:
 //   - connections.go: which client a command runs on, as types

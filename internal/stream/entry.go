@@ -11,9 +11,10 @@ import (
 type Entry struct {
 	ID     string
 	Fields Fields
-	// Deliveries is the number of this delivery to a handler, in whatever process; 1 without a group.
+	// Deliveries is the number of this delivery, counted over all processes; 1 without a group.
 	Deliveries int64
-	// Counted is how many deliveries the server has counted; if the entry was claimed, without this one.
+	// Counted is the server's delivery count. It is below Deliveries if this delivery must still be
+	// counted.
 	Counted int64
 	// Claimed: it was pending before. Otherwise it is new.
 	Claimed bool
@@ -21,9 +22,9 @@ type Entry struct {
 	Idle time.Duration
 }
 
-// FatalDeliveries is the delivery count of an entry that another client nacked for good. XNACK FATAL
-// sets the largest count that there is; the claim script returns this one instead, which Lua's
-// numbers can hold. No entry reaches it by being delivered.
+// FatalDeliveries is the delivery count of an entry that another client gave up (XNACK FATAL). The
+// server has the largest 64-bit number; the claim script returns this one instead, because Lua's
+// numbers can hold it. No entry reaches it by deliveries.
 const FatalDeliveries = 1<<53 - 1
 
 // Size is the number of bytes that the entry's ID and fields take in a reply.
@@ -59,7 +60,7 @@ func parseID(id string) (t, n uint64) {
 }
 
 // After returns the smallest ID that follows id. XPENDING accepts "(" for that, but not on every
-// server that speaks the protocol.
+// compatible server.
 func After(id string) string {
 	t, n := parseID(id)
 	switch {

@@ -20,7 +20,7 @@ func TestAfter(t *testing.T) {
 		"5-18446744073709551615": "6-0",
 		"18446744073709551614-18446744073709551615": "18446744073709551615-0",
 		"18446744073709551615-18446744073709551614": "18446744073709551615-18446744073709551615",
-		// There is none after the last.
+		// No ID follows the last one.
 		"18446744073709551615-18446744073709551615": "18446744073709551615-18446744073709551615",
 	} {
 		assert.Equal(t, want, stream.After(id), "after %q", id)
@@ -30,7 +30,7 @@ func TestAfter(t *testing.T) {
 func TestBefore(t *testing.T) {
 	t.Parallel()
 	for id, want := range map[string]string{
-		"0-0":             "0-0", // there is none before the first
+		"0-0":             "0-0", // no ID precedes the first one
 		"0-1":             "0-0",
 		"5-10":            "5-9",
 		"6-0":             "5-18446744073709551615",

@@ -23,7 +23,7 @@ func noneWaiting(err error) bool { return errors.Is(err, redis.Nil) }
 // IsNotApplied reports whether an error proves that its command had no effect: the server refused
 // it, or it was not sent completely.
 func IsNotApplied(err error) bool {
-	if errors.Is(err, ErrNotReplicated) { // whatever WAIT was told
+	if errors.Is(err, ErrNotReplicated) { // the entries are in the stream, whatever WAIT returned
 		return false
 	}
 	_, refused := errors.AsType[redis.Error](err)
@@ -41,9 +41,9 @@ func isNotSent(err error) bool {
 		errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrPoolExhausted)
 }
 
-// retryable are the server's refusals that end without the user: it starts, fails over, moves a
-// slot, waits for its replicas, or runs a long script. The user has to act on others, such as OOM,
-// MISCONF, NOPERM, NOAUTH and WRONGTYPE.
+// retryable are the refusals that end by themselves: the server starts, fails over, moves a slot,
+// waits for its replicas, or runs a long script. Others, such as OOM, MISCONF, NOPERM, NOAUTH and
+// WRONGTYPE, need the user to act.
 var retryable = []string{
 	"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK", "NOREPLICAS", "BUSY ",
 	"max number of clients reached",
@@ -71,7 +71,7 @@ func IsUnanswered(err error) bool {
 	return isNotSent(err) || failed && network.Timeout()
 }
 
-// NotSent returns an error for a command that was not even tried.
+// NotSent returns an error for a command that was not tried.
 func NotSent(why error) error { return unsentError{why} }
 
 // ownError is an error of the server that was not read by go-redis.
@@ -82,8 +82,8 @@ func (e ownError) Error() string { return string(e) }
 // RedisError is part of redis.Error: the error is classified as the server's.
 func (ownError) RedisError() {}
 
-// Redact removes what a server repeats of a command that it doesn't know: it may be a message, or
-// the password of AUTH.
+// Redact removes the arguments that a server repeats when it doesn't know a command: they may be a
+// message, or the password of AUTH.
 func Redact(err error) error {
 	if err == nil {
 		return nil
@@ -95,7 +95,8 @@ func Redact(err error) error {
 	return ownError(text)
 }
 
-// IsRedirection reports whether a node of a cluster refused a command because the slot moves or has moved.
+// IsRedirection reports whether a node of a cluster refused a command because the slot moves or has
+// moved.
 func IsRedirection(err error) bool {
 	_, _, moved := redirection(err)
 	return moved || redis.IsTryAgainError(err)

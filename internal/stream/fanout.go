@@ -15,7 +15,8 @@ type Fanout struct {
 
 	last string // the newest entry that was read, or where reading begins
 
-	// WentBack is called when reading continues from an earlier ID, because the stream lost its end.
+	// WentBack is called when reading continues from an earlier ID, because the stream lost its
+	// end.
 	WentBack func(from, to string)
 	// Missed is called when n entries were trimmed or deleted before they were read.
 	Missed func(n int64)

@@ -11,7 +11,7 @@ const (
 	// something comes.
 	checkIdle = 100 * time.Millisecond
 	checkBusy = 5 * time.Second
-	// noBlock is a read that does not wait.
+	// noBlock makes a read return at once.
 	noBlock = -1
 )
 
@@ -104,14 +104,14 @@ func (f *Fanout) goBack(to string) {
 	f.WentBack(from, to)
 }
 
-// settle counts what was missed, when that is known: when all is read, or when nothing of what was
-// read is left.
+// settle counts what was missed. The number is known when everything is read, or when nothing of
+// what was read is left.
 func (f *Fanout) settle(info Info) {
 	count := info.Added
 	switch {
 	case !Precedes(f.last, info.Last):
 		if f.last != info.Last && !f.reached {
-			f.count = -1 // the stream has not come to where we begin
+			f.count = -1 // the stream has not reached our start yet
 			return
 		}
 	case info.Length == 0 || Precedes(f.last, info.First):

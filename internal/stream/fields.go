@@ -7,9 +7,9 @@ import (
 )
 
 // Fields are the names and values of an entry's fields, in their order. They share memory with
-// entries that came with them: see decoder.
+// other entries of the same reply: see decoder.
 type Fields struct {
-	raw string // as they are in the reply, names and values in turn; the decoder has checked them
+	raw string // as in the reply, names and values alternating; the decoder has checked them
 }
 
 // NewFields returns fields from name, value, name, value.
@@ -45,7 +45,8 @@ func (f Fields) Get(name string) (value string, ok bool) {
 	return value, ok
 }
 
-// Map returns the fields as a map; of several with the same name the last counts. Values are strings.
+// Map returns the fields as a map; of several with the same name the last counts. Values are
+// strings.
 func (f Fields) Map() map[string]any {
 	fields := make(map[string]any)
 	for name, value := range f.All() {
@@ -54,8 +55,8 @@ func (f Fields) Map() map[string]any {
 	return fields
 }
 
-// Own returns a text of the fields for a keeper that may outlive the entry. It is a copy if the
-// fields are large: the text would keep all of them alive.
+// Own returns a text of the fields that may outlive the entry. If the fields are large, it is a
+// copy: otherwise the text would keep all of them in memory.
 func (f Fields) Own(text string) string {
 	if len(f.raw) <= blockSize {
 		return text

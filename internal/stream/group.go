@@ -24,8 +24,8 @@ func NewGroup(client redis.UniversalClient, key, name, consumer string) *Group {
 }
 
 // CreateGroup creates the group, and the stream if it is missing; start is where the group begins.
-// A group that exists is left as it is. A server that accepts no writes at present is asked by a
-// read whether the group exists.
+// A group that exists is left as it is. If the server accepts no writes at present, a read tells
+// whether the group exists.
 func CreateGroup(ctx context.Context, client redis.UniversalClient, key, group, start string) error {
 	err := createGroupScript.Run(ctx, client, []string{key}, group, start).Err()
 	if redis.HasErrorPrefix(err, "BUSYGROUP") || takesNoWrites(err) && hasGroup(ctx, client, key, group) {

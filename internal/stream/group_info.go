@@ -9,8 +9,8 @@ import (
 type GroupInfo struct {
 	Pending       int64  // pending entries of all consumers
 	LastDelivered string // the newest entry that was delivered
-	Read          int64  // how many entries were delivered, of all that were ever added; below 0: unknown
-	Lag           int64  // how many entries are not delivered yet; below 0: unknown
+	Read          int64  // entries delivered, of all that were ever added; below 0: unknown
+	Lag           int64  // entries not delivered yet; below 0: unknown
 }
 
 // GroupInfo returns the group's state (XINFO GROUPS). The reply of go-redis does not distinguish 0

@@ -75,9 +75,10 @@ func TestGroup_noAckLeavesNothingPending(t *testing.T) {
 	assert.Empty(t, read(t, group, 10))
 }
 
-// newServer is a stand-in for a server of a given version: it answers what a Group asks when it begins to read.
+// newServer stands in for a server of a given version. It answers the commands of a Group that
+// begins to read.
 type newServer struct {
-	version string // what the script of the rights returns
+	version string // what rights.lua returns
 
 	mu    sync.Mutex
 	reads []string // XREADGROUP commands
@@ -150,7 +151,7 @@ func command(reader *bufio.Reader) (words []string, err error) {
 	return words, err
 }
 
-// From Redis 8.10 on the server itself keeps a reply within the limit.
+// Redis 8.10 and newer limit a reply themselves.
 func TestMaxSize_isAskedForWhereItIsKnown(t *testing.T) {
 	t.Parallel()
 	for version, known := range map[int]bool{0: false, 0x70000: false, 0x70204: false, 0x80600: false, 0x809ff: false, 0x80a00: true, 0x90000: true} {
@@ -178,13 +179,13 @@ func TestMaxSize_isAskedForWhereItIsKnown(t *testing.T) {
 	}
 }
 
-// After a failover to an older server, the reader goes on without.
+// After a failover to an older server, the reader continues without MAXSIZE.
 func TestMaxSize_isGivenUpWhereItIsRefused(t *testing.T) {
 	t.Parallel()
 	client, key := redistest.Shared().Client(t), ownKey(t)
 	group := join(t, client, key, "me")
 	require.NoError(t, group.CheckRights(t.Context(), stream.RequiredRights{}))
-	known := group.LimitsReplies() // where the tests run on a new server
+	known := group.LimitsReplies() // true if the tests run on Redis 8.10 or newer
 	group.AssumeLimits()
 	want := add(t, client, key, 3)
 	entries, err := group.Read(t.Context(), stream.Limit{Count: 10, Bytes: 1 << 20}, time.Second)

@@ -15,13 +15,13 @@ func (g *Group) RemoveIdle(ctx context.Context, patterns []string, idle time.Dur
 	}
 	removed, err := removeIdleScript.Run(ctx, g.shared, []string{g.key}, args...).StringSlice()
 	if IsGroupGone(err) || isNoKey(err) {
-		return nil, nil // and its consumers with it
+		return nil, nil // without a group there are no consumers
 	}
 	return removed, err
 }
 
-// trimPage bounds how long one call of the trim script blocks the server. Whole nodes of the stream
-// are dropped, so a call may end before that.
+// trimPage bounds how long one call of the trim script blocks the server. The script drops whole
+// nodes of the stream, so it may drop fewer entries.
 const trimPage = 10_000
 
 // Trim drops from the stream what all of its groups have acknowledged, except for entries that are

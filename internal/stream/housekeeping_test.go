@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The sign of life of a consumer counts no delivery, whatever IDs there are.
+// The read that shows activity counts no delivery, whatever IDs there are.
 func TestRemoveIdle_signOfLifeReadsNothing(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)
@@ -44,14 +44,14 @@ func TestRemoveIdle_signOfLifeReadsNothing(t *testing.T) {
 			}
 			after := consumer(t, client, key)
 			assert.Equal(t, before.Pending, after.Pending)
-			if name != "the last ID" { // who owns something is not removed
+			if name != "the last ID" { // its owner shows no activity, and is not removed
 				assert.Less(t, after.Idle, time.Since(began)+10*time.Millisecond, "a sign of life")
 			}
 		})
 	}
 }
 
-// consumer returns what the server says of the only consumer of the group.
+// consumer returns the state of the only consumer of the group.
 func consumer(t *testing.T, client redis.Cmdable, key string) redis.XInfoConsumer {
 	t.Helper()
 	list, err := client.XInfoConsumers(context.Background(), key, groupName).Result()
@@ -60,7 +60,8 @@ func consumer(t *testing.T, client redis.Cmdable, key string) redis.XInfoConsume
 	return list[0]
 }
 
-// trimmed trims a stream of n entries, of which the group has acknowledged those up to acked, and XDEL has deleted some.
+// trimmed trims a stream of n entries. The group has acknowledged those up to acked, and XDEL has
+// deleted some.
 func trimmed(t *testing.T, client *redis.Client, n, acked int, deleted ...int) (key string, dropped int64) {
 	t.Helper()
 	key = ownKey(t)
@@ -81,7 +82,8 @@ func trimmed(t *testing.T, client *redis.Client, n, acked int, deleted ...int) (
 	return key, dropped
 }
 
-// An exact XTRIM MINID can leave a node that has nothing but holes of XDEL, which Redis 8.8 and newer refuse to load.
+// An exact XTRIM MINID can leave a node with only deleted entries (XDEL), which Redis 8.8 and newer
+// refuse to load.
 func TestTrim_leavesNoNodeWithoutEntries(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)
@@ -132,7 +134,8 @@ func TestTrim_manyGroups(t *testing.T) {
 	assert.EqualValues(t, 801, dropped)
 }
 
-// What lies between more pending entries than a call looks at is dropped in turns, where the server can.
+// If there are more pending entries than one call visits, several calls drop what is between them,
+// on servers that can.
 func TestTrim_manyPending(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)

@@ -16,13 +16,12 @@ type Info struct {
 	Cost   int    // bytes of the reply
 }
 
-// infoTimeout is how much longer than usual the reply may take: it has two entries, and any read
-// can do with one.
+// infoTimeout is how much longer than usual the reply may take: it has two entries, and a read may
+// ask for only one.
 const infoTimeout = 5 * time.Second
 
 // info returns the stream's Info (XINFO STREAM). A stream that does not exist is an empty one. The
-// reply has the first and the last entry in full. A script would not save the server that: it would
-// copy both.
+// reply has the first and the last entry in full. A script would not help: it would copy both too.
 func (c *privateConn) info(ctx context.Context) (e Info, err error) {
 	err = c.onPrivate(ctx, infoTimeout, func(ctx context.Context, client privateClient) error {
 		info, err := client.WithTimeout(client.Options().ReadTimeout+infoTimeout).XInfoStream(ctx, c.key).Result()
@@ -61,8 +60,7 @@ const (
 	InfoRetry = time.Minute
 )
 
-// infoSchedule spreads the checks: with large entries they are rare. The zero value allows the
-// first at once.
+// infoSchedule makes checks rare if entries are large. The zero value allows the first at once.
 type infoSchedule struct{ next time.Time }
 
 func (s *infoSchedule) due() bool { return !time.Now().Before(s.next) }

@@ -20,9 +20,9 @@ type protocolError string
 
 func (e protocolError) Error() string { return string(e) }
 
-// process runs one command. A server closes the connection after a value that is too long. But
-// go-redis takes the error for a usual one, and uses the connection for the next command. So the
-// reply to a long value is read here.
+// process runs one command. A server closes the connection after a value that is too long, but
+// go-redis does not know that and would use the connection for the next command. So the reply to a
+// long value is read here.
 func (a *Adder) process(ctx context.Context, command once, longest int) error {
 	if longest < leastLimit {
 		return a.client.Process(ctx, command)

@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { redistest.Main(m) }
 
-// soon is how long a test waits for what is due at once, on a busy machine.
+// soon is how long a test waits, on a busy machine, for something that is due at once.
 const soon = redistest.Soon
 
 const groupName = "group"
@@ -103,7 +103,7 @@ func pendingRows(t *testing.T, client redis.Cmdable, key string) []stream.Pendin
 	return rows
 }
 
-// pretendIdle makes pending entries look as if the consumer had not touched them for an hour.
+// pretendIdle sets the idle time of pending entries to an hour.
 func pretendIdle(t *testing.T, client redis.Cmdable, key, consumer string, ids ...string) {
 	t.Helper()
 	args := []any{"xclaim", key, groupName, consumer, 0}
@@ -134,7 +134,7 @@ func ids(entries []stream.Entry) []string {
 	return list
 }
 
-// awaitBlocked returns when so many clients are blocked on the server.
+// awaitBlocked returns when n clients are blocked on the server.
 func awaitBlocked(t *testing.T, client *redis.Client, n int) {
 	t.Helper()
 	want := fmt.Sprintf("blocked_clients:%d\r\n", n)

@@ -12,8 +12,8 @@ import (
 // come.
 var ErrTooLarge = errors.New("reply is larger than its limit")
 
-// replySlack is what a reply may have beyond its limit: it is more than the bytes of entries, and
-// the limit is an estimate.
+// replySlack is what a reply may have beyond its limit: the limit is an estimate, and a reply is
+// larger than its entries.
 const replySlack = 64 << 10
 
 // meter measures the reply that a connection reads.
@@ -46,7 +46,7 @@ func (m *meter) limitReply(limit Limit) {
 	m.limit.Store(int64(bytes))
 }
 
-// metered is a connection whose replies are measured, and captured where that is wanted.
+// metered is a connection whose replies are measured, and captured on demand.
 type metered struct {
 	net.Conn
 	replies io.Reader

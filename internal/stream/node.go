@@ -24,7 +24,7 @@ func Supported(client redis.UniversalClient) error {
 	}
 }
 
-// nodeClient is the client of one server, or of whichever Sentinel names: a *redis.Client.
+// nodeClient is the client of one server, or of the master that Sentinel names: a *redis.Client.
 type nodeClient interface {
 	Options() *redis.Options
 	WithTimeout(timeout time.Duration) *redis.Client

@@ -17,11 +17,11 @@ type Page struct {
 	Own   bool          // only what this consumer owns
 }
 
-// PendingEntry is an entry that a consumer was given and has not acknowledged.
+// PendingEntry is an entry that a consumer got and has not acknowledged.
 type PendingEntry struct {
 	ID         string
 	Consumer   string        // its owner
-	Idle       time.Duration // since it was delivered, or its lease was renewed
+	Idle       time.Duration // since its delivery, or since its lease was renewed
 	Deliveries int64         // how often it was delivered, as the server counts
 }
 
@@ -71,8 +71,8 @@ func leaseArgs(args []any, leases []Lease) []any {
 	return args
 }
 
-// RenewLeases renews leases. It returns which are lost, because another consumer has the entry or
-// it was acknowledged, and which entries were trimmed: nobody can get those any more.
+// RenewLeases renews leases. It returns the IDs of lost entries, which another consumer has or
+// which are acknowledged, and of trimmed ones, which no consumer can get any more.
 func (g *Group) RenewLeases(ctx context.Context, leases []Lease) (lost, trimmed []string, err error) {
 	args := leaseArgs([]any{g.name, g.consumer}, leases)
 	reply, err := renewLeasesScript.Run(ctx, g.shared, []string{g.key}, args...).Slice()
@@ -88,12 +88,12 @@ func (g *Group) RenewLeases(ctx context.Context, leases []Lease) (lost, trimmed 
 // releasePage bounds how long one call of the release script blocks the server.
 const releasePage = 1000
 
-// Release says what happens to the pending entries of this consumer.
+// Release describes what happens to the pending entries of this consumer.
 type Release struct {
 	Leases []Lease  // freed, with these delivery counts
 	Keep   []string // stay ours; their leases are renewed
-	// TakeBack takes back the only delivery of entries that are in neither list: the reply with them
-	// was lost. It is not set while an earlier process with our name may have had them.
+	// TakeBack takes back the only delivery of entries that are in neither list: the reply with
+	// them was lost. It is not set while an earlier process with our name may have had them.
 	TakeBack bool
 	Remove   bool // the consumer is removed once it owns nothing
 }

@@ -62,7 +62,7 @@ func TestRenewLeases_tellsLostAndTrimmedAndRenewsTheRest(t *testing.T) {
 		{ID: added[acknowledged], Deliveries: 1},
 		{ID: added[trimmed], Deliveries: 1},
 		{ID: added[counted], Deliveries: 7},
-		{ID: "1-1", Deliveries: 1}, // in no list and no stream
+		{ID: "1-1", Deliveries: 1}, // neither pending nor in the stream
 	})
 	require.NoError(t, err)
 	assert.Equal(t, []string{added[taken], added[acknowledged]}, lost)
@@ -80,8 +80,8 @@ func TestRenewLeases_tellsLostAndTrimmedAndRenewsTheRest(t *testing.T) {
 	}
 }
 
-// Two renewals of a trimmed entry overlap, or the reply to the first is lost. The first takes the entry off the pending list, and
-// the second still reports that it was trimmed: nobody else has it.
+// Two renewals of a trimmed entry overlap, or the reply to the first is lost. The first takes the
+// entry off the pending list, and the second still reports it as trimmed, not as lost.
 func TestRenewLeases_reportsATrimmedEntryAgain(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)
@@ -95,7 +95,7 @@ func TestRenewLeases_reportsATrimmedEntryAgain(t *testing.T) {
 	}
 }
 
-// A renewal that was under way while a delivery was counted must not take that back.
+// A renewal that was in flight while a delivery was counted must not take it back.
 func TestRenewLeases_neverCountsLess(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)
@@ -125,7 +125,8 @@ func TestRelease_freesForAnybodyAtOnce(t *testing.T) {
 	require.Len(t, read(t, b, 1), 1)
 	require.NoError(t, client.Do(t.Context(), "xclaim", key, groupName, "a", 0, added[2], "retrycount", 5, "justid").Err())
 
-	// Of the entries that no lease names, the first delivery is taken back. More of them were made by others.
+	// The only delivery of an entry without a lease is taken back. If there were several, other
+	// consumers made them.
 	require.NoError(t, release(t, a, []stream.Lease{{ID: added[0], Deliveries: 1}, {ID: added[1], Deliveries: 3}}, true))
 	assert.Equal(t, map[string]row{
 		added[0]: {"a", 1}, added[1]: {"a", 3}, added[2]: {"a", 5}, added[3]: {"a", 0}, others[0]: {"b", 1},
@@ -142,8 +143,9 @@ func TestRelease_freesForAnybodyAtOnce(t *testing.T) {
 	}, pending(t, client, key), "the next delivery is not counted yet, but for the first")
 }
 
-// A process that ends before it has looked for what an earlier one of its name had leaves the counts as they are: else a message
-// that kills its process would never be given up.
+// A process may end before it has searched for the entries of an earlier process with its name. It
+// then leaves the counts as they are. Otherwise a message that crashes each process would never
+// reach the delivery limit.
 func TestRelease_leavesTheCountsOfAnEarlierProcess(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)
@@ -246,7 +248,8 @@ func TestRelease_tellsWhatWasTrimmed(t *testing.T) {
 	assert.Equal(t, added[1:2], trimmed)
 }
 
-// countAs sets the delivery count of a pending entry of the consumer "a", as XNACK FATAL does for the largest one.
+// countAs sets the delivery count of a pending entry of the consumer "a". XNACK FATAL sets it to
+// the largest number.
 func countAs(t *testing.T, client *redis.Client, key, id string, count int64) {
 	t.Helper()
 	require.NoError(t, client.Do(t.Context(), "xclaim", key, groupName, "a", 0, id, "retrycount", count, "justid").Err())

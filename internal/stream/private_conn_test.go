@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// readResult is what a read that a goroutine made returned.
+// readResult is the result of a read in another goroutine.
 type readResult struct {
 	entries []stream.Entry
 	err     error
@@ -120,8 +120,8 @@ func TestConn_readWithoutEntriesEndsAfterItsBlock(t *testing.T) {
 	}
 }
 
-// A server looks at its clock 10 times a second, or less often: so much later does it end a block. A client whose ReadTimeout is
-// shorter waits all the same.
+// A server checks its clock 10 times a second or less, so a block may end that much later. A client
+// with a shorter ReadTimeout still waits for it.
 func TestConn_idleReadsWithAShortReadTimeout(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "--hz", "2")
@@ -131,7 +131,7 @@ func TestConn_idleReadsWithAShortReadTimeout(t *testing.T) {
 	t.Cleanup(group.Close)
 	add(t, server.Client(t), key, 1)
 	one := stream.Limit{Count: 1}
-	connected := func(_ []stream.Entry, err error) bool { return err == nil } // on a busy machine that may take longer
+	connected := func(_ []stream.Entry, err error) bool { return err == nil } // slow machine
 	require.Eventually(t, func() bool { return group.Join(t.Context(), "0") == nil }, soon, time.Millisecond)
 	var fanout *stream.Fanout
 	require.Eventually(t, func() bool {
@@ -194,14 +194,14 @@ func TestConn_interruptEndsAReadFromASilentServer(t *testing.T) {
 	assert.Less(t, time.Since(began), 5*time.Second)
 }
 
-// spin waits for less than a timer can.
+// spin waits for a time that is too short for a timer.
 func spin(d time.Duration) {
 	for until := time.Now().Add(d); time.Now().Before(until); {
 		runtime.Gosched()
 	}
 }
 
-// Interrupt while an entry is on its way: the server may have handed it to us already, or never will.
+// Interrupt races with an entry: the server has either handed it to us already, or never will.
 func TestConn_interruptRacesWithEntries(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "--appendonly", "no")
@@ -219,7 +219,7 @@ func TestConn_interruptRacesWithEntries(t *testing.T) {
 		for range 200 {
 			key := ownKey(t)
 			group := join(t, shared, key, "a")
-			group.SetGrace(soon) // what a slow server makes of it is not the matter here
+			group.SetGrace(soon) // slow servers are not tested here
 			blocked := reading(group, 10, time.Minute)
 			awaitBlocked(t, client, 1)
 

@@ -5,21 +5,21 @@ import (
 )
 
 // Recreated is the name of a consumer that marks a group as created again at the right place. It is
-// removed after a while, as one with a generated name is.
+// removed when it is idle, like a consumer with a generated name.
 const Recreated = "redisstream~RECREATED2"
 
-// Checkpoint is how far a group has come: all entries up to ID were acknowledged.
+// Checkpoint is how far a group is known to have come: all entries up to ID were acknowledged.
 type Checkpoint struct {
 	ID     string // empty: unknown
 	Read   int64  // how many entries the group had read, of all that were ever added
-	Recent bool   // a group that was created since may be behind it
+	Recent bool   // not stale: a group that exists may be set to it
 }
 
-// Recreate creates the group again after it vanished. It begins at the checkpoint: what was pending
-// then comes again, and what was acknowledged before does not. If the stream was created again
-// since, the group begins at its beginning. With NoAck a group that exists is never set back: what
-// was delivered must not come again. Recreate returns where the group begins; empty: it exists, and
-// was not changed.
+// Recreate creates the group again after it vanished. The group begins at the checkpoint, so
+// entries that were pending then are delivered again, and entries that were acknowledged before are
+// not. If the stream itself began again, the group begins at its first entry. With NoAck a group
+// that exists is never set back, because no entry may be delivered twice. Recreate returns where
+// the group begins; empty: it exists, and was not changed.
 func (g *Group) Recreate(ctx context.Context, checkpoint Checkpoint) (start string, err error) {
 	start = checkpoint.ID
 	known := "stale"

@@ -9,14 +9,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Whoever creates the group first after it vanished: one that knows how far it had come sets it there, once.
+// The group vanished, and a newcomer may have created it first. A member with a checkpoint sets it
+// there, once.
 func TestRecreate(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		newcomer string // where somebody who knows nothing created the group; empty: nobody did
-		stale    bool   // what we know
+		newcomer string // where a newcomer created the group; empty: no newcomer
+		stale    bool   // our checkpoint is stale
 		member   bool   // we are in the group
-		want     int    // entries to come
+		want     int    // entries that are delivered then
 	}{
 		"nobody was faster":                {want: 6},
 		"nobody was faster, stale":         {stale: true, want: 6},
@@ -43,7 +44,7 @@ func TestRecreate(t *testing.T) {
 			mark := stream.Checkpoint{ID: added[3], Read: 7, Recent: !test.stale}
 			require.NoError(t, recreate(t, group, mark))
 			read(t, group, 1)
-			mark.ID = added[1] // another who knows, a little less
+			mark.ID = added[1] // another member with an older checkpoint
 			require.NoError(t, recreate(t, group, mark))
 			if test.want > 0 {
 				assert.Len(t, read(t, group, 100), test.want-1, "where the first one set it")

@@ -26,8 +26,8 @@ func on(key, name string, args ...any) right {
 	return right{name, key, append(append(words, key), args...)}
 }
 
-// toRunScripts returns what each script needs. A server that restarted needs the text of a script
-// again.
+// toRunScripts returns what each script needs. EVAL is needed because a server that restarted has
+// lost the scripts.
 func toRunScripts(key string) []right {
 	return []right{{"eval", key, []any{"eval", "return", 1, key}}, {"evalsha", key, []any{"evalsha", "sha", 1, key}}}
 }
@@ -46,8 +46,8 @@ type RequiredRights struct {
 	Trims         bool   // Trim
 }
 
-// CheckRights returns an error that names all commands that the consumer runs at some time, at the
-// latest at Close, and that the user may not run.
+// CheckRights returns an error that names the commands that the consumer will run, also at Close,
+// but that the user may not run.
 func (g *Group) CheckRights(ctx context.Context, needs RequiredRights) error {
 	rights := append(toRunScripts(g.key),
 		right{"xreadgroup", g.key, []any{"xreadgroup", "group", g.name, g.consumer, "streams", g.key, ">"}},
@@ -77,8 +77,8 @@ func (g *Group) CheckRights(ctx context.Context, needs RequiredRights) error {
 	return err
 }
 
-// limitsReplies is the first version of Redis that knows XREADGROUP ... MAXSIZE. Valkey claims to
-// be Redis 7.2.
+// limitsReplies is the first version of Redis that knows XREADGROUP ... MAXSIZE. Valkey reports
+// 7.2.
 const limitsReplies = 0x00080a00
 
 // CheckRights returns an error if the user may not read the stream. It runs no script: most users

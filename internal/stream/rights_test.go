@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// roundTrips is a hook that counts them.
+// roundTrips is a hook that counts commands.
 type roundTrips struct{ n int }
 
 func (r *roundTrips) DialHook(next redis.DialHook) redis.DialHook {
@@ -30,7 +30,7 @@ func (r *roundTrips) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.P
 	return next
 }
 
-// Rights are asked for in one round trip, and nothing is done with them.
+// All rights are checked in one round trip, and no command is run.
 func TestCheckRights(t *testing.T) {
 	t.Parallel()
 	for name, server := range map[string]*redistest.Server{"one server": redistest.Shared(), "cluster": redistest.StartCluster(t)} {
@@ -45,7 +45,7 @@ func TestCheckRights(t *testing.T) {
 			group := stream.NewGroup(client, key, groupName, "a")
 			fanout := newFanout(t, client, key, "0")
 			needs := stream.RequiredRights{DeadLetters: "in another slot", Removed: true}
-			require.NoError(t, group.CheckRights(t.Context(), needs)) // the server gets to know the script
+			require.NoError(t, group.CheckRights(t.Context(), needs)) // loads the script
 
 			var trips roundTrips
 			client.AddHook(&trips)

@@ -6,7 +6,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// scripts are the Lua scripts: what has to be one step on the server.
+// scripts are the Lua scripts: each does in one step on the server what several commands could not.
 //
 //go:embed scripts/*.lua
 var scripts embed.FS

@@ -19,13 +19,14 @@ const (
 	lastID    = "18446744073709551615-18446744073709551615"
 )
 
-// fakeGroup has been given the entries 1 to delivered.
+// fakeGroup is a group that read the entries 1 to delivered.
 type fakeGroup struct {
 	delivered int
 	pending   []int
 }
 
-// fakeStream answers as servers do that are not at hand. Its entries are 1-0, 2-0 and so on, a hundred in a node.
+// fakeStream answers like server versions that the tests may not have. Its entries are 1-0, 2-0 and
+// so on, a hundred in each node.
 type fakeStream struct {
 	t       *testing.T
 	live    []int
@@ -44,7 +45,7 @@ func newFakeStream(t *testing.T, n int, acked string, groups ...fakeGroup) *fake
 	return f
 }
 
-// run runs the script once.
+// run runs the script once, and returns its result.
 func (f *fakeStream) run(age, keep int) int {
 	f.t.Helper()
 	l := lua.NewState()
@@ -71,7 +72,7 @@ func (f *fakeStream) run(age, keep int) int {
 	return int(lua.LVAsNumber(l.Get(-1)))
 }
 
-// runAll runs it as Trim does, and returns what is left.
+// runAll runs the script as Trim does, and returns the entries that are left.
 func (f *fakeStream) runAll() []int {
 	f.t.Helper()
 	for range 1000 {
@@ -175,7 +176,7 @@ func (f *fakeStream) span(l *lua.LState, words []string) lua.LValue {
 	return rows(l, all)
 }
 
-// unacknowledged reports whether a group still wants the entry.
+// unacknowledged reports whether a group has not acknowledged the entry.
 func (f *fakeStream) unacknowledged(n int) bool {
 	return slices.ContainsFunc(f.groups, func(g fakeGroup) bool { return n > g.delivered || slices.Contains(g.pending, n) })
 }
@@ -211,7 +212,7 @@ func (f *fakeStream) trim(l *lua.LState, words []string) lua.LValue {
 	return lua.LNumber(dropped)
 }
 
-// exact drops up to an ID. Where that is none of an entry, servers may keep a node without one.
+// exact trims up to an ID. If no entry has that ID, a real server may keep a node without entries.
 func (f *fakeStream) exact(id string) lua.LValue {
 	if id == lastID {
 		id = "1000000000-0"
@@ -256,11 +257,13 @@ func TestTrimScript(t *testing.T) {
 	}
 }
 
-// Where XDEL has left holes, an exact trim ends at an entry that stays, and what is emptied goes as a whole.
+// If XDEL has deleted entries, an exact trim ends at an entry that stays. If no entry stays, the
+// whole node is dropped.
 func TestTrimScript_holes(t *testing.T) {
 	t.Parallel()
 	f := newFakeStream(t, 90, "unknown", fakeGroup{delivered: 60, pending: []int{50}})
-	f.live = slices.DeleteFunc(f.live, func(n int) bool { return n >= 50 && n < 70 }) // also what is pending
+	// This includes the pending entry.
+	f.live = slices.DeleteFunc(f.live, func(n int) bool { return n >= 50 && n < 70 })
 	assert.Len(t, f.runAll(), 21)
 	assert.Equal(t, "MINID 70-0", f.trims[len(f.trims)-1])
 
@@ -270,7 +273,7 @@ func TestTrimScript_holes(t *testing.T) {
 	assert.Equal(t, "MINID "+lastID, f.trims[len(f.trims)-1])
 }
 
-// What a call looks at is bounded: by a thousand pending entries of each group, and by a node.
+// One call visits at most a thousand pending entries of each group, and one node.
 func TestTrimScript_manyPending(t *testing.T) {
 	t.Parallel()
 	var pending []int

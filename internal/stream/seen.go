@@ -9,12 +9,12 @@ import (
 // seenLimit is how many entries a fan-out remembers, of 24 bytes each.
 const seenLimit = 4096
 
-// seen remembers what was read, in case the stream loses its end and assigns IDs a second time. The
-// newest entries are all in it; of older ones, ever fewer.
+// seen remembers what was read, in case the stream loses its end and assigns IDs a second time. It
+// has all of the newest entries, and fewer of the older ones.
 type seen []sighting
 
-// sighting is an entry that was read. After a failover another entry may have its ID: then the sums
-// differ.
+// sighting is an entry that was read. After a failover another entry may have its ID, but with
+// another sum.
 type sighting struct{ t, n, sum uint64 }
 
 func (s *seen) add(entries []Entry) {
@@ -54,7 +54,7 @@ func (s sighting) id() string {
 	return strconv.FormatUint(s.t, 10) + "-" + strconv.FormatUint(s.n, 10)
 }
 
-// is reports whether it was this entry.
+// is reports whether e is the entry that was read.
 func (s sighting) is(e Entry) bool { return e.ID == s.id() && fingerprint(e.Fields) == s.sum }
 
 var fingerprintSeed = maphash.MakeSeed()

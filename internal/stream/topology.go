@@ -11,14 +11,14 @@ import (
 const (
 	// refreshPause is the shortest time between two refreshes while entries are not accepted.
 	refreshPause = time.Second
-	// refreshTimeout is how long a refresh may take. It asks a random server, which may be the one that
-	// hangs. Then another refresh starts, and at most maxRefreshes run at the same time.
+	// refreshTimeout is how long a refresh may take before another one starts: it asks a random
+	// server, which may hang. At most maxRefreshes run at the same time.
 	refreshTimeout = 500 * time.Millisecond
 	maxRefreshes   = 3
 )
 
-// topology refreshes what a cluster client knows of its cluster when a server fails. The client
-// refreshes it once a minute by itself, and dials a dead master until then.
+// topology refreshes a cluster client's topology when a server fails. The client itself refreshes
+// it once a minute, and dials a dead master until then.
 type topology struct {
 	cluster clusterClient
 
@@ -28,7 +28,7 @@ type topology struct {
 	running int           // with a node that hangs and no ReadTimeout a refresh may never end
 }
 
-// newTopology returns nil for a client that is none of a cluster.
+// newTopology returns nil if the client is not a cluster client.
 func newTopology(client redis.UniversalClient) *topology {
 	if cluster, ok := client.(clusterClient); ok {
 		return &topology{cluster: cluster}
@@ -36,7 +36,7 @@ func newTopology(client redis.UniversalClient) *topology {
 	return nil
 }
 
-// refreshUntil refreshes each second, until stop is called: a reply is overdue.
+// refreshUntil refreshes each second while a reply is overdue, until stop is called.
 func (t *topology) refreshUntil(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var again func()

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// hung is a cluster client whose refreshes end when they are told to.
+// hung is a cluster client whose refreshes hang until the test ends them.
 type hung struct {
 	clusterClient
 

@@ -9,8 +9,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ErrNotReplicated is the error for entries that are in the master's stream, and that too few
-// replicas have confirmed.
+// ErrNotReplicated is the error for entries that the master has, but that too few replicas
+// confirmed.
 var ErrNotReplicated = errors.New("not confirmed by enough replicas")
 
 // ReplicaWait makes Add wait until replicas confirm the entries (WAIT).
@@ -47,13 +47,12 @@ func (a *Adder) addConfirmed(ctx context.Context, key Key, requests []*AddReques
 			return
 		}
 		if master, ask, err = a.follow(ctx, key.name, requests[0].Err); err != nil {
-			return // they keep the refusal
+			return // the requests keep the refusal as their error
 		}
 	}
 }
 
-// addToNode sends one pipeline. Its replies may take longer than usual, by the time that the
-// replicas have.
+// addToNode sends one pipeline. The replies may take longer than usual, by the timeout of WAIT.
 func (a *Adder) addToNode(ctx context.Context, master nodeClient, ask bool, key Key, requests []*AddRequest) {
 	timeout := master.Options().ReadTimeout
 	if timeout > 0 {
@@ -92,7 +91,7 @@ func (a *Adder) notConfirmed(reply *redis.IntCmd) error {
 }
 
 // redirected returns the requests that the node refused because it does not hold the slot. It
-// returns none if the node accepted one behind them: they would be in another order.
+// returns none if the node accepted a later request: the order would change.
 func redirected(requests []*AddRequest) (list []*AddRequest) {
 	for _, request := range requests {
 		_, _, moved := redirection(request.Err)

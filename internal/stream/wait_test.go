@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// What a node refuses follows the slot only if nothing behind it was taken.
+// Refused requests follow the slot only if the node accepted no later one.
 func TestRedirected_keepsTheOrder(t *testing.T) {
 	t.Parallel()
 	moved, other := ownError("MOVED 1 127.0.0.1:1"), errors.New("else")

@@ -11,8 +11,8 @@ import (
 // maxAcks bounds one XACK.
 const maxAcks = 1000
 
-// acker sends acks to the server, by group commit. It owns an entry from add until the server has the ack.
-// The end of the subscription does not stop it; stop does.
+// acker sends acks to the server, by group commit. It owns an entry from add until the server has
+// the ack. The end of the subscription does not stop it; stop does.
 type acker struct {
 	batch.Committer[ack]
 	ctx    context.Context //nolint:containedctx // ends with stop, not with any call
@@ -29,17 +29,17 @@ func newAcker(send func(context.Context, []string) error, s *Subscription) *acke
 	return a
 }
 
-// ack is an entry to acknowledge, or a flush request behind those that came before it.
+// ack is an entry to acknowledge, or a request that the acks before it are flushed.
 type ack struct {
 	*entry
 
-	flushed chan struct{} // of a flush request: closed when the server has those
+	flushed chan struct{} // closed when the server has the acks before it; nil: no request
 }
 
 func (a *acker) add(e *entry) { a.Add(ack{entry: e}) }
 
-// flushed returns a channel that is closed when the server has all acks that were added before; never, if
-// the acker was stopped.
+// flushed returns a channel that is closed when the server has all acks that were added before. It
+// stays open if the acker was stopped.
 func (a *acker) flushed() <-chan struct{} {
 	request := ack{flushed: make(chan struct{})}
 	a.Add(request)
@@ -63,8 +63,8 @@ func (a *acker) commit(acks []ack) {
 	}
 }
 
-// acknowledge tries until the server has the acks, or the acker is stopped. Then the entries stay in the
-// inbox and are released, to be delivered again.
+// acknowledge tries until the server has the acks. If the acker is stopped first, the entries stay
+// in the inbox, are released, and are redelivered.
 func (a *acker) acknowledge(entries []*entry) (done bool) {
 	ids := make([]string, len(entries))
 	for i, e := range entries {

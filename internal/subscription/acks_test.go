@@ -22,7 +22,7 @@ func TestAck_retriedUntilItIsThrough(t *testing.T) {
 	})
 }
 
-// A message that kills its process each time would otherwise take the acks before it along each time.
+// Earlier acks are sent before a redelivery, so a message that crashes the process can't lose them.
 func TestAck_isThroughBeforeAMessageIsDeliveredAgain(t *testing.T) {
 	t.Parallel()
 	begin := func(t *testing.T, maxDeliveries int) (*fakeGroup, *Subscription) {

@@ -13,33 +13,37 @@ type Backend interface {
 	attach(s *Subscription) backend
 }
 
-// backend is what the delivery modes do differently: how entries are read, and how they are settled.
+// backend is what the delivery modes do differently: how entries are read, and how they are
+// settled.
 type backend interface {
 	source
 	settlement
-	// tasks are what the subscription does for its stream at intervals.
+	// tasks are the periodic tasks of the subscription.
 	tasks() []periodicTask
 }
 
-// source is where the reader gets entries. One goroutine uses it; interrupt and close may be called from others.
+// source is where the reader gets entries. One goroutine uses it; interrupt and close may be called
+// from others.
 type source interface {
-	// next returns entries that are ours from now on; none and no error when there is none. Without room
-	// it only saves the checkpoint.
+	// next returns entries that are ours from now on; no entries and no error: there are none.
+	// Without room it only saves the checkpoint.
 	next(ctx context.Context, room room) ([]stream.Entry, error)
 	// transferTime is how long the bytes of the last reply took.
 	transferTime() time.Duration
 	// untilCheckpoint is how long the reader may wait for room before it calls next without any.
 	untilCheckpoint() time.Duration
-	// gap is the ID of the oldest entry that is still to be claimed before newer ones are delivered; empty: none.
+	// gap is the ID of the oldest entry that is still to be claimed before newer ones are
+	// delivered; empty: none.
 	gap() string
-	// recover prepares the next read after an error. It returns the error, with what failed on the way.
+	// recover prepares the next read after an error. It returns that error, and adds its own
+	// failure.
 	recover(ctx context.Context, err error) error
 	// interrupt ends a blocked read and refuses further ones. close frees the connection.
 	interrupt()
 	close()
 }
 
-// settlement is what becomes of entries that a worker has.
+// settlement ends the entries that a worker has.
 type settlement interface {
 	deadLetters
 	leases
@@ -47,15 +51,16 @@ type settlement interface {
 	awaitAcks(e *entry)
 	// acked ends an entry that its handler acked, after a worker spent d on it.
 	acked(e *entry, d time.Duration)
-	// flush returns when every ack was sent, or stop gave up sending them.
+	// flush returns when every ack was sent, or when stop was called. stop gives up sending acks.
 	flush()
 	stop()
-	// release frees what nobody here works on, and renews the leases of what late handlers keep.
+	// release releases the entries that no handler has, and renews the leases of late handlers.
 	release(ctx context.Context)
-	// keepsLateMessages reports whether what late handlers have is protected, and their acks count.
+	// keepsLateMessages reports whether messages of late handlers keep their leases, and their acks
+	// count.
 	keepsLateMessages() bool
-	// settleLate acknowledges entries after the end of the subscription, and then releases others. A nil
-	// release frees nothing.
+	// settleLate acknowledges entries after the end of the subscription, and then releases others.
+	// A nil release releases nothing.
 	settleLate(ctx context.Context, acked []string, release *stream.Release) error
 }
 
@@ -77,7 +82,7 @@ type GroupStream interface {
 	Trim(ctx context.Context, age time.Duration, keep int64) (dropped int64, err error)
 }
 
-// GroupState tells how far a group has come, and recreates it.
+// GroupState returns how far a group has come, and recreates it.
 type GroupState interface {
 	Join(ctx context.Context, start string) error
 	Recreate(ctx context.Context, checkpoint stream.Checkpoint) (start string, err error)
@@ -85,7 +90,7 @@ type GroupState interface {
 	Info(ctx context.Context) (stream.Info, error)
 }
 
-// PendingList holds what the server handed out and nobody acknowledged.
+// PendingList has the pending entries of a group.
 type PendingList interface {
 	Pending(ctx context.Context, page stream.Page) ([]stream.PendingEntry, error)
 	Claim(ctx context.Context, claim stream.Claim) (stream.Claimed, error)
@@ -95,7 +100,7 @@ type PendingList interface {
 	Release(ctx context.Context, release stream.Release) (trimmed []string, err error)
 }
 
-// unacknowledged settles entries that need no ack: of an AutoAckGroup or a Fanout.
+// unacknowledged settles entries that need no ack: those of an AutoAckGroup or a Fanout.
 type unacknowledged struct {
 	deadLetters
 	noLeases

@@ -6,13 +6,13 @@ import (
 	"github.com/millrace/redisstream/internal/stream"
 )
 
-// AutoAckGroup is the Backend of a consumer group whose entries count as acknowledged when the server
-// hands them out (XREADGROUP NOACK). Each is delivered at most once.
+// AutoAckGroup is the Backend of a consumer group whose entries count as acknowledged when the
+// server hands them out (XREADGROUP NOACK). Each is delivered at most once.
 type AutoAckGroup struct {
 	Membership
 }
 
-// autoAckGroup is an AutoAckGroup at work.
+// autoAckGroup is the AutoAckGroup of a running subscription.
 type autoAckGroup struct {
 	member
 	unacknowledged
@@ -22,7 +22,8 @@ func (a AutoAckGroup) attach(s *Subscription) backend {
 	return &autoAckGroup{member: newMember(s, a.Membership, a.afterDelivered), unacknowledged: newUnacknowledged(s)}
 }
 
-// afterDelivered is where the group continues after it vanished: after the last entry that was handed out.
+// afterDelivered returns where the group continues after it vanished: after the last entry that was
+// handed out.
 func (AutoAckGroup) afterDelivered(_ context.Context, info stream.GroupInfo) (id string, known bool, err error) {
 	return info.LastDelivered, true, nil
 }
@@ -43,8 +44,8 @@ func (a *autoAckGroup) next(ctx context.Context, room room) ([]stream.Entry, err
 	return entries, err
 }
 
-// keepPosition saves the checkpoint. A group that is behind it was recreated by a member that knew less:
-// it is set forward first, so that nothing is delivered twice.
+// keepPosition saves the checkpoint. A group that is behind its checkpoint was recreated by a
+// member with an older one. It is set forward first, so that nothing is delivered twice.
 func (a *autoAckGroup) keepPosition(ctx context.Context) error {
 	a.checkpoint.postpone()
 	info, err := a.Stream.GroupInfo(ctx)

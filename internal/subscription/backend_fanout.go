@@ -12,7 +12,7 @@ type Fanout struct {
 	Stream Stream // a *stream.Fanout
 }
 
-// fanout is a Fanout at work.
+// fanout is the Fanout of a running subscription.
 type fanout struct {
 	Fanout
 	unacknowledged

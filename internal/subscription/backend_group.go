@@ -11,17 +11,17 @@ import (
 type Group struct {
 	Membership
 
-	NeverClaim  bool                           // search only our own pending entries, and take nothing over
+	NeverClaim  bool                           // search only our own pending entries
 	ShouldClaim func(stream.PendingEntry) bool // nil: every idle entry is taken over
-	// EarlierProcess is set when an earlier process may have used the consumer's name. Entries that are
-	// pending for the name are delivered first.
+	// EarlierProcess is set when an earlier process may have used the consumer's name. Entries that
+	// are pending for the name are delivered first.
 	EarlierProcess bool
 	MaxDeliveries  int // 0: no limit
 	// DeadLetters takes entries that are not delivered again: a DeadLetterStream or Skip.
 	DeadLetters DeadLetters
 }
 
-// group is a Group at work.
+// group is the Group of a running subscription.
 type group struct {
 	member
 	deadLetters
@@ -45,8 +45,9 @@ func (g Group) attach(s *Subscription) backend {
 	return b
 }
 
-// afterAcknowledged is where the group continues after it vanished: after the last entry of which all
-// before it are acknowledged. The position is unknown while the pending entries change.
+// afterAcknowledged returns where the group continues after it vanished: just before its oldest
+// pending entry, or after the last delivered one if none is pending. The position is unknown while
+// the pending entries change.
 func (g Group) afterAcknowledged(ctx context.Context, info stream.GroupInfo) (id string, known bool, err error) {
 	if info.Pending == 0 {
 		return info.LastDelivered, true, nil
@@ -68,15 +69,16 @@ func (g *group) next(ctx context.Context, room room) ([]stream.Entry, error) {
 
 func (g *group) gap() string { return g.recovery.gap() }
 
-// recover searches our own pending entries next: the reply that failed may have handed some out.
+// recover starts a search for our own pending entries: the lost reply may have had some.
 func (g *group) recover(ctx context.Context, err error) error {
 	err = g.member.recover(ctx, err)
 	g.recovery.searchOwn(true)
 	return err
 }
 
-// awaitAcks sends earlier acks before a redelivery, so that a message that crashes the process can't lose
-// them: otherwise its neighbours would reach the delivery limit with it.
+// awaitAcks sends earlier acks before a redelivery, so that a message that crashes the process
+// can't lose them. Otherwise the acked messages would be redelivered too, and reach the delivery
+// limit.
 func (g *group) awaitAcks(e *entry) {
 	if e.delivered() == 0 || g.maxDeliveries == 0 {
 		return

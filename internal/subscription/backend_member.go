@@ -18,15 +18,15 @@ type Membership struct {
 	ClaimInterval time.Duration // how often to search for idle entries, and to save the checkpoint
 
 	RemoveAtEnd     bool          // remove the consumer when the subscription ends and owns nothing
-	Removable       []string      // Lua patterns of consumers that may be removed
-	ConsumerTimeout time.Duration // how long these own nothing and are idle; 0: none is removed
+	Removable       []string      // Lua patterns of the names of consumers that may be removed
+	ConsumerTimeout time.Duration // they are removed when idle for this time; 0: never
 
 	TrimInterval time.Duration // 0: the stream is not trimmed
 	TrimMinAge   time.Duration
 	TrimMinLen   int64
 }
 
-// member is one consumer of a group, with what both kinds of group do alike.
+// member is one consumer of a group. Both backends with a group embed it.
 type member struct {
 	Membership
 
@@ -55,7 +55,7 @@ func (m *member) recover(ctx context.Context, err error) error {
 	return err
 }
 
-// releaseEntries frees pending entries and logs what can't be freed.
+// releaseEntries releases pending entries and logs failures.
 func (m *member) releaseEntries(ctx context.Context, release stream.Release) {
 	release.Remove = m.RemoveAtEnd
 	trimmed, err := m.Stream.Release(ctx, release)

@@ -14,10 +14,10 @@ import (
 
 var errNoMessage = errors.New("the Unmarshaler returned neither a message nor an error")
 
-// panickedBackoff is the pause where NackBackoff panics.
+// panickedBackoff is the pause if NackBackoff panics.
 const panickedBackoff = time.Second
 
-// callbacks calls the user's functions. A function that panics costs its entry, not the process.
+// callbacks calls the user's functions. If one panics, its entry fails, and the process goes on.
 type callbacks struct {
 	logger watermill.LoggerAdapter
 
@@ -25,7 +25,8 @@ type callbacks struct {
 	logged map[string]bool // functions whose stack is in the log
 }
 
-// guard runs a function of the user and returns its panic as an error. The stack is logged once for each function.
+// guard runs a function of the user and returns its panic as an error. The stack is logged once for
+// each function.
 func (c *callbacks) guard(name string, run func()) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -86,7 +87,7 @@ func (c *callbacks) backoff(backoff func(attempt int) time.Duration, attempt int
 	return pause
 }
 
-// mayClaim reports whether the user lets an entry be taken over. One for which ShouldClaim panics stays where it is.
+// mayClaim reports whether ShouldClaim allows a take-over. If it panics, the entry is left alone.
 func (c *callbacks) mayClaim(shouldClaim func(stream.PendingEntry) bool, row stream.PendingEntry) (claim bool) {
 	if shouldClaim == nil {
 		return true

@@ -24,7 +24,7 @@ type DeadLetters interface {
 	attach(s *Subscription, g Group) deadLetters
 }
 
-// deadLetters is a DeadLetters at work.
+// deadLetters is the DeadLetters of a running subscription.
 type deadLetters interface {
 	// overDeliveryLimit returns why an entry is not to be delivered again, or nil.
 	overDeliveryLimit(e *entry) error
@@ -32,8 +32,8 @@ type deadLetters interface {
 	deadLetter(e *entry, msg *message.Message, reason error)
 }
 
-// Skip leaves out entries that can't be decoded. They stay pending in a group with acks, and are lost
-// otherwise. There is no delivery limit.
+// Skip skips entries that can't be decoded. In a group with acks they stay pending, otherwise they
+// are lost. There is no delivery limit.
 type Skip struct{}
 
 func (Skip) attach(s *Subscription, _ Group) deadLetters { return skipping{s} }
@@ -50,7 +50,7 @@ func (s skipping) deadLetter(e *entry, msg *message.Message, reason error) {
 // DeadLetterStream moves entries to a stream for dead letters.
 type DeadLetterStream struct {
 	Target stream.DeadLetterTarget
-	// Fields returns what a dead letter has beyond the fields of its entry.
+	// Fields returns the fields that are added to those of the entry.
 	Fields func(DeadLetter) []any
 }
 
@@ -89,8 +89,8 @@ func (d *deadLettering) overDeliveryLimit(e *entry) error {
 	}
 }
 
-// deadLetter moves the entry. The worker owns it until the server has moved and acknowledged it. If that
-// fails, the worker tries again later, and no other entry waits for it.
+// deadLetter moves the entry. The worker owns it until the server has moved and acknowledged it. If
+// that fails, it is tried again later, and no other entry waits for it.
 func (d *deadLettering) deadLetter(e *entry, msg *message.Message, reason error) {
 	fields := d.describe(e, msg)
 	d.inbox.deadLettering(e)
@@ -113,11 +113,11 @@ func (d *deadLettering) deadLetter(e *entry, msg *message.Message, reason error)
 	d.inbox.discard(e)
 }
 
-// describe returns what the log tells about an entry.
+// describe returns the log fields of an entry.
 func (s *Subscription) describe(e *entry, msg *message.Message) watermill.LogFields {
 	fields := watermill.LogFields{"entry": e.ID, "deliveries": e.delivered()}
 	if msg == nil && e.undeliverable == nil {
-		msg, _ = s.callbacks.decode(s.Decode, e.Entry) // that it can't be decoded may be the reason
+		msg, _ = s.callbacks.decode(s.Decode, e.Entry) // for its UUID, if possible
 	}
 	if msg != nil {
 		e.uuid = msg.UUID

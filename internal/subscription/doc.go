@@ -3,25 +3,28 @@
 //	backend -> reader -> inbox -> worker -> handler -> acker -> backend
 //	                       leases are renewed while entries stay in the inbox
 //
-// The comment of each hand-over names the owner of the entry. An entry that nobody acknowledged stays in
-// the inbox, and Close releases it.
+// The comment of each hand-over names the owner of the entry. An entry that nobody acknowledged
+// stays in the inbox, and Close releases it.
 //
-// Delivery modes: backend.go (what they have to do), backend_group.go (consumer group with acks),
-// backend_auto_ack.go (without acks), backend_fanout.go (without a group), backend_member.go (what both
-// groups do alike).
+// Delivery modes: backend.go (their interface), backend_group.go (consumer group with acks),
+// backend_auto_ack.go (without acks), backend_fanout.go (without a group), backend_member.go (what
+// both groups do alike).
 //
-// Delivery: subscription.go (start), shutdown.go (goroutines and their ordered end), reader.go, worker.go,
-// offer.go (a message is offered while its lease lasts), callbacks.go (the user's functions may panic).
+// Delivery: subscription.go (start), shutdown.go (goroutines and their ordered end), reader.go,
+// worker.go, offer.go (a message is offered while its lease lasts), callbacks.go (the user's
+// functions may panic).
 //
-// Entries in the inbox: entry.go (states), inbox.go (the lock), key_queues.go (order), read_ahead.go (flow
-// control), lease_table.go, retry_timers.go (redelivery after a nack), send_barrier.go, fifo.go.
+// Entries in the inbox: entry.go (states), inbox.go (the lock), key_queues.go (order),
+// read_ahead.go (flow control), lease_table.go, retry_timers.go (redelivery after a nack),
+// send_barrier.go, fifo.go.
 //
-// Settlement: acks.go, late_acks.go (handlers that outlive Close), leases.go (renewal), dead_letters.go.
+// Settlement: acks.go, late_acks.go (handlers that outlive Close), leases.go (renewal),
+// dead_letters.go.
 //
 // Recovery: recovery.go (what is searched when), recovery_lost_reply.go, recovery_take_over.go,
-// recovery_frozen_idle.go (a server's clock that was set back), recovery_checkpoint.go (a group that
-// vanished), recovery_trimmed.go (entries trimmed before they were read), recovery_report.go.
+// recovery_frozen_idle.go (a server's clock that was set back), recovery_checkpoint.go (a group
+// that vanished), recovery_trimmed.go (entries trimmed before they were read), recovery_report.go.
 //
-// Beside that: periodic_task.go (idle consumers, trimming), upkeep.go (handlers that hold a message for
+// Other: periodic_task.go (idle consumers, trimming), upkeep.go (handlers that hold a message for
 // long), outage.go (one log line for many failures), logger.go.
 package subscription

@@ -9,8 +9,8 @@ import (
 	"github.com/millrace/redisstream/internal/stream"
 )
 
-// entry is one entry of the stream, from the reply that brought it until it is acknowledged, released
-// or lost. The inbox's lock guards its mutable part.
+// entry is one entry of the stream, from the reply that brought it until it is acknowledged,
+// released or lost. The inbox's lock guards its mutable part.
 type entry struct {
 	stream.Entry
 	key  string           // its key queue, in an ordered subscription
@@ -19,16 +19,16 @@ type entry struct {
 
 	undeliverable error  // why no handler gets it; nil: the worker finds out
 	failure       error  // the last error of its handler, if the handler recorded one
-	uuid          string // of its message, once it is to be dead-lettered
+	uuid          string // of its message, for log lines about dead-lettering
 
 	state      state
 	handed     int              // deliveries by this subscription
-	deferrals  int              // failed attempts to dead-letter it; then it blocks no key queue
+	deferrals  int              // failed attempts to dead-letter it; if any, it blocks no key
 	lost       bool             // it belongs to another consumer now, or is acknowledged
 	trimmed    bool             // it is no longer in the stream, so that nobody else can get it
-	leasedAt   time.Time        // when its idle time on the server began at the latest
+	leasedAt   time.Time        // its lease began then or later
 	heldSince  time.Time        // since when a handler has it
-	reportedAt time.Duration    // how long a handler had it when that was logged last
+	reportedAt time.Duration    // how long a handler had it when that was last logged
 	context    *deliveryContext // of the message that its handler has; nil: none has it
 	timer      *time.Timer      // ends its retry pause
 }
@@ -53,7 +53,8 @@ var next = map[state][]state{
 	late:     {},
 }
 
-// become changes the state. A change that is not in the table is a bug: two owners would work on one entry.
+// become changes the state. A change that is not in the table is a bug: two owners would work on
+// one entry.
 func (e *entry) become(to state) {
 	if slices.Contains(next[e.state], to) {
 		e.state = to
@@ -65,10 +66,11 @@ func (e *entry) become(to state) {
 // delivered counts the deliveries to handlers, by all processes.
 func (e *entry) delivered() int64 { return e.Deliveries - 1 + int64(e.handed) }
 
-// isLater reports whether the entry may wait for the one with the given ID: it is newer, and no handler had it.
+// isLater reports whether the entry may wait for the one with the given ID: it is newer, and no
+// handler had it.
 func (e *entry) isLater(id string) bool { return e.handed == 0 && stream.Precedes(id, e.ID) }
 
-// forgetContent frees what the entry shares with others of its reply.
+// forgetContent frees the memory that the entry shares with other entries of its reply.
 func (e *entry) forgetContent() {
 	e.DropFields()
 	e.msg = nil

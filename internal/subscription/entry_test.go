@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// Each change that is not in the table panics, with the entry's ID.
+// A change that is not in the table panics with the entry's ID.
 func TestEntry_statesAreChecked(t *testing.T) {
 	t.Parallel()
 	all := []state{queued, paused, inFlight, settling, late}

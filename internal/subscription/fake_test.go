@@ -16,9 +16,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fakeGroup is a consumer group in memory, with time that testing/synctest controls: a real
-// server's clock can't be. It shows when the subscription asks what; that the commands do what it
-// takes them for is shown on real servers.
+// fakeGroup is a consumer group in memory. testing/synctest controls its time, which is impossible
+// with a real server. It shows which commands the subscription sends, and when. Tests with real
+// servers show that the commands work.
 type fakeGroup struct {
 	mu       sync.Mutex
 	arrived  sync.Cond
@@ -216,7 +216,7 @@ func (g *fakeGroup) acked() (n int) {
 	return n
 }
 
-// Join, Recreate, DeadLetter, RemoveIdle and Trim do nothing unless a test sets what they do.
+// Join, Recreate, DeadLetter, RemoveIdle and Trim do nothing, unless a test sets a function.
 
 func (g *fakeGroup) Join(context.Context, string) error {
 	_, err := g.recreate()
@@ -235,7 +235,7 @@ func (g *fakeGroup) RemoveIdle(context.Context, []string, time.Duration) ([]stri
 
 func (g *fakeGroup) Trim(context.Context, time.Duration, int64) (int64, error) { return 0, nil }
 
-// options are what a test changes: those of the subscription and those of its group.
+// options are the configurations of the subscription and of its group, which a test changes.
 type options struct {
 	Config
 	Group
@@ -283,7 +283,7 @@ func (g *fakeGroup) options() (options, *redistest.Log) {
 	}, log
 }
 
-// toDeadLetters are dead letters that only count.
+// toDeadLetters returns a DeadLetters that adds no fields.
 func toDeadLetters() DeadLetters {
 	return DeadLetterStream{Fields: func(DeadLetter) []any { return nil }}
 }

@@ -2,7 +2,7 @@ package subscription
 
 import "slices"
 
-// fifo is a queue whose memory is used again.
+// fifo is a queue that reuses its memory.
 type fifo[T any] struct {
 	items []T
 	head  int

@@ -38,7 +38,7 @@ func TestReadAhead_growsWithSpeedAndShrinksWithIt(t *testing.T) {
 		work(s.Output(), 2000, time.Millisecond)
 		synctest.Wait()
 		assert.InDelta(t, 40, s.waiting(), 15, "50 ms of work of 1 ms")
-		work(s.Output(), 60, time.Second) // what is held runs down, and no more comes
+		work(s.Output(), 60, time.Second) // the inbox empties, and the reader reads no more
 		synctest.Wait()
 		assert.Zero(t, s.waiting())
 		s.Close()
@@ -68,7 +68,7 @@ func TestReadAhead_bytesAreBounded(t *testing.T) {
 	large := string(make([]byte, 1<<20))
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(500)
-		for i := range g.entries { // nobody reads yet
+		for i := range g.entries { // the reader has not started yet
 			g.entries[i].Fields = stream.NewFields("data", large)
 		}
 		s, _ := g.start(t, nil)
@@ -83,7 +83,8 @@ func TestReadAhead_bytesAreBounded(t *testing.T) {
 	})
 }
 
-// Fewer keys than workers: the workers that can work are always busy, with few reads, and no more is held than may be.
+// There are fewer keys than workers. As many workers as there are keys are always busy, reads are
+// few, and the inbox keeps its bounds.
 func TestFewKeys_readsAreWorthTheirRoundTrip(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -9,14 +9,15 @@ const (
 	strict          // one entry is in flight at a time
 )
 
-// keyQueue holds the entries of one key. The head is ready, paused or in flight; the others are blocked by it.
+// keyQueue holds the entries of one key. The head is ready, paused or in flight; the others are
+// blocked by it.
 type keyQueue struct {
 	head    *entry
 	blocked fifo[*entry]
 }
 
-// keyQueues decides which entry a worker takes next. In an ordered subscription only the head of each
-// key queue is ready. The inbox's lock guards it.
+// keyQueues decides which entry a worker takes next. In an ordered subscription only the head of
+// each key queue is ready. The inbox's lock guards it.
 type keyQueues struct {
 	order   order
 	ready   fifo[*entry]
@@ -30,8 +31,8 @@ func newKeyQueues(order order) keyQueues {
 	return keyQueues{order: order, byKey: make(map[string]*keyQueue)}
 }
 
-// add queues a new entry behind all others of its key. A sorted entry goes before those that are newer
-// and that no handler has had.
+// add queues a new entry behind all others of its key. A sorted entry goes before those that are
+// newer and that no handler has had.
 func (q *keyQueues) add(e *entry, sorted bool) {
 	if e.Claimed {
 		q.claimed++
@@ -67,7 +68,8 @@ func (q *keyQueues) insert(queue *fifo[*entry], e *entry, sorted bool) {
 	queue.insert(place, e)
 }
 
-// requeue makes an entry ready again, before all others: it is the oldest, and the head of its key queue.
+// requeue makes an entry ready again, before all others: it is the oldest, and the head of its key
+// queue.
 func (q *keyQueues) requeue(e *entry) { q.ready.pushFront(e) }
 
 // hasNext reports whether a worker may take an entry.
@@ -101,8 +103,9 @@ func (q *keyQueues) unblock(e *entry) bool {
 	return true
 }
 
-// setGap makes entries wait that no handler has had and that are newer than the given ID: the entry with
-// that ID is about to be claimed. An empty ID ends the wait. It reports whether anything changed.
+// setGap holds back entries that no handler has had and that are newer than the given ID, because
+// the entry with that ID is about to be claimed. An empty ID ends the wait. It reports whether
+// anything changed.
 func (q *keyQueues) setGap(id string) bool {
 	if q.order == unordered || q.gap == id {
 		return false
@@ -116,7 +119,7 @@ func (q *keyQueues) waiting() (ready, blocked int) {
 	if q.gap == "" {
 		return q.ready.len(), q.blocked
 	}
-	// Everything else is newer, and waits for what is being claimed.
+	// All other entries are newer, and wait for those that are being claimed.
 	ready = q.ready.count(func(e *entry) bool { return !e.isLater(q.gap) })
 	return ready, max(0, q.claimed-ready)
 }

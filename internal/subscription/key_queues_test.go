@@ -9,7 +9,7 @@ import (
 
 func queuedEntry(id, key string) *entry { return &entry{Entry: stream.Entry{ID: id}, key: key} }
 
-// taken empties the queues as workers do, and unblocks each successor at once.
+// taken empties the queues like workers that finish each entry at once.
 func taken(q *keyQueues) (ids []string) {
 	for q.hasNext() {
 		e := q.next()

@@ -32,24 +32,25 @@ type lateMessage struct {
 	context *deliveryContext
 }
 
-// lateHandlers are the messages that handlers still have when Close stops waiting. Close does not release
-// them: their lease was renewed and lasts for ClaimMinIdle, so that nobody else starts them while a handler
-// may be at work. An ack in that time counts, and a nack releases the message at once. The output is closed
-// when all are settled or the lease is over. Timers do the work, so that no goroutine waits for a handler
-// that may never return.
+// lateHandlers are the messages that handlers still have when Close stops waiting. Close renews
+// their leases instead of releasing them, so no other consumer gets them for ClaimMinIdle. An ack
+// in that time counts, and a nack releases the message at once. The output is closed when all are
+// settled or the lease is over. Timers do the work, so that no goroutine waits for a handler that
+// may never return.
 type lateHandlers struct {
 	*Subscription
 
 	logger watermill.LoggerAdapter // logs also after the end
 
-	mu       sync.Mutex // the workers add; after that one timer function at a time uses the rest
+	mu       sync.Mutex // workers add messages; then one timer function at a time uses all fields
 	messages []lateMessage
 	until    time.Time // when the lease is over
 	over     bool
 	pause    time.Duration
 }
 
-// add takes a message over from its worker. Without time for it, its entry is released with the others.
+// add takes a message over from its worker. If LateTimeout is 0, its entry is released with the
+// others.
 func (l *lateHandlers) add(e *entry, msg *message.Message, ctx *deliveryContext) {
 	if l.LateTimeout <= 0 {
 		ctx.end()
@@ -61,7 +62,7 @@ func (l *lateHandlers) add(e *entry, msg *message.Message, ctx *deliveryContext)
 	l.messages = append(l.messages, lateMessage{e, msg.UUID, msg.Acked(), msg.Nacked(), ctx})
 }
 
-// report logs which messages there are. After the end only late acks are logged.
+// report logs the messages. After the end only late acks are logged.
 func (l *lateHandlers) report() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -77,8 +78,8 @@ func (l *lateHandlers) report() {
 	l.Logger.Info("handlers still have messages when the subscription ends; their acks count until others take the messages over", fields)
 }
 
-// watch checks the messages until the time is over, and finishes the subscription then or when all are
-// settled. It does not wait for the server.
+// watch checks the messages until all are settled or the time is over, and then finishes the
+// subscription. It does not wait for the server.
 func (l *lateHandlers) watch(until time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -110,7 +111,8 @@ func (l *lateHandlers) check() {
 	time.AfterFunc(l.pause, l.check)
 }
 
-// settle sends what handlers decided since the last check. What fails is sent again at the next one.
+// settle sends the acks and nacks since the last check. If that fails, the next check sends them
+// again.
 func (l *lateHandlers) settle() {
 	var open, done []lateMessage
 	var acked []string
@@ -143,7 +145,7 @@ func (l *lateHandlers) settle() {
 	l.messages = open
 }
 
-// releaseAllBut releases all that is neither acknowledged nor open.
+// releaseAllBut returns a release of all messages that are neither acknowledged nor open.
 func (l *lateHandlers) releaseAllBut(open []lateMessage) *stream.Release {
 	release := &stream.Release{Keep: make([]string, len(open))}
 	for i, m := range open {

@@ -12,7 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// closeWithHandler closes a subscription whose handler has a message, and returns the message when Close has returned.
+// closeWithHandler closes a subscription while a handler has a message. It returns the message
+// after Close.
 func closeWithHandler(t *testing.T, g *fakeGroup) (*Subscription, *redistest.Log, *message.Message) {
 	t.Helper()
 	s, log := g.start(t, nil)
@@ -101,7 +102,7 @@ func TestLate_leaseIsOver(t *testing.T) {
 	})
 }
 
-// The server is away when the handler is done: the ack is sent when it is back.
+// The server fails when the handler acks. The ack is sent when it works again.
 func TestLate_ackIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -115,7 +116,8 @@ func TestLate_ackIsTriedAgain(t *testing.T) {
 	})
 }
 
-// The handler is done in the moment in which Close gives up, and the server hangs: Close does not wait for it.
+// The handler acks at the moment when Close stops waiting, and the server hangs. Close does not
+// wait for the server.
 func TestLate_closeDoesNotWaitForTheServer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -123,7 +125,7 @@ func TestLate_closeDoesNotWaitForTheServer(t *testing.T) {
 		var msg *message.Message
 		s, _ := g.start(t, func(c *options) {
 			c.Stream = &hangingGroup{g}
-			g.atRelease = func() { msg.Ack() } // after its worker gave up, and before late handlers are checked
+			g.atRelease = func() { msg.Ack() } // before late handlers are checked
 		})
 		msg = <-s.Output()
 		began := time.Now()
@@ -137,7 +139,7 @@ func TestLate_closeDoesNotWaitForTheServer(t *testing.T) {
 // hangingGroup is a group on a server that takes half a minute for each ack.
 type hangingGroup struct{ *fakeGroup }
 
-// Ack does not heed its context, as a client does.
+// Ack ignores its context, as a client does.
 func (g *hangingGroup) Ack(ctx context.Context, ids []string) error {
 	time.Sleep(30 * time.Second)
 	return g.fakeGroup.Ack(ctx, ids)

@@ -11,13 +11,13 @@ import (
 type leaseTable struct {
 	entries  map[string]*entry
 	bytes    int // of the entries' fields
-	deferred int // entries that could not be dead-lettered yet
+	deferred int // entries whose dead-lettering is deferred
 }
 
 func newLeaseTable() leaseTable { return leaseTable{entries: make(map[string]*entry)} }
 
-// add takes an entry that was read, with the time at which its lease began at the latest. It reports
-// whether the entry is new. One that is known is ours again: the group was recreated.
+// add takes an entry that was read; its lease began at leasedAt or later. It reports whether the
+// entry is new. A known entry is ours again: the group was recreated.
 func (t *leaseTable) add(e *entry, leasedAt time.Time) bool {
 	if known := t.entries[e.ID]; known != nil {
 		known.lost, known.leasedAt = false, leasedAt
@@ -41,7 +41,8 @@ func (t *leaseTable) remove(e *entry) {
 	}
 }
 
-// deferEntry keeps only the ID of an entry that could not be dead-lettered: there may be any number of them.
+// deferEntry keeps only the ID of an entry that could not be dead-lettered: there may be any number
+// of them.
 func (t *leaseTable) deferEntry(e *entry) {
 	t.bytes -= e.size
 	e.size = 0
@@ -52,8 +53,8 @@ func (t *leaseTable) deferEntry(e *entry) {
 	e.deferrals++
 }
 
-// due returns the leases that were renewed last before the given time. An entry that is being
-// acknowledged needs none, nor does one that is in no stream any more.
+// due returns the leases that were last renewed before the given time. Entries that are being
+// acknowledged or were trimmed need no lease.
 func (t *leaseTable) due(before time.Time) []stream.Lease {
 	var leases []stream.Lease
 	for id, e := range t.entries {
@@ -64,9 +65,9 @@ func (t *leaseTable) due(before time.Time) []stream.Lease {
 	return leases
 }
 
-// renewed records the outcome of a renewal that began at the given time. The context of a message whose
-// lease is lost ends. It returns the entries that were lost without an ack of ours, and those that were
-// trimmed since the last renewal.
+// renewed records the outcome of a renewal that began at the given time. The context of a message
+// whose lease is lost ends. It returns the entries that were lost without an ack of ours, and those
+// that were trimmed since the last renewal.
 func (t *leaseTable) renewed(leases []stream.Lease, began time.Time, lost, trimmed []string) (taken, trimmedNow []string) {
 	for _, l := range leases {
 		if e := t.entries[l.ID]; e != nil {
@@ -85,7 +86,7 @@ func (t *leaseTable) renewed(leases []stream.Lease, began time.Time, lost, trimm
 			continue
 		}
 		e.lost = true
-		if e.deferrals == 0 { // otherwise it may be dead-lettered, and the reply was lost
+		if e.deferrals == 0 { // otherwise a lost reply may have dead-lettered it
 			taken = append(taken, id)
 		}
 		if e.context != nil {
@@ -95,7 +96,8 @@ func (t *leaseTable) renewed(leases []stream.Lease, began time.Time, lost, trimm
 	return taken, trimmedNow
 }
 
-// atClose returns the leases to release when the subscription ends, and the IDs that late handlers keep.
+// atClose returns the leases to release when the subscription ends, and the IDs that late handlers
+// keep.
 func (t *leaseTable) atClose() (release []stream.Lease, keep []string) {
 	release = make([]stream.Lease, 0, len(t.entries))
 	for id, e := range t.entries {
@@ -110,8 +112,8 @@ func (t *leaseTable) atClose() (release []stream.Lease, keep []string) {
 	return release, keep
 }
 
-// longHeld returns the entries that a handler has had for at least the limit, and for how long. Each is
-// returned again after twice the time.
+// longHeld returns the entries that a handler has had for at least the limit, and for how long.
+// Each is returned again after twice the time.
 func (t *leaseTable) longHeld(limit time.Duration) map[string]time.Duration {
 	list := make(map[string]time.Duration)
 	for id, e := range t.entries {

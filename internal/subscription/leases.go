@@ -21,19 +21,20 @@ const (
 	leaseRetry = 50 * time.Millisecond
 )
 
-// leases protects entries from other consumers while they are here.
+// leases protects the entries of this subscription from other consumers.
 type leases interface {
-	// countDelivery tells the server that the entry is about to be delivered, so that the count outlives
-	// this process.
+	// countDelivery tells the server that the entry is about to be delivered, so that the count
+	// outlives this process.
 	countDelivery(e *entry, delivery int64)
 	// ensureLease reports whether the entry is still ours.
 	ensureLease(ctx context.Context, e *entry, delivery int64) bool
-	// confirmLease ends the context of a message that was received when its lease may have been over: the
-	// process stood still, and the handler woke first.
+	// confirmLease checks a lease that may have ended before the handler received the message: the
+	// process was stopped, and the handler woke first. If the lease is lost, the message's context
+	// ends.
 	confirmLease(e *entry, delivery int64)
-	// offerTime is how long an offer may stand until ensureLease is asked again.
+	// offerTime is how long an offer may stand until ensureLease is called again.
 	offerTime() time.Duration
-	// renewDue renews what is held for long. It is called each renewEvery.
+	// renewDue renews old leases. It is called each renewEvery.
 	renewDue(ctx context.Context)
 	renewEvery() time.Duration
 }
@@ -48,14 +49,14 @@ func (noLeases) offerTime() time.Duration                                { retur
 func (noLeases) renewDue(context.Context)                                {}
 func (noLeases) renewEvery() time.Duration                               { return longHoldCheck }
 
-// leaseRenewal holds leases on the server by its idle times (XCLAIM in renew_leases.lua).
+// leaseRenewal keeps leases by resetting the entries' idle times (renew_leases.lua).
 type leaseRenewal struct {
 	renewLeases func(ctx context.Context, leases []stream.Lease) (lost, trimmed []string, err error)
 	minIdle     time.Duration // how long a lease lasts
 	inbox       *inbox
 	logger      watermill.LoggerAdapter
 	closing     <-chan struct{}
-	background  context.Context //nolint:containedctx // for renewals that no message's end stops
+	background  context.Context //nolint:containedctx // outlives the messages' contexts
 	trouble     outage          // of renewDue
 }
 
@@ -68,12 +69,14 @@ func newLeaseRenewal(s *Subscription, m Membership) *leaseRenewal {
 
 func (l *leaseRenewal) countDelivery(e *entry, delivery int64) {
 	if delivery > e.Counted {
-		_ = l.renewOne(e, delivery) // ends the message's context if the entry is lost. The next renewal tries again
+		// This ends the message's context if the entry is lost. The next renewal tries again.
+		_ = l.renewOne(e, delivery)
 	}
 }
 
-// ensureLease renews a lease of which more than half is over: the entry came over a slow link, or renewals
-// fail. Otherwise renewDue could be too late for it. If the lease may have ended, it insists on an answer.
+// ensureLease renews a lease if more than half of it is over: the entry came over a slow link, or
+// renewals fail, and renewDue could be too late. If the lease may have ended, it tries until the
+// server answers.
 func (l *leaseRenewal) ensureLease(ctx context.Context, e *entry, delivery int64) bool {
 	for l.age(e) > l.minIdle/2 {
 		if l.renewOne(e, delivery) == nil || !l.mayHaveEnded(e) {
@@ -92,11 +95,12 @@ func (l *leaseRenewal) ensureLease(ctx context.Context, e *entry, delivery int64
 
 func (l *leaseRenewal) confirmLease(e *entry, delivery int64) {
 	if l.mayHaveEnded(e) {
-		_ = l.renewOne(e, delivery) // ends the message's context if the entry is lost. The next renewal tries again
+		// This ends the message's context if the entry is lost. The next renewal tries again.
+		_ = l.renewOne(e, delivery)
 	}
 }
 
-// mayHaveEnded tells by the local clock.
+// mayHaveEnded uses the local clock.
 func (l *leaseRenewal) mayHaveEnded(e *entry) bool { return l.age(e) > l.minIdle }
 
 func (l *leaseRenewal) age(e *entry) time.Duration { return time.Since(l.inbox.leasedAt(e)) }
@@ -106,8 +110,9 @@ func (l *leaseRenewal) offerTime() time.Duration { return min(longestOffer, l.mi
 // renewEvery leaves time for a second try before a lease ends.
 func (l *leaseRenewal) renewEvery() time.Duration { return l.minIdle / 6 }
 
-// renewDue renews what is held longer than a third of ClaimMinIdle. Fast flows never hold entries that
-// long. A failure waits for the next round: half of ClaimMinIdle is left.
+// renewDue renews the leases of entries that are held longer than a third of ClaimMinIdle. Fast
+// handlers never hold entries that long. A failure is retried at the next call: half of
+// ClaimMinIdle is left then.
 func (l *leaseRenewal) renewDue(ctx context.Context) {
 	var due []stream.Lease
 	l.inbox.leases(func(table *leaseTable) { due = table.due(time.Now().Add(-l.minIdle / 3)) })

@@ -41,7 +41,7 @@ func TestLease_lostEntryIsTakenFromTheHandlerAndTheQueue(t *testing.T) {
 		g.locked(func() { g.lost[first.UUID] = true })
 		time.Sleep(time.Minute)
 		require.Error(t, first.Context().Err())
-		first.Nack() // nobody here waits for it
+		first.Nack() // no worker waits for it
 		second := <-s.Output()
 		assert.Equal(t, "2-0", second.UUID)
 		second.Ack()
@@ -52,7 +52,8 @@ func TestLease_lostEntryIsTakenFromTheHandlerAndTheQueue(t *testing.T) {
 	})
 }
 
-// The process stood still, or the server was away, for longer than the lease: others may have what was read ahead.
+// The process was stopped, or the server failed, for longer than the lease. Other consumers may
+// have the entries that were read ahead.
 func TestLease_overIsRenewedBeforeTheHandlerGetsTheEntry(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -6,10 +6,10 @@ import (
 	"github.com/ThreeDotsLabs/watermill"
 )
 
-// countField is the field of the log with the number of entries.
+// countField is the log field with the number of entries.
 const countField = "count"
 
-// maxLoggedIDs bounds a line in the log.
+// maxLoggedIDs bounds the IDs in a log line.
 const maxLoggedIDs = 10
 
 // someOf returns the number of entries, and the IDs of some of them.
@@ -17,8 +17,8 @@ func someOf(ids []string) watermill.LogFields {
 	return watermill.LogFields{countField: len(ids), "entries": ids[:min(len(ids), maxLoggedIDs)]}
 }
 
-// endingLogger logs nothing after the end of the subscription. A goroutine that is left then waits for a
-// server, and its failure is logged already.
+// endingLogger logs nothing after the end of the subscription. A goroutine that still runs then
+// waits for a server, and that failure is already logged.
 type endingLogger struct {
 	watermill.LoggerAdapter
 

@@ -27,7 +27,7 @@ func TestLines_startAndEnd(t *testing.T) {
 	})
 }
 
-// A handler that has a message for 5, 10, 20 minutes and so on is a line each time.
+// A log line is written when a handler has a message for 5, 10, 20 minutes and so on.
 func TestLines_longHeld(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -56,7 +56,7 @@ func TestLines_longHeld(t *testing.T) {
 	})
 }
 
-// A message that is delivered 10, 100 and 1,000 times without an ack is a line each time.
+// A log line is written when a message is delivered 10, 100 and 1,000 times without an ack.
 func TestLines_manyDeliveries(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -82,7 +82,7 @@ func TestLines_manyDeliveries(t *testing.T) {
 	})
 }
 
-// Crashes count too: a message that came from a consumer that died with it for the tenth time is a line.
+// Deliveries that ended in a crash count too: the tenth one is logged.
 func TestLines_manyDeliveriesByCrashes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -116,12 +116,12 @@ func TestLines_takenOver(t *testing.T) {
 	})
 }
 
-// Many entries that can't be dead-lettered are one line, and one when that works again.
+// If many entries can't be dead-lettered, one line is logged, and one when that works again.
 func TestLines_deadLetterOutage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(500)
-		down, moved := true, 0 // guarded by the group
+		down, moved := true, 0 // guarded by the lock of the group
 		s, log := g.start(t, func(c *options) {
 			c.Decode = func(stream.Entry) (*message.Message, error) { return nil, errors.New("foreign") }
 			c.DeadLetters = toDeadLetters()

@@ -6,9 +6,10 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 )
 
-// offer offers the message to whoever receives from the output, and reports whether somebody received it.
-// The process can stand still at any time, so an offer stands only for a short time: then the lease is
-// checked again. The local clock tells whether the lease may have ended; only then the server is asked.
+// offer offers the message on the output channel, and reports whether it was received. The process
+// may be stopped at any time, so an offer stands only for a short time, and then the lease is
+// checked again. The local clock tells whether the lease may have ended; only then the server is
+// asked.
 func (w *worker) offer(ctx context.Context, e *entry, msg *message.Message, delivery int64) bool {
 	w.backend.countDelivery(e, delivery)
 	for w.backend.ensureLease(ctx, e, delivery) {
@@ -22,10 +23,11 @@ func (w *worker) offer(ctx context.Context, e *entry, msg *message.Message, deli
 	return false
 }
 
-// offerOnce lets an offer stand until the message is received, the subscription or the lease ends, or the
-// lease is to be checked again.
+// offerOnce lets an offer stand until the message is received, the subscription or the lease ends,
+// or the lease is to be checked again.
 func (w *worker) offerOnce(ctx context.Context, e *entry, msg *message.Message) (received, again bool) {
-	if ctx.Err() != nil || !w.barrier.enter() { // a select with several cases ready chooses one at random
+	// The select below would choose at random if several of its cases are ready.
+	if ctx.Err() != nil || !w.barrier.enter() {
 		return false, false
 	}
 	defer w.barrier.leave()

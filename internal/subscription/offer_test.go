@@ -10,7 +10,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// An offer that nobody takes stands for long: the lease is renewed, and nothing is handed out once it is lost.
+// If no handler receives the message, its lease is renewed. Once the lease is lost, the message is
+// not delivered.
 func TestOffer_isWithdrawnWhenTheLeaseIsLost(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -26,7 +27,8 @@ func TestOffer_isWithdrawnWhenTheLeaseIsLost(t *testing.T) {
 	})
 }
 
-// The process stood still for longer than the lease: what is offered is asked for first.
+// The process was stopped for longer than the lease. The lease is checked on the server before the
+// delivery.
 func TestOffer_asksFirstWhenTheLeaseMayBeOver(t *testing.T) {
 	t.Parallel()
 	for _, lost := range []bool{false, true} {
@@ -47,7 +49,7 @@ func TestOffer_asksFirstWhenTheLeaseMayBeOver(t *testing.T) {
 	}
 }
 
-// slowLink is a group whose entries are under way for most of their lease.
+// slowLink is a group whose replies take most of a lease.
 type slowLink struct{ *fakeGroup }
 
 func (g slowLink) Read(ctx context.Context, limit stream.Limit, block time.Duration) ([]stream.Entry, error) {
@@ -58,8 +60,8 @@ func (g slowLink) Read(ctx context.Context, limit stream.Limit, block time.Durat
 	return entries, err
 }
 
-// Most of the lease is over when the entry comes: it is renewed before a handler gets the message. The next round of renewals
-// could be too late.
+// Most of the lease is over when the entry arrives. It is renewed before a handler gets the
+// message, because the next periodic renewal could be too late.
 func TestOffer_renewsALeaseThatIsMostlyOver(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -72,7 +74,7 @@ func TestOffer_renewsALeaseThatIsMostlyOver(t *testing.T) {
 	})
 }
 
-// Renewals fail while the lease lasts: the message is delivered all the same.
+// Renewals fail, but the lease has not ended. The message is delivered.
 func TestOffer_doesNotInsistWhileTheLeaseLasts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -93,7 +95,7 @@ func TestOffer_doesNotInsistWhileTheLeaseLasts(t *testing.T) {
 	})
 }
 
-// A server that can't be asked: the entry waits until it can.
+// The lease may have ended, and the server does not answer. The entry waits for the answer.
 func TestOffer_waitsForAnAnswer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -115,7 +117,7 @@ func TestOffer_waitsForAnAnswer(t *testing.T) {
 	})
 }
 
-// standStill makes leases as old as if the process had stood still for so long.
+// standStill makes leases older, as if the process had been stopped for d.
 func standStill(s *Subscription, d time.Duration) {
 	s.inbox.mu.Lock()
 	defer s.inbox.mu.Unlock()

@@ -12,12 +12,13 @@ import (
 const (
 	firstPause   = 20 * time.Millisecond
 	longestPause = time.Second // so that reading resumes within two seconds after an outage
-	// moveTime is how long a slot may move, or a group be gone, before that is an outage.
+	// moveTime is how long a slot may move, or a group may be gone, before that is logged as an
+	// outage.
 	moveTime = 2 * time.Second
 )
 
-// outage counts consecutive failures of one kind of work. It logs one line when they begin and one when
-// they end, and makes pauses that grow in between. One goroutine uses it.
+// outage counts consecutive failures of one kind of work. It logs one line when they begin and one
+// when they end. The pauses between tries grow. One goroutine uses it.
 type outage struct {
 	what     string
 	logger   watermill.LoggerAdapter
@@ -43,8 +44,9 @@ func (o *outage) failedWith(err error, fields watermill.LogFields) time.Duration
 	return backoff.Jitter(backoff.Exponential(firstPause, longestPause, o.failures), 0.5)
 }
 
-// mayBeAMove reports whether a slot that moves explains an error: the stream is gone at its old node, and then that
-// node refuses commands. A group that vanished is logged when it is created again.
+// mayBeAMove reports whether a slot that moves may be the cause of an error: the old node no longer
+// has the stream, and then refuses commands. A group that really vanished is logged when it is
+// created again.
 func mayBeAMove(err error) bool { return stream.IsRedirection(err) || stream.IsGroupGone(err) }
 
 // over records a success.

@@ -8,14 +8,14 @@ import (
 	"github.com/millrace/redisstream/internal/backoff"
 )
 
-// periodicTask is what a subscription does for its stream at intervals, beside delivering.
+// periodicTask is work that a subscription does for its stream at intervals.
 type periodicTask struct {
 	what  string // for the log: "trimming the stream"
 	every time.Duration
 	run   func(context.Context) error
 }
 
-// repeat runs a task until ctx ends, with jitter: the members of a group drift apart.
+// repeat runs a task until ctx ends. The jitter keeps the members of a group apart.
 func (s *Subscription) repeat(ctx context.Context, task periodicTask) {
 	trouble := outage{what: task.what, logger: s.Logger}
 	for sleep(ctx, backoff.Jitter(task.every, 0.25)) {
@@ -24,14 +24,14 @@ func (s *Subscription) repeat(ctx context.Context, task periodicTask) {
 		case hasEnded(ctx):
 			return
 		case err != nil:
-			trouble.failed(err) // the next time is soon enough
+			trouble.failed(err) // it is tried again at the next interval
 		default:
 			trouble.over()
 		}
 	}
 }
 
-// tasks are what the members of a group do for it.
+// tasks returns the periodic tasks of a group.
 func (m *member) tasks() (tasks []periodicTask) {
 	if m.ConsumerTimeout > 0 {
 		tasks = append(tasks, periodicTask{"removing consumers that are gone", m.ConsumerTimeout / 2, m.removeConsumers})

@@ -3,34 +3,35 @@ package subscription
 import "time"
 
 const (
-	// aheadWindow is how much work, in time, is read ahead of the handlers. It hides a round trip, and
-	// leaves the rest to idle consumers elsewhere.
+	// aheadWindow is how much work, in time, is read ahead of the handlers. It hides a round trip.
+	// More would keep entries from idle consumers.
 	aheadWindow = 50 * time.Millisecond
 	// maxAhead bounds the read-ahead in entries, maxRead one read.
 	maxAhead = 1000
 	maxRead  = 128
-	// maxHeldBytes bounds the fields of the entries that are held. A subscription takes up to three times
-	// as much memory: messages are copies, and settled ones wait for the garbage collector.
+	// maxHeldBytes bounds the fields of the entries that are held. A subscription takes up to three
+	// times as much memory: messages are copies, and settled ones wait for the garbage collector.
 	maxHeldBytes = 8 << 20
-	// minBudget is what a read may bring at least after one that was fast.
+	// minBudget is the smallest budget of a read after a fast one.
 	minBudget = 64 << 10
-	// slowRead is how long the bytes of a reply may take. After a slower one the next is smaller, so that
-	// leases do not end on the way and replies do not run into the client's ReadTimeout.
+	// slowRead is how long the bytes of a reply may take. After a slower reply the next one is
+	// smaller, so that leases do not end during the transfer and replies do not exceed the client's
+	// ReadTimeout.
 	slowRead = 250 * time.Millisecond
 )
 
-// room is how much to read: at most this many entries, and about this many bytes. One entry is always
-// allowed, however large.
+// room is how much to read: at most this many entries, and about this many bytes. One entry is
+// always allowed, however large.
 type room struct{ entries, bytes int }
 
-// readAhead decides how much to read, from how long handlers take, how large entries are and how reads
-// go. The inbox's lock guards it.
+// readAhead decides how much to read, from how long handlers take, how large entries are and how
+// reads go. The inbox's lock guards it.
 type readAhead struct {
 	workers int
 	service float64 // moving average of the time that a worker spends on an entry, in ns
-	grown   int     // completions since the speed was last unknown: the read-ahead doubles with them
+	grown   int     // completions since handlers became fast; bounds the read-ahead
 	size    int     // estimate of an entry's bytes: the largest of the recent ones
-	seen    int     // entries read: sizes are trusted as experience grows
+	seen    int     // entries read so far; bounds a read while sizes are little known
 	budget  int     // bytes that a reply may have now
 }
 
@@ -50,7 +51,8 @@ func (r *readAhead) finished(d time.Duration) {
 	r.grown = min(r.grown+1, maxAhead)
 }
 
-// received records a reply: its entries, the size of the largest, all bytes, and how long these took.
+// received records a reply: its entries, the size of the largest, all bytes, and how long these
+// took.
 func (r *readAhead) received(entries, largest, bytes int, took time.Duration) {
 	r.seen += entries
 	r.size = max(largest, r.size-r.size/8, 1)
@@ -61,11 +63,11 @@ func (r *readAhead) received(entries, largest, bytes int, took time.Duration) {
 	r.budget = min(max(2*r.budget, 2*bytes, minBudget), maxHeldBytes)
 }
 
-// failed records a read whose reply did not come whole: the next one asks for one entry.
+// failed records a read whose reply was incomplete: the next one asks for one entry.
 func (r *readAhead) failed() { r.budget = 1 }
 
-// ahead is how many entries may wait for a worker. It is 0 while handlers take longer than the window,
-// or their speed is unknown.
+// ahead is how many entries may wait for a worker. It is 0 while handlers take longer than the
+// window, or their speed is unknown.
 func (r *readAhead) ahead() int {
 	if r.grown == 0 {
 		return 0
@@ -81,14 +83,14 @@ type load struct {
 	pausing  int  // entries whose retry pause blocks a key queue
 	ready    int  // entries that a worker may take
 	blocked  int  // entries that wait for others
-	held     int  // all entries, but for deferred ones
+	held     int  // all entries except deferred ones
 	bytes    int  // of all entries
 	claiming bool // entries wait for older ones that are being claimed
 	claimed  int  // claimed entries that no handler has had
 }
 
-// room decides how much to read now. Half a read-ahead runs down first, so that a read is worth its
-// round trip.
+// room decides how much to read now. It waits until half of the target is free, so that a read is
+// worth its round trip.
 func (r *readAhead) room(l load) room {
 	free := r.workers - l.working
 	if l.order == strict {
@@ -101,7 +103,8 @@ func (r *readAhead) room(l load) room {
 	}
 	most := maxAhead + r.workers - l.held
 	if l.order == byKey && free > l.ready && most >= maxRead/4 {
-		// Workers are idle, and what is held waits for other entries of its key. Newer entries may have other keys.
+		// Workers are idle, and what is held waits for other entries of its key. Newer entries may
+		// have other keys.
 		want = max(want, free-l.ready, l.blocked)
 	}
 	if full := l.bytes >= maxHeldBytes && l.held > 0; full || most <= 0 {
@@ -116,14 +119,15 @@ func (r *readAhead) room(l load) room {
 	return r.next(want, l.bytes)
 }
 
-// overfills reports whether a full inbox takes one more entry: what it holds may wait for what is claimed
-// next. This ends where the claimed entries wait too, because their keys are busy.
+// overfills reports whether a full inbox takes one more entry: its entries may wait for the one
+// that is claimed next. If claimed entries wait too, because their keys are busy, there is an upper
+// bound.
 func (l load) overfills(most int) bool {
 	overfull := l.bytes >= 2*maxHeldBytes || most <= -maxAhead
 	return l.claiming && (l.claimed == 0 || !overfull)
 }
 
-// next is how much to read when want entries may be held beyond the bytes already held.
+// next returns how much to read if want more entries may be held; held is the bytes already held.
 func (r *readAhead) next(want, held int) room {
 	budget := max(1, min(r.budget, maxHeldBytes-held))
 	n := min(want, maxRead, 2*r.seen+1)

@@ -8,16 +8,16 @@ import (
 	"github.com/millrace/redisstream/internal/stream"
 )
 
-// trimmedEvery is how many checkpoints may pass between two checks for trimmed entries while nothing
-// seems unread: Redis 8 reports the same when all unread entries were trimmed.
+// trimmedEvery is how many checkpoints may pass between two checks for trimmed entries while the
+// group has no lag. Redis 8 reports no lag also when all unread entries were trimmed.
 const trimmedEvery = 10
 
-// position tells where a group continues after it vanished, from its state. It is not known while the
-// state changes.
+// position returns where a group with the given state continues after it vanished. It is unknown
+// while the state changes.
 type position func(ctx context.Context, info stream.GroupInfo) (id string, known bool, err error)
 
-// checkpoint keeps how far the group has come, so that it can be recreated there. The reader's goroutine
-// uses it.
+// checkpoint saves how far the group has come, so that it can be recreated there. The reader's
+// goroutine uses it.
 type checkpoint struct {
 	Membership
 
@@ -55,7 +55,7 @@ func (c *checkpoint) update(ctx context.Context) (stream.GroupInfo, error) {
 	return info, c.save(ctx, info)
 }
 
-// save keeps the position of the group in the given state.
+// save saves the position of a group with the given state.
 func (c *checkpoint) save(ctx context.Context, info stream.GroupInfo) error {
 	id, known, err := c.position(ctx, info)
 	if err != nil || !known {
@@ -69,7 +69,7 @@ func (c *checkpoint) save(ctx context.Context, info stream.GroupInfo) error {
 	return c.countTrimmed(ctx, info)
 }
 
-// advance keeps the ID of the newest entry that was handed out.
+// advance saves the ID of the newest entry that was handed out.
 func (c *checkpoint) advance(id string) {
 	if stream.Precedes(c.saved.ID, id) {
 		c.saved.ID, c.savedAt = id, time.Now()

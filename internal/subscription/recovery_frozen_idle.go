@@ -8,26 +8,27 @@ import (
 )
 
 const (
-	// frozenPage is how many rows of the pending list are watched at a time.
+	// frozenPage is how many pending entries are watched at a time.
 	frozenPage = 1000
-	// frozenChecks is how often at least a row must have been seen without idle time.
+	// frozenChecks is how many checks must find a row without idle time.
 	frozenChecks = 3
-	// frozenShare is how many checks there are in ClaimMinIdle: a page is large, and fast flows have no use for it.
+	// frozenShare is how many checks there are in ClaimMinIdle. They are few because a page is
+	// large and rarely needed.
 	frozenShare = 10
 )
 
-// frozenIdle finds abandoned entries whose idle time stays 0: the server's clock was set back, and the
-// server reports 0 until the clock is again where it was. A live consumer renews its leases, after which
-// the idle time grows. So a row whose idle time is 0 at each check for ClaimMinIdle, by our clock, belongs
-// to nobody. The reader's goroutine uses it.
+// frozenIdle finds abandoned entries whose idle time stays 0: the server's clock was set back, and
+// the server reports 0 until the clock is again where it was. A live consumer renews its leases,
+// and then the idle time grows. So a row whose idle time is 0 at each check for ClaimMinIdle, by
+// our clock, is abandoned. The reader's goroutine uses it.
 type frozenIdle struct {
 	minIdle     time.Duration
 	pending     func(context.Context, stream.Page) ([]stream.PendingEntry, error)
-	isAbandoned func(stream.PendingEntry) bool // apart from its idle time
+	isAbandoned func(stream.PendingEntry) bool // regardless of its idle time
 	holds       func(id string) bool
 
 	due     time.Time // of the next check
-	cursor  string    // where the page begins that is watched
+	cursor  string    // where the watched page begins
 	began   time.Time
 	watched map[string]frozenRow // by ID
 }
@@ -50,7 +51,7 @@ func (f *frozenIdle) abandoned(ctx context.Context) ([]stream.PendingEntry, erro
 	}
 	abandoned, open := f.compare(rows)
 	if len(abandoned) > 0 {
-		f.due = time.Time{} // there may be room for some of them only
+		f.due = time.Time{} // check again at once: there may be room for only some of them
 	}
 	switch more := len(rows) == frozenPage; {
 	case open || f.cursor == "-" && !more: // there is no other page
@@ -62,7 +63,8 @@ func (f *frozenIdle) abandoned(ctx context.Context) ([]stream.PendingEntry, erro
 	return abandoned, nil
 }
 
-// compare compares the page with what it was. The page stays open while some of its first rows are left.
+// compare compares the page with the last check. The page stays open while it has rows from its
+// first check.
 func (f *frozenIdle) compare(rows []stream.PendingEntry) (abandoned []stream.PendingEntry, open bool) {
 	now, before := time.Now(), f.watched
 	if before == nil {

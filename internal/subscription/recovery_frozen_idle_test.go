@@ -28,7 +28,7 @@ func TestFrozenIdle_isClaimedAfterClaimMinIdle(t *testing.T) {
 		for i := range 5 {
 			g.foreign = append(g.foreign, stream.PendingEntry{ID: fmt.Sprintf("%d-0", i+1), Consumer: "dead", Deliveries: 1})
 		}
-		refused, alive, renewed := "2-0", 2, 3 // by ID, the others by their places
+		refused, alive, renewed := "2-0", 2, 3 // an ID; the others are indexes
 		g.foreign[alive].Idle = time.Millisecond
 		s, _ := g.start(t, func(c *options) {
 			c.Stream = setBack{g}
@@ -53,7 +53,7 @@ func TestFrozenIdle_isClaimedAfterClaimMinIdle(t *testing.T) {
 		}
 		for id, least := range map[string]time.Duration{"1-0": 30 * time.Second, "5-0": 30 * time.Second, "4-0": 40 * time.Second} {
 			assert.GreaterOrEqual(t, got[id], least, id)
-			assert.Less(t, got[id], least+8*time.Second, id) // two turns, and an idle read
+			assert.Less(t, got[id], least+8*time.Second, id) // two checks and an empty read
 		}
 		nothing(time.Minute)
 		s.Close()

@@ -6,8 +6,8 @@ import (
 	"github.com/millrace/redisstream/internal/stream"
 )
 
-// searchOwn begins a search for entries that are pending for us and that the inbox does not hold: a reply was
-// lost, or, at the start, an earlier process of our name had them.
+// searchOwn begins a search for entries that are pending for our name and that the inbox does not
+// hold: a reply was lost, or, at the start, an earlier process with our name had them.
 func (r *recovery) searchOwn(replyLost bool) {
 	if r.ownCursor == "" {
 		r.replyLost = replyLost
@@ -18,8 +18,8 @@ func (r *recovery) searchOwn(replyLost bool) {
 	}
 }
 
-// claimOwn claims the next of them. The idle time continues: if the reply is lost each time, another
-// consumer may take the entry over after ClaimMinIdle.
+// claimOwn claims the next of these entries. It keeps their idle time: if the reply is lost each
+// time, another consumer may take the entry over after ClaimMinIdle.
 func (r *recovery) claimOwn(ctx context.Context, room room) ([]stream.Entry, error) {
 	for range claimPages {
 		rows, err := r.Stream.Pending(ctx, stream.Page{From: r.ownCursor, Count: claimPage, Own: true})

@@ -7,13 +7,14 @@ import (
 	"github.com/millrace/redisstream/internal/stream"
 )
 
-// releasedIdle tells entries that were released from those of an idle consumer: released ones look idle since 1970.
+// releasedIdle distinguishes released entries from those of an idle consumer: released entries are
+// idle since 1970.
 const releasedIdle = 10 * 365 * 24 * time.Hour
 
 // claimReport collects what a scan logs: one line for each consumer, and one for trimmed entries.
 type claimReport struct {
 	logger  watermill.LoggerAdapter
-	trimmed []string // some of them
+	trimmed []string // the first of them
 	count   int
 	idle    map[string]*idleConsumer
 }
@@ -27,7 +28,7 @@ func (c *claimReport) add(claim stream.Claim, claimed stream.Claimed) {
 	c.count += len(claimed.Trimmed)
 	c.trimmed = append(c.trimmed, claimed.Trimmed[:min(len(claimed.Trimmed), max(0, maxLoggedIDs-len(c.trimmed)))]...)
 	if claim.KeepIdle {
-		return // our own
+		return // these are our own
 	}
 	rows := make(map[string]stream.PendingEntry, len(claim.Rows))
 	for _, row := range claim.Rows {

@@ -8,8 +8,8 @@ import (
 	"github.com/millrace/redisstream/internal/stream"
 )
 
-// scan searches the pending list for idle entries and claims them. It continues with the next call at
-// once, until it reached the end of the list.
+// scan claims idle entries of the pending list. The next call continues at once, until the end of
+// the list.
 func (r *recovery) scan(ctx context.Context, room room) ([]stream.Entry, error) {
 	if r.scanCursor == "-" || r.checkpoint.untilDue() <= 0 {
 		info, err := r.checkpoint.update(ctx)
@@ -45,19 +45,19 @@ func (r *recovery) scan(ctx context.Context, room room) ([]stream.Entry, error) 
 		}
 	}
 	if wanted == 0 {
-		r.postponeScan() // the cursor stays: the tail of a long list is scanned next
+		r.postponeScan() // the cursor stays, so the rest of a long list is scanned next
 	}
 	return nil, nil
 }
 
-// isAbandoned reports whether an idle entry may be claimed. It may be our own: a connection that was given up
-// may be handed an entry later.
+// isAbandoned reports whether an idle entry may be claimed. It may be our own: the server may hand
+// an entry to a connection that we gave up.
 func (r *recovery) isAbandoned(row stream.PendingEntry) bool {
 	return !r.holds(row.ID) && r.callbacks.mayClaim(r.ShouldClaim, row)
 }
 
-// claimFrozen claims entries that are abandoned though the server's clock, which was set back, shows no
-// idle time.
+// claimFrozen claims abandoned entries that have no idle time, because the server's clock was set
+// back.
 func (r *recovery) claimFrozen(ctx context.Context, room room) ([]stream.Entry, error) {
 	if r.NeverClaim {
 		return nil, nil
@@ -75,7 +75,7 @@ func (r *recovery) finishScan() {
 	r.postponeScan()
 }
 
-// postponeScan sets the time of the next scan, with jitter: the members of a group drift apart.
+// postponeScan sets the time of the next scan. The jitter keeps the members of a group apart.
 func (r *recovery) postponeScan() {
 	r.scanDue = time.Now().Add(backoff.Jitter(r.ClaimInterval, 0.25))
 	r.scanFound = false

@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// firstOld makes all IDs of a test equally long: the fake compares them as strings.
+// firstOld gives all IDs of a test the same length: the fake compares them as strings.
 const firstOld = 10_000
 
 // abandoned returns rows of a dead consumer, older than all that a fakeGroup hands out.
@@ -30,8 +30,8 @@ func abandoned(n int) []stream.PendingEntry {
 
 func isOld(id string) bool { return strings.HasPrefix(id, "0-") }
 
-// inOrder fails the test where an old entry comes for the first time behind a newer one that came after the first old one, or
-// behind an old one that is younger.
+// inOrder fails the test if the order of first deliveries is wrong: from the first old entry on,
+// all old ones come before any new one, by ID.
 func inOrder(t *testing.T, handed []string, old int) {
 	t.Helper()
 	seen := map[string]bool{}
@@ -84,7 +84,7 @@ func TestTakeOver_strictOrder(t *testing.T) {
 	}
 }
 
-// Old and newer entries of each key, some of them nacked at first.
+// Each key has old and newer entries, and some are nacked at first.
 func TestTakeOver_orderOfKeys(t *testing.T) { //nolint:gocognit // one scenario
 	t.Parallel()
 	for _, old := range []int{40, 1200} {
@@ -157,7 +157,7 @@ func TestTakeOver_orderOfKeys(t *testing.T) { //nolint:gocognit // one scenario
 	}
 }
 
-// Abandoned entries of a key that fails wait for it, those of other keys do not.
+// Abandoned entries of a key that fails wait. Those of other keys do not.
 func TestTakeOver_keyThatFails(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -188,7 +188,7 @@ func TestTakeOver_keyThatFails(t *testing.T) {
 	})
 }
 
-// Claims that fail half way: what is newer waits for the next attempt, but not for ever.
+// Some claims fail. Newer entries wait for the next attempt, but not for ever.
 func TestTakeOver_claimsThatFail(t *testing.T) {
 	t.Parallel()
 	for _, failing := range []int{3, 50} {
@@ -212,7 +212,7 @@ func TestTakeOver_claimsThatFail(t *testing.T) {
 	}
 }
 
-// flaky is a group whose claims work some times, then fail some times.
+// flaky is a group whose first claims work, and whose next ones fail.
 type flaky struct {
 	*fakeGroup
 	after, failing int
@@ -226,7 +226,8 @@ func (g *flaky) Claim(ctx context.Context, claim stream.Claim) (stream.Claimed, 
 	return g.fakeGroup.Claim(ctx, claim)
 }
 
-// What an earlier life of the name had comes first and in order; then the new entries come at once.
+// Entries of an earlier process with our name are delivered first and in order. New entries follow
+// at once.
 func TestTakeOver_ownEntries(t *testing.T) {
 	t.Parallel()
 	for _, own := range []int{1, 2, claimPage - 1, claimPage, claimPage + 1, 3 * claimPage} {
@@ -251,7 +252,8 @@ func TestTakeOver_ownEntries(t *testing.T) {
 	}
 }
 
-// A release takes deliveries back that it knows nothing of only when the search for what an earlier process had is over.
+// A release takes back deliveries that it does not know of only when the search for entries of an
+// earlier process is over.
 func TestClose_takesBackWhatNoEarlierProcessHad(t *testing.T) {
 	t.Parallel()
 	for own, takeBack := range map[int]bool{0: true, 1: true, claimPage: false} {
@@ -279,7 +281,7 @@ type namesake struct {
 
 func (g *namesake) Pending(ctx context.Context, page stream.Page) ([]stream.PendingEntry, error) {
 	if page.Idle > 0 {
-		return nil, nil // they are young
+		return nil, nil // no entry is idle
 	}
 	page.Own = false
 	return g.fakeGroup.Pending(ctx, page)
@@ -294,7 +296,7 @@ func (g *namesake) Claim(ctx context.Context, claim stream.Claim) (stream.Claime
 	return claimed, err
 }
 
-// A claim that the callback refuses again and again does not keep the tail of the list from being scanned.
+// A scan reaches the end of the list, although ShouldClaim refuses many entries before it.
 func TestClaim_cursorReachesTheTail(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -310,7 +312,7 @@ func TestClaim_cursorReachesTheTail(t *testing.T) {
 	})
 }
 
-// A lease that is over, because renewals hang, is still ours while the handler works: a scan claims nothing that is held here.
+// A scan claims no entry that the inbox holds, even if its lease is over because renewals hang.
 func TestTakeOver_claimsNothingThatIsHeld(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

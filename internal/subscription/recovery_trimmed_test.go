@@ -20,7 +20,7 @@ func (s *simulated) trim(n int64) { s.first = max(s.first, s.added-n+1) }
 func (s *simulated) hand(n int64) {
 	s.read = max(s.read, s.first-1) + n
 	s.counted += n
-	if s.exact || s.counted < n { // not known before
+	if s.exact || s.counted < n { // the count was not known before
 		s.counted = s.read
 	}
 }

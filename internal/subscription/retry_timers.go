@@ -30,7 +30,7 @@ func (t *retryTimers) start(e *entry, pause time.Duration, blocks bool, expired 
 	})
 }
 
-// stop ends all pauses of the entries: none expires any more.
+// stop ends all pauses. None expires any more.
 func (t *retryTimers) stop(entries map[string]*entry) {
 	t.stopped = true
 	for _, e := range entries {

@@ -2,14 +2,15 @@ package subscription
 
 import "sync"
 
-// sendBarrier knows which workers may send to the output, so that Close returns when none does any more.
+// sendBarrier counts the workers that send to the output, so that Close can wait for them.
 type sendBarrier struct {
 	mu      sync.Mutex
 	closed  bool
 	sending sync.WaitGroup
 }
 
-// enter admits a worker that is about to send, unless the barrier is closed. The worker calls leave.
+// enter admits a worker that is about to send, unless the barrier is closed. The worker calls
+// leave.
 func (b *sendBarrier) enter() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

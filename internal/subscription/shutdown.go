@@ -8,22 +8,24 @@ import (
 )
 
 const (
-	// closeGrace is how long the end of a subscription may take beyond CloseTimeout, whatever the server does.
+	// closeGrace is how long Close may take beyond CloseTimeout, whatever the server does.
 	closeGrace = 900 * time.Millisecond
-	// ackGrace is how much of that acks may take which handlers gave at the last moment. The release has the rest.
+	// ackGrace is the part of closeGrace for acks that handlers gave at the last moment. The rest
+	// is for the release.
 	ackGrace = 600 * time.Millisecond
 )
 
 var errNotJoined = errors.New("a command was still under way CloseTimeout + 900 ms after the end")
 
-// goroutines are those of a subscription, by what they do.
+// goroutines are the goroutines of a subscription, by kind.
 type goroutines struct{ reader, workers, leases, tasks sync.WaitGroup }
 
 // run owns every goroutine of the subscription: it starts them, and ends them in order.
 func (s *Subscription) run(ctx, stopping context.Context) {
 	defer s.end()
 	defer s.stop()
-	s.Logger.Info("subscription started", nil) // not in Start: its caller may hold a lock, and the logger is the user's
+	// Not in Start: its caller may hold a lock, and the logger is the user's code.
+	s.Logger.Info("subscription started", nil)
 	background := context.WithoutCancel(ctx)
 	upkeep, stopUpkeep := context.WithCancel(background)
 	defer stopUpkeep()
@@ -44,15 +46,15 @@ func (s *Subscription) run(ctx, stopping context.Context) {
 		s.Logger.Error("the server did not answer in time when the subscription ended; others claim its entries after ClaimMinIdle",
 			errNotJoined, nil)
 	}
-	// Handlers that still run may settle their messages for a while.
+	// Handlers that still run may settle their messages until LateTimeout.
 	s.late.report()
 	s.Logger.Info("subscription ended", nil)
 	s.endLogging()
 	s.late.watch(time.Now().Add(s.LateTimeout))
 }
 
-// shutDown joins the goroutines, senders before receivers, and releases what is left. It reports whether all
-// of that was done before the limit.
+// shutDown joins the goroutines, senders before receivers, and releases the entries that are left.
+// It reports whether it finished before the limit.
 func (s *Subscription) shutDown(limit context.Context, all *goroutines, stopUpkeep func()) (joined bool) {
 	// 1. Nothing new comes in or goes out.
 	s.backend.interrupt()
@@ -65,7 +67,7 @@ func (s *Subscription) shutDown(limit context.Context, all *goroutines, stopUpke
 		time.AfterFunc(ackGrace, s.backend.stop)
 	})
 	joined = join(limit, all.workers.Wait)
-	// 3. Every ack that was given is sent.
+	// 3. All acks are sent.
 	if s.backend.keepsLateMessages() {
 		s.cancelMessages()
 	}
@@ -73,19 +75,19 @@ func (s *Subscription) shutDown(limit context.Context, all *goroutines, stopUpke
 	abandon.Stop()
 	stopUpkeep()
 	joined = join(limit, all.leases.Wait) && joined
-	// 4. The inbox has what the reader got last when the reader ends. A task that ran after the release
-	// would create our consumer again.
+	// 4. When the reader ends, the inbox has the entries that it read last. A task that ran after
+	// the release would create our consumer again.
 	joined = join(limit, all.reader.Wait) && joined
 	s.backend.close()
 	joined = join(limit, all.tasks.Wait) && joined
-	// 5. Others may take the rest.
+	// 5. Other consumers may claim the rest.
 	joined = limit.Err() == nil && join(limit, func() { s.backend.release(limit) }) && joined
 	s.backend.stop()
 	return joined
 }
 
-// join waits until the work is done, or for the limit. What is left then waits for a server that does not
-// answer, and ends with the client's time-outs.
+// join waits for the work, at most until the limit. Work that is left then waits for a server that
+// does not answer, and ends with the client's time-outs.
 func join(limit context.Context, wait func()) bool {
 	done := make(chan struct{})
 	go func() {
@@ -100,8 +102,8 @@ func join(limit context.Context, wait func()) bool {
 	}
 }
 
-// finish ends the subscription for its user. The output is closed only now: Watermill's Router then closes
-// the handler's publisher and returns from Run.
+// finish ends the subscription for its user. The output is closed only now, because Watermill's
+// Router then closes the handler's publisher and returns from Run.
 func (s *Subscription) finish() {
 	s.cancelMessages()
 	s.OnEnd()

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A periodic task that hangs holds up Close no longer than handlers that are running do.
+// Close waits for a periodic task that hangs and for running handlers at the same time.
 func TestClose_aTaskThatHangsDoesNotAddToTheWait(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -20,7 +20,7 @@ func TestClose_aTaskThatHangsDoesNotAddToTheWait(t *testing.T) {
 		s, _ := g.start(t, func(c *options) {
 			c.ConsumerTimeout = 2 * time.Second
 			g.removeIdle = func() error {
-				time.Sleep(8 * time.Second) // as a client does that heeds no context
+				time.Sleep(8 * time.Second) // like a client that ignores contexts
 				return nil
 			}
 			c.CloseTimeout = 5 * time.Second
@@ -52,7 +52,7 @@ func TestClose_waitsForHandlersAndKeepsTheirLeases(t *testing.T) {
 	})
 }
 
-// Close against everything that a subscription can be waiting for.
+// Close ends everything that a subscription can wait for.
 func TestClose_endsEveryWait(t *testing.T) {
 	t.Parallel()
 	for name, stuck := range map[string]func(g *fakeGroup, c *options){
@@ -86,8 +86,8 @@ func TestClose_endsEveryWait(t *testing.T) {
 	}
 }
 
-// While it handles, acks, nacks and loses entries, the subscription is closed at any moment: each entry is
-// acknowledged once or released, never both, never neither.
+// A subscription that delivers, acks, nacks and loses entries is closed at many moments. Each entry
+// is either acknowledged once or released.
 func TestClose_atAnyMoment(t *testing.T) {
 	t.Parallel()
 	for round := range 200 {

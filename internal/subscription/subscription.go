@@ -13,17 +13,18 @@ import (
 type Config struct {
 	Backend Backend // the delivery mode
 
-	Decode  func(stream.Entry) (*message.Message, error)
-	Context func(parent context.Context, id string, deliveries int64) context.Context // of a message
-	Failure func(ctx context.Context) error                                           // the error that a handler recorded; nil: none
+	Decode func(stream.Entry) (*message.Message, error)
+	// Context returns the context of a message, Failure the error that its handler recorded.
+	Context func(parent context.Context, id string, deliveries int64) context.Context
+	Failure func(ctx context.Context) error
 
-	Workers int                           // messages in flight
-	Key     func(*message.Message) string // one message of a key is in flight at a time; nil with one worker: strict order
+	Workers int                           // messages in flight; 1: strict order
+	Key     func(*message.Message) string // one message of each key in flight; nil: no order
 	Backoff func(attempt int) time.Duration
 
 	BlockTime    time.Duration
-	CloseTimeout time.Duration // how long the end of the subscription waits for handlers
-	LateTimeout  time.Duration // how long handlers that still run then may settle their messages
+	CloseTimeout time.Duration // how long Close waits for handlers
+	LateTimeout  time.Duration // how long late handlers may still settle their messages
 
 	OnEnd func() // called before the output is closed
 
@@ -39,13 +40,13 @@ type Subscription struct {
 	barrier   sendBarrier
 	late      *lateHandlers
 	callbacks *callbacks
-	lastRead  string // the newest entry read; the reader uses it
+	lastRead  string // the newest entry read; used by the reader only
 
 	output         chan *message.Message
 	messages       context.Context //nolint:containedctx // parent of the messages' contexts
 	cancelMessages context.CancelFunc
 	closing        chan struct{} // closed: nothing more is delivered
-	abandon        chan struct{} // closed: nobody waits for handlers any more
+	abandon        chan struct{} // closed: workers stop waiting for handlers
 	stop           context.CancelFunc
 	ended          context.Context //nolint:containedctx // done when the subscription has ended
 	end            context.CancelFunc

@@ -30,7 +30,8 @@ func TestStart_contextEndsIt(t *testing.T) {
 	})
 }
 
-// Values of Subscribe's context outlive its end, and so do messages' contexts while handlers run.
+// Messages' contexts have the values of Subscribe's context, and do not end with it while handlers
+// run.
 func TestStart_messagesOutliveTheContext(t *testing.T) {
 	t.Parallel()
 	type key struct{}

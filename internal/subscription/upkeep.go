@@ -8,13 +8,14 @@ import (
 )
 
 const (
-	// longHold is how long a handler has a message before that is logged; then after twice the time, and so on.
+	// longHold is how long a handler has a message before that is logged. It is logged again after
+	// twice the time, and so on.
 	longHold = 5 * time.Minute
-	// longHoldCheck is how often such handlers are searched.
+	// longHoldCheck is how often such handlers are searched for.
 	longHoldCheck = 30 * time.Second
 )
 
-// keepUp renews leases and reports handlers that have a message for long, until ctx ends.
+// keepUp renews leases, and logs handlers that have a message for longHold, until ctx ends.
 func (s *Subscription) keepUp(ctx context.Context) {
 	pause := min(longHoldCheck, s.backend.renewEvery())
 	for checked := time.Now(); sleep(ctx, pause); {

@@ -1,18 +1,27 @@
--- Takes over pending entries that are still owned by whom the caller saw them with, until there are enough entries or bytes.
--- Their delivery counts stay: an entry that is only read ahead when a consumer dies has done no harm. Only that of an
--- entry which nobody was given becomes 1, as XREADGROUP counts what it hands out.
--- KEYS[1] stream; ARGV: group, consumer, min-idle (ms), how many entries at most, how many bytes about, '1' to let the idle
--- time go on, then pairs of ID and owner. With 'frozen' for min-idle it takes what has no idle time: the server's clock was set
--- back.
--- Returns {entries, trimmed, tried}: entries as {ID, fields, deliveries, idle time (ms)}, trimmed the IDs whose entry
--- is no longer in the stream (XCLAIM takes those off the pending list), and how many of the pairs are dealt with.
+-- Takes over pending entries. Each is claimed only if it still has the owner that the caller saw,
+-- and a script sees the sizes of the entries, so it can bound the reply in bytes.
+-- A claim is not a delivery, so the delivery count stays: entries that a consumer had only read
+-- ahead when it crashed must not reach the delivery limit. Only a count of 0 becomes 1, as with
+-- XREADGROUP.
+-- KEYS[1]: stream
+-- ARGV[1], ARGV[2]: group, consumer
+-- ARGV[3]: min-idle (ms). Or 'frozen': claim only entries without idle time, because the server's
+--   clock was set back.
+-- ARGV[4], ARGV[5]: the most entries, and about the most bytes
+-- ARGV[6]: '1' to keep the idle times
+-- ARGV[7] and following: pairs of ID and owner
+-- Returns {entries, trimmed, tried}
+--   entries: {ID, fields, deliveries, idle time (ms)}
+--   trimmed: IDs of entries that are no longer in the stream; XCLAIM has removed them from the
+--     pending list
+--   tried: how many pairs were handled
 local stream, group, consumer = KEYS[1], ARGV[1], ARGV[2]
 local most, bytes, keep_idle = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6] == '1'
 local frozen = ARGV[3] == 'frozen'
 local min_idle = frozen and 0 or ARGV[3]
 local entries, trimmed, tried = {}, {}, 0
--- From 2^53 on numbers lose digits, and Lua writes 2^63-1 in a way that XCLAIM refuses. Such a count (XNACK FATAL) is
--- kept; the reply has 2^53-1 instead.
+-- Lua can't hold numbers from 2^53 on exactly, and writes 2^63-1 in a form that XCLAIM refuses.
+-- Such a count (XNACK FATAL) is written as 2^63-1; the reply has 2^53-1 instead.
 local function count(n)
   return n < 2 ^ 53 and string.format('%.0f', n) or '9223372036854775807'
 end

@@ -1,7 +1,14 @@
--- Moves an entry that this consumer still owns to the dead-letter stream and acknowledges it.
--- KEYS[1] stream, KEYS[2] dead-letter stream; ARGV: group, consumer, ID, about how many letters are kept (0: all), then fields to add.
--- Returns 1 if the entry was moved, 0 if it belongs to somebody else or is acknowledged, -1 if it is no longer in the
--- stream (then it is acknowledged too), -2 if it has more values than a script can pass on (then its lease is renewed).
+-- Moves an entry to the dead-letter stream and acknowledges it, if this consumer still owns it. It
+-- is one step, so the entry is either pending or moved.
+-- KEYS[1], KEYS[2]: stream, dead-letter stream
+-- ARGV[1], ARGV[2], ARGV[3]: group, consumer, ID
+-- ARGV[4]: about how many dead letters are kept; 0: all
+-- ARGV[5] and following: names and values of fields to add
+-- Returns
+--   1: the entry was moved
+--   0: it belongs to another consumer, or is acknowledged
+--   -1: it is no longer in the stream; it was acknowledged
+--   -2: it has more values than a script can pass on; its lease was renewed
 local group, consumer, id = ARGV[1], ARGV[2], ARGV[3]
 if #redis.call('XPENDING', KEYS[1], group, id, id, 1, consumer) == 0 then
   return 0

@@ -1,6 +1,10 @@
--- Acknowledges an entry, if the command before this has added it to the dead letters: a transaction goes on when a command in it fails.
--- KEYS[1] stream, KEYS[2] dead-letter stream; ARGV: group, consumer, ID, then the fields that a letter ends with.
--- Returns 1, or 0 if the entry belongs to somebody else or is acknowledged.
+-- Acknowledges an entry, if the XADD before it in the transaction has added it to the dead letters.
+-- The check is needed because a transaction goes on when a command in it fails.
+-- KEYS[1], KEYS[2]: stream, dead-letter stream
+-- ARGV[1], ARGV[2], ARGV[3]: group, consumer, ID
+-- ARGV[4] and following: the last names and values of the dead letter
+-- Returns 1; or 0 if the entry belongs to another consumer or is acknowledged; or an error if the
+-- dead letter was not added.
 local group, consumer, id = ARGV[1], ARGV[2], ARGV[3]
 local info, row = {}, redis.call('XINFO', 'STREAM', KEYS[2])
 for i = 1, #row, 2 do

@@ -1,7 +1,12 @@
--- Reads a page of a stream, bounded in entries and bytes: one entry may exceed it. As a script it is run by the master, also for
--- clients that read from replicas.
--- KEYS[1] stream; ARGV: the first ID, or "(" and the one before it; the last ID, empty: the newest; entries and bytes at most.
--- Returns {the last ID, empty if there is no entry; where the next page begins, empty if there is none; entries}.
+-- Reads a page of a stream, bounded in entries and bytes; the last entry may exceed the bytes. It
+-- is a script because the master runs scripts, also for clients that read from replicas.
+-- KEYS[1]: stream
+-- ARGV[1]: the first ID, or "(" and the ID before it
+-- ARGV[2]: the last ID; empty: the newest
+-- ARGV[3], ARGV[4]: the most entries, the most bytes
+-- Returns {last, next, entries}
+--   last: the last ID; empty: the stream has no entry
+--   next: where the next page begins; empty: there is none
 local from, last, most, bytes = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 if last == '' then
   local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]

@@ -1,13 +1,22 @@
--- Creates a group again after it vanished, at an ID that somebody knows who was in it. If it is there, there are three cases: it
--- never went, only its stream did for a moment (then this consumer is still in it); it was created by another who knows
--- (then a consumer that does nothing shows that); or by a newcomer, from where new groups start: then it is set to the ID.
--- KEYS[1] stream; ARGV: group, ID, this consumer, the one that shows, and one of "recent", "stale" (a group that is there is left as
--- it is: others may have worked with it for long) and "forward" (nothing may come twice: a group that was created again is set to
--- the newest ID that anybody knows, and never back).
--- Returns 1 if it created or set the group, 0 if the group was left as it is.
+-- Creates a group again that vanished, at the checkpoint of a member. It is one step, because
+-- several members and newcomers may do that at the same time. If the group exists, there are three
+-- cases:
+-- 1. This consumer is in it: the group never vanished, but its slot moved. It is left alone.
+-- 2. The marker is in it: another member recreated it. It is left alone.
+-- 3. Otherwise a newcomer created it, at its own start. It is set to the checkpoint.
+-- KEYS[1]: stream
+-- ARGV[1], ARGV[2], ARGV[3]: group, ID of the checkpoint, this consumer
+-- ARGV[4]: the marker, which is the name of a consumer that does nothing
+-- ARGV[5]: what happens to a group that exists
+--   "recent": as above
+--   "stale": it is left alone, because others may have progressed past the ID
+--   "forward": it is set to the ID if it is behind it, and never back, because nothing may be
+--     delivered twice. If this consumer is in it and the marker is not, it was set back by hand,
+--     and is left alone.
+-- Returns 1 if the group was created or set, 0 if it was left alone.
 local stream, group, id, consumer, sign, known = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
--- IDs are pairs of 64-bit numbers, which Lua's numbers can't hold: their digits are compared.
+-- IDs are pairs of 64-bit numbers, which Lua can't hold exactly, so their digits are compared.
 local function less(a, b)
   if #a == #b then
     return a < b

@@ -1,18 +1,26 @@
--- Frees a page of what is pending for a consumer: TIME 0 makes an entry look idle for ever, so
--- that anybody may claim it now. A leaving consumer that owns nothing is removed, here and only
--- here: XGROUP DELCONSUMER drops what is pending for good.
--- KEYS[1] stream; ARGV: group, consumer, first ID of the page, its size, '1' to remove the
--- consumer, '1' to take back the only delivery of entries that the caller does not know, then pairs of ID and delivery count
--- for those that it knows. A count of 'keep' renews the lease of an entry instead.
--- Returns {last, trimmed}: the last ID of the page, or an empty string when there is none behind it, and the IDs
--- whose entry is no longer in the stream (XCLAIM takes those off the pending list).
+-- Releases a page of the pending entries of a consumer. TIME 0 sets their idle time to the time
+-- since 1970, so that other consumers can claim them at once. After the last page it can remove the
+-- consumer if that owns nothing. The check and the removal are one step, because XGROUP DELCONSUMER
+-- drops pending entries for good.
+-- KEYS[1]: stream
+-- ARGV[1], ARGV[2]: group, consumer
+-- ARGV[3], ARGV[4]: the first ID of the page, its size
+-- ARGV[5]: '1' to remove the consumer
+-- ARGV[6]: '1' to take back the only delivery of entries that have no pair below
+-- ARGV[7] and following: pairs of ID and delivery count. With 'keep' for the count, the lease is
+--   renewed instead.
+-- Returns {last, trimmed}
+--   last: the last ID of the page; empty: no page follows
+--   trimmed: IDs of entries that are no longer in the stream; XCLAIM has removed them from the
+--     pending list
 local stream, group, consumer = KEYS[1], ARGV[1], ARGV[2]
 local size, takeBack = tonumber(ARGV[4]), ARGV[6] == '1'
 local deliveries = {}
 for i = 7, #ARGV, 2 do
   deliveries[ARGV[i]] = ARGV[i + 1]
 end
--- A count from 2^53 on (XNACK FATAL) is kept: Lua would write it in a way that XCLAIM refuses.
+-- A count from 2^53 on (XNACK FATAL) is written as 2^63-1, because XCLAIM refuses the form in which
+-- Lua writes it.
 local function count(id, n)
   if n >= 2 ^ 53 then
     return '9223372036854775807'

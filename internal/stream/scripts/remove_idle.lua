@@ -1,11 +1,16 @@
--- Counts as activity of this consumer, and removes idle consumers of the group: those whose names match one of the
--- patterns, which own nothing and had no activity for the given time. It is one step, because XGROUP DELCONSUMER
--- drops pending entries for good, and a consumer that owns nothing now may own an entry a moment later.
--- KEYS[1] stream; ARGV: group, consumer, idle time (ms), Lua patterns of the names. Returns the names that were removed.
+-- Removes idle consumers of the group: those that own nothing, had no activity for the given time,
+-- and have a name that matches a pattern. The call counts as activity of this consumer. It is one
+-- step, because XGROUP DELCONSUMER drops pending entries for good, and a consumer that owns nothing
+-- now may own an entry a moment later.
+-- KEYS[1]: stream
+-- ARGV[1], ARGV[2], ARGV[3]: group, this consumer, idle time (ms)
+-- ARGV[4] and following: Lua patterns of names
+-- Returns the names of the removed consumers.
 local stream, group = KEYS[1], ARGV[1]
--- In Redis 7.0 a read that finds nothing new is no activity, but a read of what the consumer owns is. Such a read counts
--- as a delivery of what it returns, so it begins behind all IDs but the very last, which means ">" itself. A consumer
--- that owns that entry needs no activity: it owns something, and is not removed.
+-- Redis 7.0 does not count a read that finds nothing new as activity. A read of the consumer's own
+-- entries counts, but it delivers what it returns. So this read begins after all IDs except the
+-- largest one. (It can't begin after that one, which would mean ">".) A consumer that owns the
+-- largest ID needs no activity: it owns something, so it is not removed.
 local last = '18446744073709551615-18446744073709551615'
 if #redis.call('XPENDING', stream, group, last, last, 1, ARGV[2]) == 0 then
   redis.call('XREADGROUP', 'GROUP', group, ARGV[2], 'COUNT', 1, 'STREAMS', stream, '18446744073709551615-18446744073709551614')

@@ -1,15 +1,20 @@
--- Renews the leases of entries that this consumer still owns. Their idle time becomes 0, and their delivery count
--- becomes at least that of the caller. It never becomes less: a renewal that was sent before the entry went to its
--- handler does not know that delivery.
--- KEYS[1] stream; ARGV: group, consumer, then pairs of ID and delivery count.
--- Returns {lost, trimmed}: lost ones have another owner or are acknowledged.
+-- Renews the leases of entries that this consumer still owns, in one step with the check of the
+-- owner. The idle time becomes 0. The delivery count becomes at least that of the caller. It never
+-- decreases, because the renewal may have been in flight when a delivery was counted.
+-- KEYS[1]: stream
+-- ARGV[1], ARGV[2]: group, consumer
+-- ARGV[3] and following: pairs of ID and delivery count
+-- Returns {lost, trimmed}
+--   lost: IDs of entries that have another owner or are acknowledged
+--   trimmed: IDs of entries that are no longer in the stream
 local stream, group, consumer = KEYS[1], ARGV[1], ARGV[2]
--- From 2^53 on numbers lose digits, and Lua writes 2^63-1 in a way that XCLAIM refuses. Such a count (XNACK FATAL) is kept.
+-- Lua can't hold numbers from 2^53 on exactly, and writes 2^63-1 in a form that XCLAIM refuses.
+-- Such a count (XNACK FATAL) is written as 2^63-1.
 local function count(n)
   return n < 2 ^ 53 and string.format('%.0f', n) or '9223372036854775807'
 end
--- An entry that is not pending for anybody may have been trimmed, and an earlier renewal took it off the list. Without
--- the right to XRANGE it counts as lost.
+-- An entry that is not pending was acknowledged, or it was trimmed and an earlier renewal removed
+-- it from the pending list. Without the right to XRANGE it counts as lost.
 local function isTrimmed(id)
   if #redis.call('XPENDING', stream, group, id, id, 1) > 0 then
     return false

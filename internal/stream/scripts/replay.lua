@@ -1,9 +1,14 @@
--- Moves a dead letter back to the stream that it came from, in one step, without the fields whose names begin with a
--- prefix.
--- KEYS[1] dead-letter stream, KEYS[2] where to add it; none: it is dropped.
--- ARGV: ID, the field that names the stream that a dead letter came from, its value, the prefix.
--- Returns 1, or 0 if the dead letter is not there any more, came from another stream or has no other fields, or -2 if it has more
--- values than a script can pass on.
+-- Moves a dead letter back to its stream in one step, without the fields whose names begin with a
+-- prefix; or drops it.
+-- KEYS[1]: dead-letter stream
+-- KEYS[2]: the stream to add it to; without it the dead letter is dropped
+-- ARGV[1]: ID
+-- ARGV[2], ARGV[3]: the field that names the stream of a dead letter, and the value it must have
+-- ARGV[4]: the prefix
+-- Returns
+--   1: it was moved or dropped
+--   0: it is gone, belongs to another stream, or has no other fields
+--   -2: it has more values than a script can pass on
 local letter = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
 if not letter then
   return 0

@@ -1,7 +1,9 @@
--- Tells which commands the user may not run on which keys, without running any.
--- KEYS[1] the stream, for its slot; ARGV: commands, each as the number of its words and the words.
--- Returns the server's version (0x00MMmmpp; 0: unknown) and the places of those commands in the list, from 0. Servers before
--- 7.0 and small embedded ones can't tell: then nothing is denied.
+-- Returns which commands the user may not run on which keys, without running any.
+-- KEYS[1]: the stream, for its slot
+-- ARGV: commands, each as the number of its words and the words
+-- Returns the server's version (0x00MMmmpp; 0: unknown), and then the indexes of the denied
+-- commands, from 0. Servers before 7.0 and small embedded ones can't check rights: then nothing is
+-- denied.
 local denied = {}
 local first, place = 1, 0
 while redis.acl_check_cmd and first <= #ARGV do

@@ -1,11 +1,15 @@
--- Drops from a stream what all of its groups have acknowledged; nothing where there is no group. Each command in it is bounded,
--- in what it drops and in what it looks at and leaves.
--- KEYS[1] stream; ARGV: age in ms up to which entries are kept, how many are kept at least, how many to drop at most.
--- Returns how many were dropped. From half of the limit on there may be more.
+-- Trims entries that all groups of a stream have acknowledged. Without a group it trims nothing. It
+-- is one step, because the groups must not change meanwhile. Each command is bounded both in the
+-- entries that it drops and in the entries that it visits.
+-- KEYS[1]: stream
+-- ARGV[1]: entries that are younger are kept (ms)
+-- ARGV[2]: how many entries are kept at least
+-- ARGV[3]: how many entries are dropped at most
+-- Returns how many entries were dropped. If it is at least half of the limit, there may be more.
 local stream, age, keep, limit = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local pendingRows, nodeRest = 1000, 100
 
--- IDs are pairs of 64-bit numbers, which Lua's numbers can't hold: their digits are compared.
+-- IDs are pairs of 64-bit numbers, which Lua can't hold exactly, so their digits are compared.
 local function less(a, b)
   if #a == #b then
     return a < b
@@ -31,7 +35,7 @@ if keep > 0 then
     return 0
   end
 end
-local unread, pending -- the oldest of any group
+local unread, pending -- the oldest of all groups
 local crowded = {} -- groups with many pending entries
 for _, row in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
   local group = {}
@@ -54,10 +58,11 @@ end
 if not unread or unread == '0-0' then
   return 0
 end
-local acknowledged = pending and older(pending, unread) or unread -- all of what is older than this
+local acknowledged = pending and older(pending, unread) or unread -- all entries before it are
 
--- Drops what is acknowledged behind the oldest pending entry (Redis 8.2). The server looks at each entry on the way, so it is
--- told to stop where many are pending. 8.2.0 to 8.2.6 and 8.4.0 to 8.4.3 drop nothing here, which does no harm.
+-- Drops acknowledged entries after the oldest pending one (Redis 8.2). The server visits each entry
+-- up to the ID, so the ID is limited where many are pending. 8.2.0 to 8.2.6 and 8.4.0 to 8.4.3 drop
+-- nothing here, which does no harm.
 local function between(most)
   local known = redis.pcall('XTRIM', stream, 'MINID', '~', '0-0', 'LIMIT', 1, 'ACKED')
   if type(known) ~= 'number' then
@@ -71,9 +76,9 @@ local function between(most)
   return redis.call('XTRIM', stream, 'MINID', '~', before, 'LIMIT', most, 'ACKED')
 end
 
--- Drops the rest that ~ leaves in the first node of the stream. An exact MINID may leave a node that holds nothing but what XDEL
--- deleted, which Redis 8.8 and newer refuse to load. So it is the ID of an entry that stays in the node; where none
--- stays, it is the last ID there is, and the whole node goes.
+-- Drops the entries that ~ leaves in the first node of the stream. An exact MINID may leave a node
+-- with only deleted entries (XDEL), which Redis 8.8 and newer refuse to load. So MINID is the ID of
+-- an entry that stays. If none stays, it is the largest ID, and the whole node is dropped.
 local function rest()
   local old = redis.call('XRANGE', stream, '-', '(' .. acknowledged, 'COUNT', nodeRest + 1)
   if #old == 0 then
