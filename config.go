@@ -210,8 +210,8 @@ type SubscriberConfig struct {
 	// longest time that an entry waits which another consumer released at its Close.
 	//
 	// Lower it to take over sooner, raise it to send fewer commands. Negative: this Subscriber
-	// takes over no entry of another consumer. It still recovers entries that are pending for its own name.
-	// Defaults to DefaultClaimInterval.
+	// takes over no entry of another consumer. It still recovers entries that are pending for its
+	// own name. Defaults to DefaultClaimInterval.
 	ClaimInterval time.Duration
 
 	// BlockTime is the longest time that one read waits on the server for entries (BLOCK). At least

@@ -11,8 +11,8 @@ import (
 	"github.com/millrace/redisstream/internal/subscription"
 )
 
-// The fields of a dead letter beside those of its entry. A Subscriber to a dead-letter topic has them
-// in the metadata of the message.
+// The fields of a dead letter beside those of its entry. A Subscriber to a dead-letter topic has
+// them in the metadata of the message.
 const (
 	DeadLetterReasonKey     = "_dead_letter_reason"     // why it is a dead letter
 	DeadLetterErrorKey      = "_dead_letter_error"      // its handler's last error: see NackWithReason and RecordError
@@ -29,13 +29,14 @@ const (
 	deadLetterSuffix = ":dead-letter"
 )
 
-// DeadLetterTopic returns the stream of the dead letters of topic: "{orders}:dead-letter" for "orders".
-// Both are in one hash slot of a cluster. A topic with a hash tag keeps its tag. A topic with a "}" but
-// without a tag can't get one: in a cluster its entries can't be dead-lettered and stay pending.
+// DeadLetterTopic returns the stream of the dead letters of topic: "{orders}:dead-letter" for
+// "orders". Both are in one hash slot of a cluster. A topic with a hash tag keeps its tag. A topic
+// with a "}" but without a tag can't get one: in a cluster its entries can't be dead-lettered and
+// stay pending.
 //
-// The stream grows without a bound unless SubscriberConfig.DeadLetterMaxLen caps it, or dead letters are
-// replayed or dropped. Topics such as "orders" and "{orders}" share it: DeadLetterStreamKey has the topic
-// of each dead letter.
+// The stream grows without a bound unless SubscriberConfig.DeadLetterMaxLen caps it, or dead
+// letters are replayed or dropped. Topics such as "orders" and "{orders}" share it:
+// DeadLetterStreamKey has the topic of each dead letter.
 func DeadLetterTopic(topic string) string {
 	if hasHashTag(topic) || strings.Contains(topic, "}") {
 		return topic + deadLetterSuffix
@@ -43,8 +44,8 @@ func DeadLetterTopic(topic string) string {
 	return "{" + topic + "}" + deadLetterSuffix
 }
 
-// hasHashTag follows the Redis cluster specification: a hash tag is the text between the first "{" and
-// the first "}" after it, unless that is empty.
+// hasHashTag follows the Redis cluster specification: a hash tag is the text between the first "{"
+// and the first "}" after it, unless that is empty.
 func hasHashTag(key string) bool {
 	_, rest, opened := strings.Cut(key, "{")
 	tag, _, closed := strings.Cut(rest, "}")
@@ -53,8 +54,8 @@ func hasHashTag(key string) bool {
 
 func isDeadLetterTopic(topic string) bool { return strings.HasSuffix(topic, deadLetterSuffix) }
 
-// deadLetters returns where the entries of topic go that are not delivered again. Those of a dead-letter
-// topic stay where they are.
+// deadLetters returns where the entries of topic go that are not delivered again. Those of a
+// dead-letter topic stay where they are.
 func (c SubscriberConfig) deadLetters(topic, consumer string) subscription.DeadLetters {
 	if isDeadLetterTopic(topic) {
 		return subscription.Skip{}
@@ -79,8 +80,8 @@ func (c SubscriberConfig) deadLetters(topic, consumer string) subscription.DeadL
 	}
 }
 
-// unmarshalSafely returns a panic of the Unmarshaler as an error: the entry may be a dead letter because
-// of it.
+// unmarshalSafely returns a panic of the Unmarshaler as an error: the entry may be a dead letter
+// because of it.
 func unmarshalSafely(u Unmarshaler, id string, fields stream.Fields) (msg *message.Message, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -90,8 +91,8 @@ func unmarshalSafely(u Unmarshaler, id string, fields stream.Fields) (msg *messa
 	return unmarshalEntry(u, id, fields)
 }
 
-// unmarshalDeadLetter decodes an entry of a dead-letter topic. If the entry can't be decoded, which may
-// be why it is there, the message's payload is a JSON object of the entry's fields.
+// unmarshalDeadLetter decodes an entry of a dead-letter topic. If the entry can't be decoded, which
+// may be why it is there, the message's payload is a JSON object of the entry's fields.
 func unmarshalDeadLetter(u Unmarshaler, id string, fields stream.Fields) (*message.Message, error) {
 	var original []string
 	about := make(message.Metadata)

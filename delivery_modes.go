@@ -15,8 +15,8 @@ var (
 	errMissed   = errors.New("the entries are not in the stream any more")
 )
 
-// join makes the stream ready to be read, in the delivery mode of the configuration: a consumer group with
-// acks, a group without acks, or a fan-out without a group.
+// join makes the stream ready to be read, in the delivery mode of the configuration: a consumer
+// group with acks, a group without acks, or a fan-out without a group.
 func (s *Subscriber) join(ctx context.Context, topic, consumer string, logger watermill.LoggerAdapter) (subscription.Backend, error) {
 	switch c := s.config; {
 	case c.ConsumerGroup == "":

@@ -30,8 +30,8 @@ const (
 	payloadField  = "payload"
 )
 
-// MsgpackMarshaler is the default format, which github.com/ThreeDotsLabs/watermill-redisstream writes
-// too: the field "_watermill_message_uuid", the field "metadata" with a MessagePack map of
+// MsgpackMarshaler is the default format, which github.com/ThreeDotsLabs/watermill-redisstream
+// writes too: the field "_watermill_message_uuid", the field "metadata" with a MessagePack map of
 // strings (empty when there is none) and the field "payload".
 type MsgpackMarshaler struct{}
 
@@ -44,7 +44,8 @@ func (MsgpackMarshaler) Marshal(_ string, msg *message.Message) (map[string]any,
 	return map[string]any{uuidField: msg.UUID, metadataField: metadata, payloadField: []byte(msg.Payload)}, nil
 }
 
-// fieldList is Marshal without the detour of a map, for the Publisher: the names in order, each with its value.
+// fieldList is Marshal without the detour of a map, for the Publisher: the names in order, each
+// with its value.
 func (MsgpackMarshaler) fieldList(msg *message.Message) (stream.FieldList, error) {
 	metadata, err := packMetadata(msg.Metadata)
 	if err != nil {
@@ -111,8 +112,8 @@ func (e *msgpackEntry) message() (*message.Message, error) {
 	return msg, nil
 }
 
-// maxMetadataHint is how many elements to make room for before they are seen: an element of two bytes takes
-// forty times as much in a map.
+// maxMetadataHint is how many elements to make room for before they are seen: an element of two
+// bytes takes forty times as much in a map.
 const maxMetadataHint = 1024
 
 // unpackMetadata reads a MessagePack map of strings. The length that the map states is checked

@@ -43,8 +43,8 @@ func (fieldMap) Own(text string) string { return text }
 // unmarshalEntry calls an Unmarshaler. The built-in ones get the fields as they were read; only
 // others need a map.
 //
-// It compares types and does not look for a method: a type that embeds a built-in marshaler, and has
-// an Unmarshal of its own, would have that method, too.
+// It compares types and does not look for a method: a type that embeds a built-in marshaler, and
+// has an Unmarshal of its own, would have that method, too.
 func unmarshalEntry(u Unmarshaler, id string, fields stream.Fields) (*message.Message, error) {
 	switch u := u.(type) {
 	case MsgpackMarshaler:

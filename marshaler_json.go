@@ -12,10 +12,10 @@ import (
 
 const dataField = "data"
 
-// JSONMarshaler is the format of Dapr's Redis pub/sub: the field "data" with the payload, which Dapr
-// makes a JSON document, and the field "metadata" with a JSON object of strings. What others write there besides strings is
-// taken as its JSON text: 3, true, null, [1,2]. The UUID is
-// kept in the metadata, under "_watermill_message_uuid"; an entry without one gets its ID for a UUID.
+// JSONMarshaler is the format of Dapr's Redis pub/sub: the field "data" with the payload, which
+// Dapr makes a JSON document, and the field "metadata" with a JSON object of strings. What others
+// write there besides strings is taken as its JSON text: 3, true, null, [1,2]. The UUID is kept in
+// the metadata, under "_watermill_message_uuid"; an entry without one gets its ID for a UUID.
 type JSONMarshaler struct{}
 
 // Marshal implements Marshaler.

@@ -17,7 +17,8 @@ type PlainMarshaler struct {
 
 func (m PlainMarshaler) payloadField() string { return cmp.Or(m.PayloadField, dataField) }
 
-// Marshal implements Marshaler. Metadata with the name of the payload's or the UUID's field is an error.
+// Marshal implements Marshaler. Metadata with the name of the payload's or the UUID's field is an
+// error.
 func (m PlainMarshaler) Marshal(_ string, msg *message.Message) (map[string]any, error) {
 	fields := make(map[string]any, len(msg.Metadata)+2)
 	for key, value := range msg.Metadata {

@@ -197,8 +197,8 @@ func (q *publishQueues) wait() {
 	q.alone.Wait()
 }
 
-// start sends a call that is admitted. It ends when its result is in the requests. A call that can't
-// be cancelled is sent in the caller's goroutine, which saves a switch.
+// start sends a call that is admitted. It ends when its result is in the requests. A call that
+// can't be cancelled is sent in the caller's goroutine, which saves a switch.
 func (q *publishQueue) start(call *publishCall) {
 	switch {
 	case call.large() && call.cancelled == nil:

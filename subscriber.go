@@ -11,7 +11,8 @@ import (
 	"github.com/millrace/redisstream/internal/subscription"
 )
 
-// Subscriber subscribes to streams, with or without a consumer group. It is safe for concurrent use.
+// Subscriber subscribes to streams, with or without a consumer group. It is safe for concurrent
+// use.
 type Subscriber struct {
 	config SubscriberConfig
 	logger watermill.LoggerAdapter
@@ -42,17 +43,17 @@ func NewSubscriber(config SubscriberConfig, logger watermill.LoggerAdapter) (*Su
 	}, nil
 }
 
-// Subscribe delivers the stream named topic to the returned channel, until ctx ends or Close is called.
-// It creates the consumer group if it is missing (XGROUP CREATE). Messages that are published after
-// Subscribe returned are delivered. If the client's user lacks an ACL right that any part of the
-// subscription needs, the error names the right.
+// Subscribe delivers the stream named topic to the returned channel, until ctx ends or Close is
+// called. It creates the consumer group if it is missing (XGROUP CREATE). Messages that are
+// published after Subscribe returned are delivered. If the client's user lacks an ACL right that
+// any part of the subscription needs, the error names the right.
 //
-// A message's context carries its Entry and the values of ctx. It is cancelled after Ack and Nack, when
-// another consumer takes the entry over, and CloseTimeout after the end of ctx or Close. The end of ctx
-// alone does not cancel it: handlers may finish, and their acks and nacks count.
+// A message's context carries its Entry and the values of ctx. It is cancelled after Ack and Nack,
+// when another consumer takes the entry over, and CloseTimeout after the end of ctx or Close. The
+// end of ctx alone does not cancel it: handlers may finish, and their acks and nacks count.
 //
-// An ack after CloseTimeout still counts for ClaimMinIdle. The channel is closed when no handler has a
-// message, or when that time is over.
+// An ack after CloseTimeout still counts for ClaimMinIdle. The channel is closed when no handler
+// has a message, or when that time is over.
 //
 // After Close it returns ErrSubscriberClosed.
 func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
@@ -95,9 +96,10 @@ func (s *Subscriber) start(ctx context.Context, config subscription.Config) (*su
 	return sub, nil
 }
 
-// SubscribeInitialize creates the consumer group of the stream named topic, and the stream, if they are
-// missing (XGROUP CREATE MKSTREAM). Later subscriptions then get what is published from now on, also with
-// StartID "$". A fan-out has nothing to initialize. After Close it returns ErrSubscriberClosed.
+// SubscribeInitialize creates the consumer group of the stream named topic, and the stream, if they
+// are missing (XGROUP CREATE MKSTREAM). Later subscriptions then get what is published from now on,
+// also with StartID "$". A fan-out has nothing to initialize. After Close it returns
+// ErrSubscriberClosed.
 func (s *Subscriber) SubscribeInitialize(topic string) error {
 	if s.isClosed() {
 		return ErrSubscriberClosed
@@ -115,14 +117,15 @@ func (s *Subscriber) SubscribeInitialize(topic string) error {
 	return nil
 }
 
-// Close ends all subscriptions. Nothing more is delivered. Running handlers have CloseTimeout to ack, and
-// every ack is sent. Messages that no handler has are released: other consumers may claim them at once. A
-// message that a handler still has then keeps its lease for ClaimMinIdle: an ack in that time counts, and
-// no other consumer starts the message. Close of a fan-out does not wait for handlers.
+// Close ends all subscriptions. Nothing more is delivered. Running handlers have CloseTimeout to
+// ack, and every ack is sent. Messages that no handler has are released: other consumers may claim
+// them at once. A message that a handler still has then keeps its lease for ClaimMinIdle: an ack in
+// that time counts, and no other consumer starts the message. Close of a fan-out does not wait for
+// handlers.
 //
-// Close returns within CloseTimeout and one second, whatever the server does. Every goroutine has ended
-// then, unless the server does not answer: commands in flight end with the client's time-outs. The client
-// stays open. Close is safe to repeat, and always returns nil.
+// Close returns within CloseTimeout and one second, whatever the server does. Every goroutine has
+// ended then, unless the server does not answer: commands in flight end with the client's
+// time-outs. The client stays open. Close is safe to repeat, and always returns nil.
 func (s *Subscriber) Close() error {
 	s.mu.Lock()
 	s.closed = true

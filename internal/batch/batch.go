@@ -74,6 +74,9 @@ func (c *Committer[T]) parallel() int {
 	return c.Parallel()
 }
 
+// maxSpare bounds the memory, in items, that is kept between batches.
+const maxSpare = 256
+
 // run sends batches until nothing is queued.
 func (c *Committer[T]) run() {
 	for {
@@ -92,7 +95,9 @@ func (c *Committer[T]) commitOnce() {
 		clear(items)
 		c.mu.Lock()
 		c.inFlight--
-		c.spare = items[:0]
+		if cap(items) <= maxSpare {
+			c.spare = items[:0]
+		}
 		c.mu.Unlock()
 	}
 }

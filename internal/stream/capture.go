@@ -14,7 +14,8 @@ const (
 	nilArray = "*-1\r\n"
 )
 
-// emptyReply is what go-redis reads instead of a captured reply: XREAD, XREADGROUP and EVALSHA take it.
+// emptyReply is what go-redis reads instead of a captured reply: XREAD, XREADGROUP and EVALSHA take
+// it.
 var emptyReply = []byte("*0\r\n")
 
 // captured is where the captures of a client's connections leave a reply. One goroutine asks for
@@ -47,9 +48,10 @@ func (c *captured) release() {
 	c.reply = nil
 }
 
-// capture takes the entries of a reply out of a connection before go-redis parses it: go-redis makes
-// a map of each entry, and allocates by the lengths that a reply claims. go-redis reads an empty
-// list instead. It still reads all else by itself: errors, nil, push notifications, the handshake.
+// capture takes the entries of a reply out of a connection before go-redis parses it: go-redis
+// makes a map of each entry, and allocates by the lengths that a reply claims. go-redis reads an
+// empty list instead. It still reads all else by itself: errors, nil, push notifications, the
+// handshake.
 type capture struct {
 	*captured
 
@@ -62,8 +64,8 @@ type capture struct {
 }
 
 // shrink frees the buffer after a read that brought no entries: an idle subscription holds little
-// memory. A busy one keeps a buffer of the size of its largest reply. It would otherwise leave one as
-// garbage after each reply, which takes more.
+// memory. A busy one keeps a buffer of the size of its largest reply. It would otherwise leave one
+// as garbage after each reply, which takes more.
 func (c *capture) shrink(used bool) {
 	if !used {
 		c.buffer = append([]byte(nil), c.buffer[c.used:]...)

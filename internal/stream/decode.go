@@ -2,6 +2,7 @@ package stream
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -29,20 +30,27 @@ type decoder struct {
 	reply []byte
 	pos   int
 
-	entries []Entry // of the whole reply
+	entries []Entry // of the whole reply; the memory is used again
 	block   []place // the entries of the block: the last of entries
 	size    int     // of the fields in the block
 }
 
 // place is where an entry is in the reply.
-type place struct{ id, fields span }
+type place struct {
+	id, fields span
+	size       int // of its Fields
+}
 
 // span is a part of the reply.
 type span struct{ from, to int }
 
-// start prepares the decoder for another reply. The entries of the last one belong to its caller.
+func (s span) len() int { return s.to - s.from }
+
+// start prepares the decoder for another reply. The list of the last one's entries ends here; what
+// was copied from it stays.
 func (d *decoder) start(reply []byte) {
-	*d = decoder{reply: reply, block: d.block[:0]}
+	clear(d.entries)
+	*d = decoder{reply: reply, entries: d.entries[:0], block: d.block[:0]}
 }
 
 // streams decodes the reply to XREAD or XREADGROUP of one stream.
@@ -86,19 +94,18 @@ func (d *decoder) list(entry func(*decoder) (Entry, place, error)) ([]Entry, err
 		return nil, err
 	}
 	// A length that is a lie reserves little more than the size of the reply.
-	d.entries = make([]Entry, 0, min(n, len(d.reply[d.pos:])/usualEntry+1))
+	d.entries = slices.Grow(d.entries, min(n, len(d.reply[d.pos:])/usualEntry+1))
 	for range n {
 		e, where, err := entry(d)
 		if err != nil {
 			return nil, err
 		}
-		size := where.fields.to - where.fields.from
-		if d.size+size > blockSize {
+		if d.size+where.size > blockSize {
 			d.endBlock()
 		}
 		d.entries = append(d.entries, e)
 		d.block = append(d.block, where)
-		d.size += size
+		d.size += where.size
 	}
 	d.endBlock()
 	return d.entries, nil
@@ -106,27 +113,38 @@ func (d *decoder) list(entry func(*decoder) (Entry, place, error)) ([]Entry, err
 
 // endBlock gives the entries of the block their texts.
 func (d *decoder) endBlock() {
-	size, idSize := 0, 0
+	idSize := 0
 	for _, where := range d.block {
-		size += where.fields.to - where.fields.from
-		idSize += where.id.to - where.id.from
+		idSize += where.id.len()
 	}
 	var fields, ids strings.Builder
-	fields.Grow(size)
+	fields.Grow(d.size)
 	ids.Grow(idSize)
 	entries := d.entries[len(d.entries)-len(d.block):]
 	for i, where := range d.block {
-		entries[i].ID = d.appendTo(&ids, where.id)
-		entries[i].Fields = Fields{d.appendTo(&fields, where.fields)}
+		entries[i].ID = d.appendID(&ids, where.id)
+		entries[i].Fields = d.appendFields(&fields, where.fields)
 	}
 	d.block, d.size = d.block[:0], 0
 }
 
-// appendTo copies a part of the reply to the end of a block that has room for it.
-func (d *decoder) appendTo(block *strings.Builder, s span) string {
+// appendID copies an ID to the end of a block that has room for it.
+func (d *decoder) appendID(block *strings.Builder, id span) string {
 	from := block.Len()
-	block.Write(d.reply[s.from:s.to])
+	block.Write(d.reply[id.from:id.to])
 	return block.String()[from:]
+}
+
+// appendFields is appendID for fields, which were checked.
+func (d *decoder) appendFields(block *strings.Builder, fields span) Fields {
+	from := block.Len()
+	for pos := fields.from; pos < fields.to; {
+		text, end, _ := textAt(d.reply, pos)
+		appendLength(block, text.len())
+		block.Write(d.reply[text.from:text.to])
+		pos = end
+	}
+	return Fields{block.String()[from:]}
 }
 
 // newEntry decodes an element of the reply to XREAD or XREADGROUP: [ID, fields].
@@ -180,9 +198,11 @@ func (d *decoder) idAndFields() (where place, err error) {
 		if d.pos < len(d.reply) && d.reply[d.pos] == '|' {
 			return where, fmt.Errorf("%w: an attribute among fields", errMalformed)
 		}
-		if _, err := d.text(); err != nil {
+		text, err := d.text()
+		if err != nil {
 			return where, err
 		}
+		where.size += rawSize(text.len())
 	}
 	where.fields.to = d.pos
 	return where, nil

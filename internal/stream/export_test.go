@@ -15,9 +15,6 @@ func DecodeEntries(reply []byte) ([]Entry, error) {
 	return d.streams()
 }
 
-// Raw returns the fields as they are in a reply.
-func (f Fields) Raw() string { return f.raw }
-
 // LimitsReplies reports whether the server is taken for one that knows MAXSIZE.
 func (g *Group) LimitsReplies() bool { return g.limited }
 

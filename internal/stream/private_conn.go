@@ -180,8 +180,8 @@ func (c *privateConn) onPrivate(ctx context.Context, block time.Duration, run fu
 	if block > 0 {
 		timeout = max(timeout, serverClock)
 	}
-	// go-redis would wait ten seconds after the end of the block for a silent server. The end of ctx
-	// does not end a read: Interrupt does.
+	// go-redis would wait ten seconds after the end of the block for a silent server. The end of
+	// ctx does not end a read: Interrupt does.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), block+timeout)
 	defer cancel()
 	c.begin()

@@ -20,8 +20,9 @@ const crlf = "\r\n"
 // maxLine bounds a line that has no end yet.
 const maxLine = 1 << 20
 
-// lineAt returns the line that b begins with, without its end. It reports whether the line is there.
-func lineAt[T string | []byte](b T) (line T, ok bool, err error) {
+// lineAt returns the line that b begins with, without its end. It reports whether the line is
+// there.
+func lineAt(b []byte) (line []byte, ok bool, err error) {
 	for i := range min(len(b), maxLine) {
 		if b[i] != '\n' {
 			continue
@@ -41,7 +42,7 @@ func lineAt[T string | []byte](b T) (line T, ok bool, err error) {
 const maxLength = math.MaxInt / 4
 
 // lengthOf returns the length in a line like "$5"; -1: nil.
-func lengthOf[T string | []byte](line T) (int, error) {
+func lengthOf(line []byte) (int, error) {
 	if n, end := digitsAt(line, 1); end == len(line) && end > 1 {
 		return n, nil
 	}
@@ -56,7 +57,7 @@ func lengthOf[T string | []byte](line T) (int, error) {
 const maxDigits = 18
 
 // digitsAt returns the number whose digits begin at pos, and where they end. It stops at maxDigits.
-func digitsAt[T string | []byte](b T, pos int) (n, end int) {
+func digitsAt(b []byte, pos int) (n, end int) {
 	for end = pos; end < len(b) && end < pos+maxDigits && '0' <= b[end] && b[end] <= '9'; end++ {
 		n = 10*n + int(b[end]-'0')
 	}
@@ -64,7 +65,7 @@ func digitsAt[T string | []byte](b T, pos int) (n, end int) {
 }
 
 // textAt returns where the text of the string is that begins at pos, and where the string ends.
-func textAt[T string | []byte](b T, pos int) (text span, end int, err error) {
+func textAt(b []byte, pos int) (text span, end int, err error) {
 	if pos < len(b) && b[pos] == '$' { // nearly all of a reply, so without the checks of other types
 		n, digits := digitsAt(b, pos+1)
 		text.from = digits + len(crlf)
@@ -100,7 +101,7 @@ func textAt[T string | []byte](b T, pos int) (text span, end int, err error) {
 }
 
 // bulkAt returns where the text is whose length is in the line before it.
-func bulkAt[T string | []byte](b T, pos int, line T) (text span, end int, err error) {
+func bulkAt(b []byte, pos int, line []byte) (text span, end int, err error) {
 	n, err := lengthOf(line)
 	if err != nil {
 		return text, 0, err

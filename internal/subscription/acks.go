@@ -47,14 +47,17 @@ func (a *acker) flushed() <-chan struct{} {
 }
 
 func (a *acker) commit(acks []ack) {
-	entries := make([]*entry, 0, len(acks))
+	ids := make([]string, 0, len(acks))
 	for _, ack := range acks {
 		if ack.entry != nil {
-			entries = append(entries, ack.entry)
+			ids = append(ids, ack.ID)
 		}
 	}
-	if len(entries) > 0 && !a.acknowledge(entries) {
-		return
+	if len(ids) > 0 {
+		if !a.acknowledge(ids) {
+			return
+		}
+		a.inbox.acknowledged(acks)
 	}
 	for _, ack := range acks {
 		if ack.flushed != nil {
@@ -63,19 +66,14 @@ func (a *acker) commit(acks []ack) {
 	}
 }
 
-// acknowledge tries until the server has the acks. If the acker is stopped first, the entries stay
-// in the inbox, are released, and are redelivered.
-func (a *acker) acknowledge(entries []*entry) (done bool) {
-	ids := make([]string, len(entries))
-	for i, e := range entries {
-		ids[i] = e.ID
-	}
+// acknowledge tries until the server has the acks, or the acker is stopped. Then the entries stay
+// in the inbox and are released, to be delivered again.
+func (a *acker) acknowledge(ids []string) (done bool) {
 	trouble := outage{what: "acknowledging", logger: a.logger}
 	for {
 		err := a.send(a.ctx, ids)
 		if err == nil || stream.IsGroupGone(err) { // nothing is pending without the group
 			trouble.over()
-			a.inbox.remove(entries)
 			return true
 		}
 		if a.ctx.Err() != nil || !sleep(a.ctx, trouble.failed(err)) {

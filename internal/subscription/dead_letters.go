@@ -94,10 +94,10 @@ func (d *deadLettering) overDeliveryLimit(e *entry) error {
 func (d *deadLettering) deadLetter(e *entry, msg *message.Message, reason error) {
 	fields := d.describe(e, msg)
 	d.inbox.deadLettering(e)
-	letter := DeadLetter{ID: e.ID, Deliveries: e.delivered(), Reason: reason, Failure: e.failure}
+	letter := DeadLetter{ID: e.ID, Deliveries: e.delivered(), Reason: reason, Failure: e.known().failure}
 	result, err := d.move(context.WithoutCancel(d.messages), e.ID, d.Target, d.Fields(letter))
 	if err != nil {
-		pause := backoff.Exponential(firstDeferral, longestDeferral, e.deferrals+1)
+		pause := backoff.Exponential(firstDeferral, longestDeferral, int(e.deferrals)+1)
 		d.trouble.failed(err, fields.Add(watermill.LogFields{"reason": reason.Error()}))
 		d.inbox.deferDeadLetter(e, reason, pause)
 		return
@@ -116,17 +116,18 @@ func (d *deadLettering) deadLetter(e *entry, msg *message.Message, reason error)
 // describe returns the log fields of an entry.
 func (s *Subscription) describe(e *entry, msg *message.Message) watermill.LogFields {
 	fields := watermill.LogFields{"entry": e.ID, "deliveries": e.delivered()}
-	if msg == nil && e.undeliverable == nil {
+	if msg == nil && e.known().undeliverable == nil {
 		msg, _ = s.callbacks.decode(s.Decode, e.Entry) // for its UUID, if possible
 	}
 	if msg != nil {
-		e.uuid = msg.UUID
+		e.inTrouble().uuid = msg.UUID
 	}
-	if e.uuid != "" {
-		fields["message_uuid"] = e.uuid
+	trouble := e.known()
+	if trouble.uuid != "" {
+		fields["message_uuid"] = trouble.uuid
 	}
-	if e.failure != nil {
-		fields["last_error"] = e.failure.Error()
+	if trouble.failure != nil {
+		fields["last_error"] = trouble.failure.Error()
 	}
 	return fields
 }

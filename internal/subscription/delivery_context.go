@@ -6,15 +6,21 @@ import (
 	"time"
 )
 
-// deliveryContext is the context of one delivery: a child of the subscription's context that ends when the
-// handler settled the message or the lease is lost. Most handlers never wait for its end. So the context is
-// registered with its parent, which costs more than the rest of it, only when somebody asks for Done.
+// deliveryContext is the context of one delivery. It is a child of the subscription's context, and
+// ends when the handler has settled the message or the lease is lost. Most handlers never wait for
+// its end. So it registers with its parent, which is most of its cost, only when somebody asks for
+// Done.
 type deliveryContext struct {
 	parent context.Context
 
-	mu     sync.Mutex
-	ended  bool
-	child  context.Context // nil: nobody has asked for Done
+	mu    sync.Mutex
+	ended bool
+	child *childContext // nil: nobody has asked for Done
+}
+
+type childContext struct {
+	context.Context //nolint:containedctx // it is a context
+
 	cancel context.CancelFunc
 }
 
@@ -23,8 +29,8 @@ func (c *deliveryContext) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ended = true
-	if c.cancel != nil {
-		c.cancel()
+	if c.child != nil {
+		c.child.cancel()
 	}
 }
 
@@ -33,9 +39,10 @@ func (c *deliveryContext) Done() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.child == nil {
-		c.child, c.cancel = context.WithCancel(c.parent)
+		child, cancel := context.WithCancel(c.parent)
+		c.child = &childContext{child, cancel}
 		if c.ended {
-			c.cancel()
+			cancel()
 		}
 	}
 	return c.child.Done()
@@ -58,8 +65,8 @@ func (c *deliveryContext) Err() error {
 // Deadline is part of context.Context.
 func (c *deliveryContext) Deadline() (time.Time, bool) { return c.parent.Deadline() }
 
-// Value is part of context.Context. It asks the child, if there is one: so the package context finds
-// the child, and needs no goroutine to end contexts that are derived from this one.
+// Value is part of context.Context. It asks the child, if there is one. So the package context
+// finds the child, and needs no goroutine to end contexts that are derived from this one.
 func (c *deliveryContext) Value(key any) any {
 	c.mu.Lock()
 	child := c.child

@@ -17,20 +17,40 @@ type entry struct {
 	msg  *message.Message // decoded early for its key; nil: the worker decodes
 	size int              // bytes of its fields
 
-	undeliverable error  // why no handler gets it; nil: the worker finds out
-	failure       error  // the last error of its handler, if the handler recorded one
-	uuid          string // of its message, for log lines about dead-lettering
-
 	state      state
-	handed     int              // deliveries by this subscription
-	deferrals  int              // failed attempts to dead-letter it; if any, it blocks no key
 	lost       bool             // it belongs to another consumer now, or is acknowledged
 	trimmed    bool             // it is no longer in the stream, so that nobody else can get it
+	handed     int32            // deliveries by this subscription
+	deferrals  int32            // failed attempts to dead-letter it; if any, it blocks no key
 	leasedAt   time.Time        // its lease began then or later
 	heldSince  time.Time        // since when a handler has it
 	reportedAt time.Duration    // how long a handler had it when that was last logged
 	context    *deliveryContext // of the message that its handler has; nil: none has it
 	timer      *time.Timer      // ends its retry pause
+	trouble    *trouble         // nil: none yet
+}
+
+// trouble is what is known of an entry that failed.
+type trouble struct {
+	undeliverable error  // why no handler gets it; nil: the worker finds out
+	failure       error  // the last error of its handler, if the handler recorded one
+	uuid          string // of its message, for log lines about dead-lettering
+}
+
+// inTrouble returns the trouble of the entry, to add to it.
+func (e *entry) inTrouble() *trouble {
+	if e.trouble == nil {
+		e.trouble = new(trouble)
+	}
+	return e.trouble
+}
+
+// known returns the trouble of the entry, to read it.
+func (e *entry) known() trouble {
+	if e.trouble == nil {
+		return trouble{}
+	}
+	return *e.trouble
 }
 
 // state is the owner of an entry.

@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// inbox holds the entries that the server gave to this subscription. The reader fills it, workers take
-// from it, the lease loop renews what stays in it, and the acker and Close empty it.
+// inbox holds the entries that the server gave to this subscription. The reader fills it, workers
+// take from it, the lease loop renews what stays in it, and the acker and Close empty it.
 //
-// mu guards all of it: the entries' mutable fields, the key queues, the lease table, the read-ahead and
-// the retry timers. Nothing blocks while it is held but the two condition variables.
+// mu guards all of it: the entries' mutable fields, the key queues, the lease table, the read-ahead
+// and the retry timers. Nothing blocks while it is held but the two condition variables.
 type inbox struct {
 	mu      sync.Mutex
 	ready   sync.Cond // an entry is ready, or closed
@@ -69,8 +69,8 @@ func (b *inbox) readFailed() {
 	b.ahead.failed()
 }
 
-// awaitRoom waits until entries are to be read, at most for the given time, and returns how much to read:
-// no entries when the time is over. It reports whether the inbox is open.
+// awaitRoom waits until entries are to be read, at most for the given time, and returns how much to
+// read: no entries when the time is over. It reports whether the inbox is open.
 func (b *inbox) awaitRoom(wait time.Duration) (r room, open bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -110,9 +110,9 @@ func (b *inbox) offerRoom() {
 	}
 }
 
-// take waits for the next entry and hands it to a worker, which owns it until it calls one of acked, done,
-// retry, deferDeadLetter, discard or keepLate. It returns nil when the inbox is closed: Close releases
-// whatever a worker still owns.
+// take waits for the next entry and hands it to a worker, which owns it until it calls one of
+// acked, done, retry, deferDeadLetter, discard or keepLate. It returns nil when the inbox is
+// closed: Close releases whatever a worker still owns.
 func (b *inbox) take() *entry {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -136,8 +136,8 @@ func (b *inbox) take() *entry {
 	}
 }
 
-// delivering records that an entry is about to go to its handler, with its message's context. It returns
-// which delivery this is.
+// delivering records that an entry is about to go to its handler, with its message's context. It
+// returns which delivery this is.
 func (b *inbox) delivering(e *entry, ctx *deliveryContext) (delivery int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -196,13 +196,13 @@ func (b *inbox) retry(e *entry, d, pause time.Duration) {
 	})
 }
 
-// deferDeadLetter takes an entry that could not be dead-lettered. The worker tries again after a pause, and
-// no other entry waits for it.
+// deferDeadLetter takes an entry that could not be dead-lettered. The worker tries again after a
+// pause, and no other entry waits for it.
 func (b *inbox) deferDeadLetter(e *entry, reason error, pause time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.leaveWorker(e)
-	e.undeliverable = reason
+	e.inTrouble().undeliverable = reason
 	if e.deferrals == 0 {
 		b.unblock(e)
 	}
@@ -274,12 +274,14 @@ func (b *inbox) keepLate(e *entry) {
 	e.forgetContent() // the handler's message is a copy
 }
 
-// remove ends entries whose acks the server has.
-func (b *inbox) remove(entries []*entry) {
+// acknowledged ends entries whose acks the server has.
+func (b *inbox) acknowledged(acks []ack) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, e := range entries {
-		b.table.remove(e)
+	for _, ack := range acks {
+		if ack.entry != nil {
+			b.table.remove(ack.entry)
+		}
 	}
 	b.offerRoom()
 }
@@ -301,7 +303,7 @@ func (b *inbox) holds(id string) bool {
 	return b.table.entries[id] != nil
 }
 
-// leasedAt is when the lease of an entry began at the latest.
+// leasedAt returns a time before which the lease of an entry did not begin.
 func (b *inbox) leasedAt(e *entry) time.Time {
 	b.mu.Lock()
 	defer b.mu.Unlock()

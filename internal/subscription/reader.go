@@ -36,8 +36,8 @@ func (s *Subscription) read(ctx context.Context) {
 	}
 }
 
-// recover prepares the next read after an error: a reply may have been lost, and with it entries that are
-// ours now.
+// recover prepares the next read after an error: a reply may have been lost, and with it entries
+// that are ours now.
 func (s *Subscription) recover(ctx context.Context, err error) error {
 	if _, refused := errors.AsType[redis.Error](err); !refused {
 		s.inbox.readFailed() // the reply may have been too large for the link
@@ -64,8 +64,8 @@ func (s *Subscription) receive(entries []stream.Entry, began time.Time) {
 	}
 }
 
-// isUnsorted reports whether the entries may be older than others that are here: they were claimed, or
-// the group starts again at an earlier entry.
+// isUnsorted reports whether the entries may be older than others that are here: they were claimed,
+// or the group starts again at an earlier entry.
 func (s *Subscription) isUnsorted(entries []stream.Entry) bool {
 	if entries[0].Claimed {
 		return true
@@ -75,21 +75,22 @@ func (s *Subscription) isUnsorted(entries []stream.Entry) bool {
 	return again
 }
 
-// setKey decodes an entry for its ordering key. An entry that can't be decoded has none, and the worker
-// dead-letters it.
+// setKey decodes an entry for its ordering key. An entry that can't be decoded has none, and the
+// worker dead-letters it.
 func (s *Subscription) setKey(e *entry) {
 	msg, err := s.callbacks.decode(s.Decode, e.Entry)
 	if err == nil {
 		e.key, err = s.callbacks.orderingKey(s.Key, msg)
 	}
 	if err != nil {
-		e.undeliverable = err
+		e.inTrouble().undeliverable = err
 		return
 	}
 	e.msg = msg
 }
 
-// hasEnded reports whether ctx is over. A socket notices its deadline a moment before the context does.
+// hasEnded reports whether ctx is over. A socket notices its deadline a moment before the context
+// does.
 func hasEnded(ctx context.Context) bool {
 	deadline, ok := ctx.Deadline()
 	return ctx.Err() != nil || ok && !time.Now().Before(deadline)

@@ -9,15 +9,15 @@ import (
 )
 
 const (
-	// claimPage is how many rows of the pending list one call returns. claimPages is how many calls are
-	// made in a row before new entries are read.
+	// claimPage is how many rows of the pending list one call returns. claimPages is how many calls
+	// are made in a row before new entries are read.
 	claimPage  = 100
 	claimPages = 10
 )
 
-// recovery finds entries that are pending and that nobody works on: those in a reply that was lost, those of
-// an earlier process of our name, and those of consumers that are idle or released them. The reader's
-// goroutine uses it, so that claimed entries are part of the reader's budget.
+// recovery finds entries that are pending and that nobody works on: those in a reply that was lost,
+// those of an earlier process of our name, and those of consumers that are idle or released them.
+// The reader's goroutine uses it, so that claimed entries are part of the reader's budget.
 type recovery struct {
 	Group
 
@@ -63,8 +63,8 @@ func (r *recovery) untilDue() time.Duration {
 	return time.Until(r.scanDue)
 }
 
-// gap is the ID from which on entries are still to be claimed, by a search that claimed some already;
-// empty: there is none. Newer entries wait, so that they are not delivered before those.
+// gap is the ID from which on entries are still to be claimed, by a search that claimed some
+// already; empty: there is none. Newer entries wait, so that they are not delivered before those.
 func (r *recovery) gap() (id string) {
 	if r.ownFound {
 		id = r.ownCursor
@@ -75,8 +75,8 @@ func (r *recovery) gap() (id string) {
 	return id
 }
 
-// next returns entries that are ours to work on now, if it is time to search any. Without room it only
-// saves the checkpoint.
+// next returns entries that are ours to work on now, if it is time to search any. Without room it
+// only saves the checkpoint.
 func (r *recovery) next(ctx context.Context, room room) ([]stream.Entry, error) {
 	entries, err := r.search(ctx, room)
 	switch {

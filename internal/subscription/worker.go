@@ -27,8 +27,8 @@ func (w *worker) run() {
 	}
 }
 
-// deliver offers an entry to a handler and settles it. The worker owns the entry from take until it hands
-// it over; see inbox.take.
+// deliver offers an entry to a handler and settles it. The worker owns the entry from take until it
+// hands it over; see inbox.take.
 func (w *worker) deliver(e *entry) {
 	w.backend.awaitAcks(e)
 	began := time.Now()
@@ -68,8 +68,8 @@ func (w *worker) undelivered(e *entry) {
 	}
 }
 
-// awaitHandler waits for the handler. It reports whether the handler settled the message; otherwise Close
-// stopped waiting.
+// awaitHandler waits for the handler. It reports whether the handler settled the message; otherwise
+// Close stopped waiting.
 func (w *worker) awaitHandler(msg *message.Message) bool {
 	select {
 	case <-msg.Acked():
@@ -87,15 +87,16 @@ func (w *worker) settle(ctx context.Context, e *entry, msg *message.Message, d t
 		w.backend.acked(e, d)
 		return
 	}
-	e.failure = w.Failure(ctx)
+	e.inTrouble().failure = w.Failure(ctx)
 	if reason := w.backend.overDeliveryLimit(e); reason != nil {
 		w.backend.deadLetter(e, msg, reason)
 		return
 	}
-	w.inbox.retry(e, d, w.callbacks.backoff(w.Backoff, e.handed))
+	w.inbox.retry(e, d, w.callbacks.backoff(w.Backoff, int(e.handed)))
 }
 
-// reportRedeliveries logs a message that fails or crashes its consumers again and again: after 10, 100,
+// reportRedeliveries logs a message that fails or crashes its consumers again and again: after 10,
+// 100,
 // 1,000 and so on deliveries.
 func (w *worker) reportRedeliveries(e *entry, msg *message.Message) {
 	n := e.delivered()
@@ -106,17 +107,17 @@ func (w *worker) reportRedeliveries(e *entry, msg *message.Message) {
 		return
 	}
 	fields := watermill.LogFields{"entry": e.ID, "message_uuid": msg.UUID, "deliveries": e.delivered()}
-	if e.failure != nil {
-		fields["last_error"] = e.failure.Error()
+	if failure := e.known().failure; failure != nil {
+		fields["last_error"] = failure.Error()
 	}
 	w.Logger.Info("message was delivered many times without an ack; it is redelivered", fields)
 }
 
-// message returns what the handler gets. It is decoded for each delivery: a handler may have changed the
-// message of an earlier one.
+// message returns what the handler gets. It is decoded for each delivery: a handler may have
+// changed the message of an earlier one.
 func (w *worker) message(e *entry) (*message.Message, error) {
-	if e.undeliverable != nil {
-		return nil, e.undeliverable
+	if reason := e.known().undeliverable; reason != nil {
+		return nil, reason
 	}
 	if msg := e.msg; msg != nil {
 		e.msg = nil
