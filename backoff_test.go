@@ -8,7 +8,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// With MaxDeliveries and the default pauses a message is tried for at least a minute, and for little longer.
+// With MaxDeliveries and the default pauses, a message is retried for at least a minute, and not
+// much longer.
 func TestBackoff_budget(t *testing.T) {
 	t.Parallel()
 	for maxDeliveries := 2; maxDeliveries <= 100; maxDeliveries++ {
@@ -16,7 +17,7 @@ func TestBackoff_budget(t *testing.T) {
 		var sum, last time.Duration
 		for attempt := 1; attempt < maxDeliveries; attempt++ {
 			pause := backoff(attempt)
-			assert.GreaterOrEqual(t, 2*pause, last, "they grow, but for the random part")
+			assert.GreaterOrEqual(t, 2*pause, last, "pauses grow, except for the random part")
 			sum, last = sum+pause, pause
 		}
 		assert.GreaterOrEqual(t, sum, deliveryBudget*999/1000, maxDeliveries)
@@ -36,7 +37,7 @@ func TestBackoff_budgetOfManyDeliveries(t *testing.T) {
 	}
 }
 
-// The budget is for groups that give messages up, and the user's own pauses are left alone.
+// The budget applies only to groups with a delivery limit, and not to the user's own pauses.
 func TestBackoff_withoutBudget(t *testing.T) {
 	t.Parallel()
 	own := func(int) time.Duration { return 42 }

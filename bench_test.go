@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// benchmarkPayload is as large as that of the comparison in benchmarks/.
+// benchmarkPayload is the payload size of the comparison in benchmarks/.
 const benchmarkPayload = 256
 
 func BenchmarkPublish_one(b *testing.B) {
@@ -28,7 +28,7 @@ func BenchmarkPublish_one(b *testing.B) {
 	}
 }
 
-// BenchmarkDeliver_strict has a backlog: entries come in replies of many.
+// BenchmarkDeliver_strict has a backlog, so that replies have many entries.
 func BenchmarkDeliver_strict(b *testing.B) {
 	client := redistest.Shared().Client(b)
 	publisher, err := redisstream.NewPublisher(redisstream.PublisherConfig{Client: client}, nil)

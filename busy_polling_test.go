@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// embedding is a client of another type that embeds one of go-redis.
+// embedding is a user's type that embeds a client of go-redis.
 type embedding struct{ *redis.Client }
 
 func TestPollerOf_eachClientHasItsOwn(t *testing.T) {
@@ -39,7 +39,7 @@ func TestPollerOf_eachClientHasItsOwn(t *testing.T) {
 	assert.Same(t, pollerOf(client), pollerOf(embedding{client}))
 }
 
-// The registry keeps nothing of a client that is gone.
+// The registry does not keep clients alive.
 func TestPollerOf_forgetsClients(t *testing.T) {
 	t.Parallel()
 	client := redis.NewClient(&redis.Options{})

@@ -35,7 +35,7 @@ func TestNewPublisher_refusesAndNamesTheField(t *testing.T) {
 		"negative WaitTimeout":    {PublisherConfig{Client: client, WaitReplicas: 1, WaitTimeout: -1}, "PublisherConfig.WaitTimeout"},
 		"WaitTimeout below 1 ms":  {PublisherConfig{Client: client, WaitReplicas: 1, WaitTimeout: 1}, "PublisherConfig.WaitTimeout"},
 		"WaitTimeout for nothing": {PublisherConfig{Client: client, WaitTimeout: time.Second}, "PublisherConfig.WaitTimeout"},
-		"WAIT on a foreign type":  {PublisherConfig{Client: wrapped{client}, WaitReplicas: 1}, "PublisherConfig.Client"},
+		"WAIT on an unknown type": {PublisherConfig{Client: wrapped{client}, WaitReplicas: 1}, "PublisherConfig.Client"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -48,7 +48,7 @@ func TestNewPublisher_refusesAndNamesTheField(t *testing.T) {
 	}
 }
 
-// wrapped hides the type of the client in it.
+// wrapped hides the type of its client.
 type wrapped struct{ redis.UniversalClient }
 
 func TestNewSubscriber_refusesAndNamesTheField(t *testing.T) {
@@ -59,28 +59,28 @@ func TestNewSubscriber_refusesAndNamesTheField(t *testing.T) {
 		config SubscriberConfig
 		field  string
 	}{
-		"no client":                {SubscriberConfig{}, "SubscriberConfig.Client"},
-		"client of a foreign type": {SubscriberConfig{Client: wrapped{client}}, "SubscriberConfig.Client"},
-		"StartID of >":             {SubscriberConfig{Client: client, StartID: ">"}, "SubscriberConfig.StartID"},
-		"StartID of -":             {SubscriberConfig{Client: client, StartID: "-"}, "SubscriberConfig.StartID"},
-		"StartID of words":         {SubscriberConfig{Client: client, StartID: "now"}, "SubscriberConfig.StartID"},
-		"StartID without sequence": {SubscriberConfig{Client: client, StartID: "5-"}, "SubscriberConfig.StartID"},
-		"StartID exclusive":        {SubscriberConfig{Client: client, StartID: "(5-0"}, "SubscriberConfig.StartID"},
-		"StartID with a newline":   {SubscriberConfig{Client: client, StartID: "5-0\n"}, "SubscriberConfig.StartID"},
-		"negative MaxInFlight":     {SubscriberConfig{Client: client, MaxInFlight: -1}, "SubscriberConfig.MaxInFlight"},
-		"OrderingKey by default":   {SubscriberConfig{Client: client, OrderingKey: key}, "SubscriberConfig.OrderingKey"},
-		"OrderingKey with one":     {SubscriberConfig{Client: client, OrderingKey: key, MaxInFlight: 1}, "SubscriberConfig.OrderingKey"},
-		"short ClaimMinIdle":       {SubscriberConfig{Client: client, ClaimMinIdle: 99 * time.Millisecond}, "SubscriberConfig.ClaimMinIdle"},
-		"negative ClaimMinIdle":    {SubscriberConfig{Client: client, ClaimMinIdle: -time.Hour}, "SubscriberConfig.ClaimMinIdle"},
-		"short BlockTime":          {SubscriberConfig{Client: client, BlockTime: time.Millisecond - 1}, "SubscriberConfig.BlockTime"},
-		"negative BlockTime":       {SubscriberConfig{Client: client, BlockTime: -1}, "SubscriberConfig.BlockTime"},
-		"short ConsumerTimeout":    {SubscriberConfig{Client: client, ConsumerTimeout: time.Second}, "SubscriberConfig.ConsumerTimeout"},
-		"negative TrimInterval":    {SubscriberConfig{Client: client, TrimInterval: -1}, "SubscriberConfig.TrimInterval"},
-		"TrimInterval, no group":   {SubscriberConfig{Client: client, TrimInterval: time.Hour}, "SubscriberConfig.TrimInterval"},
-		"negative TrimMinAge":      {SubscriberConfig{Client: client, TrimMinAge: -1}, "SubscriberConfig.TrimMinAge"},
-		"negative TrimMinLen":      {SubscriberConfig{Client: client, TrimMinLen: -1}, "SubscriberConfig.TrimMinLen"},
-		"TrimMinLen of no trim":    {SubscriberConfig{Client: client, ConsumerGroup: "us", TrimMinLen: 1}, "SubscriberConfig.TrimMinAge, TrimMinLen"},
-		"Consumer without a group": {SubscriberConfig{Client: client, Consumer: "me"}, "SubscriberConfig.Consumer"},
+		"no client":                 {SubscriberConfig{}, "SubscriberConfig.Client"},
+		"client of an unknown type": {SubscriberConfig{Client: wrapped{client}}, "SubscriberConfig.Client"},
+		"StartID of >":              {SubscriberConfig{Client: client, StartID: ">"}, "SubscriberConfig.StartID"},
+		"StartID of -":              {SubscriberConfig{Client: client, StartID: "-"}, "SubscriberConfig.StartID"},
+		"StartID of words":          {SubscriberConfig{Client: client, StartID: "now"}, "SubscriberConfig.StartID"},
+		"StartID without sequence":  {SubscriberConfig{Client: client, StartID: "5-"}, "SubscriberConfig.StartID"},
+		"StartID exclusive":         {SubscriberConfig{Client: client, StartID: "(5-0"}, "SubscriberConfig.StartID"},
+		"StartID with a newline":    {SubscriberConfig{Client: client, StartID: "5-0\n"}, "SubscriberConfig.StartID"},
+		"negative MaxInFlight":      {SubscriberConfig{Client: client, MaxInFlight: -1}, "SubscriberConfig.MaxInFlight"},
+		"OrderingKey by default":    {SubscriberConfig{Client: client, OrderingKey: key}, "SubscriberConfig.OrderingKey"},
+		"OrderingKey with one":      {SubscriberConfig{Client: client, OrderingKey: key, MaxInFlight: 1}, "SubscriberConfig.OrderingKey"},
+		"short ClaimMinIdle":        {SubscriberConfig{Client: client, ClaimMinIdle: 99 * time.Millisecond}, "SubscriberConfig.ClaimMinIdle"},
+		"negative ClaimMinIdle":     {SubscriberConfig{Client: client, ClaimMinIdle: -time.Hour}, "SubscriberConfig.ClaimMinIdle"},
+		"short BlockTime":           {SubscriberConfig{Client: client, BlockTime: time.Millisecond - 1}, "SubscriberConfig.BlockTime"},
+		"negative BlockTime":        {SubscriberConfig{Client: client, BlockTime: -1}, "SubscriberConfig.BlockTime"},
+		"short ConsumerTimeout":     {SubscriberConfig{Client: client, ConsumerTimeout: time.Second}, "SubscriberConfig.ConsumerTimeout"},
+		"negative TrimInterval":     {SubscriberConfig{Client: client, TrimInterval: -1}, "SubscriberConfig.TrimInterval"},
+		"TrimInterval, no group":    {SubscriberConfig{Client: client, TrimInterval: time.Hour}, "SubscriberConfig.TrimInterval"},
+		"negative TrimMinAge":       {SubscriberConfig{Client: client, TrimMinAge: -1}, "SubscriberConfig.TrimMinAge"},
+		"negative TrimMinLen":       {SubscriberConfig{Client: client, TrimMinLen: -1}, "SubscriberConfig.TrimMinLen"},
+		"TrimMinLen of no trim":     {SubscriberConfig{Client: client, ConsumerGroup: "us", TrimMinLen: 1}, "SubscriberConfig.TrimMinAge, TrimMinLen"},
+		"Consumer without a group":  {SubscriberConfig{Client: client, Consumer: "me"}, "SubscriberConfig.Consumer"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -142,12 +142,12 @@ func TestPublisherConfig_defaults(t *testing.T) {
 	publisher, err := NewPublisher(config, nil)
 	require.NoError(t, err)
 	assert.Equal(t, PublisherConfig{Client: client, Marshaler: MsgpackMarshaler{}}, publisher.config)
-	assert.Equal(t, PublisherConfig{Client: client}, config, "the caller's is left alone")
+	assert.Equal(t, PublisherConfig{Client: client}, config, "the caller's value is not changed")
 
 	config = PublisherConfig{Client: client, Marshaler: JSONMarshaler{}, MaxLen: 5}
 	publisher, err = NewPublisher(config, nil)
 	require.NoError(t, err)
-	assert.Equal(t, config, publisher.config, "what is set stays")
+	assert.Equal(t, config, publisher.config, "set fields are kept")
 }
 
 func TestSubscriberConfig_defaults(t *testing.T) {
@@ -166,9 +166,9 @@ func TestSubscriberConfig_defaults(t *testing.T) {
 		ConsumerTimeout: -1, TrimInterval: time.Second, TrimMinAge: time.Hour, TrimMinLen: 5,
 	}
 	for name, test := range map[string]struct{ given, want SubscriberConfig }{
-		"fan-out":           {SubscriberConfig{Client: client}, full},
-		"group":             {SubscriberConfig{Client: client, ConsumerGroup: "group"}, inGroup},
-		"what is set stays": {own, own},
+		"fan-out":             {SubscriberConfig{Client: client}, full},
+		"group":               {SubscriberConfig{Client: client, ConsumerGroup: "group"}, inGroup},
+		"set fields are kept": {own, own},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -179,7 +179,7 @@ func TestSubscriberConfig_defaults(t *testing.T) {
 			assert.NotNil(t, got.backoff("topic"))
 			got.NackBackoff = nil
 			assert.Equal(t, test.want, got)
-			assert.Equal(t, test.given, given, "the caller's is left alone")
+			assert.Equal(t, test.given, given, "the caller's value is not changed")
 		})
 	}
 }

@@ -46,7 +46,7 @@ func TestRecordedError(t *testing.T) {
 	require.ErrorIs(t, redisstream.RecordedError(msg.Context()), errTea)
 }
 
-// A middleware that changes the entry does not separate the handler's error from its delivery.
+// The handler's error reaches its delivery even if a middleware replaces the entry.
 func TestContextWithEntry_replacesAnEntry(t *testing.T) {
 	t.Parallel()
 	delivery := redisstream.ContextWithEntry(t.Context(), redisstream.Entry{ID: "1-1"})

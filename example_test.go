@@ -13,7 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// exampleClient stands in for the client of your server, which redisstream.Connect returns.
+// exampleClient replaces the client that redisstream.Connect returns.
 func exampleClient() (client redis.UniversalClient, disconnect func()) {
 	server, err := miniredis.Run()
 	if err != nil {
@@ -43,7 +43,8 @@ func publishTexts(client redis.UniversalClient, topic string, payloads ...string
 	}
 }
 
-// go-redis has one logger for the whole process; its lines may go where those of Watermill go.
+// go-redis has one logger for the whole process. RedisLogger passes its lines on to a logger of
+// Watermill.
 func ExampleRedisLogger() {
 	logger := watermill.NewStdLogger(false, false)
 	redis.SetLogger(redisstream.RedisLogger(logger))
@@ -56,14 +57,14 @@ func ExamplePublisher() {
 
 	publisher, err := redisstream.NewPublisher(redisstream.PublisherConfig{
 		Client: client,
-		MaxLen: 100_000, // keep about that many entries
+		MaxLen: 100_000, // keep about this number of entries
 	}, watermill.NewStdLogger(false, false))
 	if err != nil {
 		panic(err)
 	}
 	defer publisher.Close()
 
-	// The messages of one call are in the stream in their order.
+	// The messages of one call are added to the stream in order.
 	err = publisher.Publish("orders",
 		message.NewMessage(watermill.NewUUID(), []byte("coffee")),
 		message.NewMessage(watermill.NewUUID(), []byte("tea")),
@@ -98,7 +99,7 @@ func ExampleSubscriber() {
 	for range 3 {
 		msg := <-messages
 		fmt.Println(string(msg.Payload))
-		msg.Ack() // the next one comes after this; after a Nack, the same comes again
+		msg.Ack() // the next message comes after Ack; after Nack the same one comes again
 	}
 	// Output:
 	// coffee
@@ -139,7 +140,7 @@ func ExampleEntryFromContext() {
 	// coffee from "orders" for group "kitchen", delivery 2
 }
 
-// A handler that reads the entry of its message can be tested without a server.
+// A handler that uses the entry of its message can be tested without a server.
 func ExampleContextWithEntry() {
 	handler := redisstream.RecordError(func(msg *message.Message) ([]*message.Message, error) {
 		entry, _ := redisstream.EntryFromContext(msg.Context())
@@ -183,8 +184,8 @@ func ExampleNewPubSub() {
 	// Output: coffee
 }
 
-// With an OrderingKey, the messages of different customers are handled side by side, and those of one
-// customer one after the other.
+// With an OrderingKey, messages of different customers are handled in parallel, and those of one
+// customer one at a time.
 func ExampleSubscriberConfig_orderingKey() {
 	client, disconnect := exampleClient()
 	defer disconnect()
@@ -209,7 +210,7 @@ func ExampleSubscriberConfig_orderingKey() {
 		panic(err)
 	}
 
-	first, second := <-messages, <-messages // none of them is acked yet
+	first, second := <-messages, <-messages // neither is acked yet
 	fmt.Println("two customers at a time:", customer(first) != customer(second))
 	first.Ack()
 	second.Ack()
@@ -219,7 +220,7 @@ func ExampleSubscriberConfig_orderingKey() {
 	// Output: two customers at a time: true
 }
 
-// headline is a format of our own: all in one field, "uuid payload".
+// headline is a user's format with one field: "uuid payload".
 type headline struct{}
 
 func (headline) Marshal(_ string, msg *message.Message) (map[string]any, error) {

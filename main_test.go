@@ -8,7 +8,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// For TestPubSub_stress. With t.Setenv it could not run in parallel with the others.
+	// For TestPubSub_stress. With t.Setenv the test could not run in parallel.
 	if err := os.Setenv("STRESS_TEST_COUNT", "2"); err != nil {
 		panic(err)
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// lies are MessagePack headers that promise more than follows.
+// lies returns MessagePack headers that announce more than follows.
 func lies() map[string]string {
 	u32 := func(code byte, n uint32) string { return string(binary.BigEndian.AppendUint32([]byte{code}, n)) }
 	const half = 1 << 31
@@ -36,7 +36,7 @@ func lies() map[string]string {
 	}
 }
 
-// allocatedBy returns how many bytes f allocates while nothing else runs.
+// allocatedBy returns how many bytes f allocates. Nothing else may run.
 func allocatedBy(f func()) uint64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -45,10 +45,10 @@ func allocatedBy(f func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// enough is how many bytes an Unmarshaler may allocate for an input of that many bytes.
+// enough returns how many bytes an Unmarshaler may allocate for an input of this size.
 func enough(input int) uint64 { return 4<<20 + 4*uint64(input) }
 
-// Not parallel: it measures the process.
+// Not parallel: it measures allocations of the process.
 func TestMsgpackMarshaler_lyingLengthAllocatesLittle(t *testing.T) {
 	for name, packed := range lies() {
 		t.Run(name, func(t *testing.T) {
@@ -62,7 +62,7 @@ func TestMsgpackMarshaler_lyingLengthAllocatesLittle(t *testing.T) {
 	}
 }
 
-// Not parallel: it measures the process.
+// Not parallel: it measures allocations of the process.
 func TestJSONMarshaler_nestedMetadataAllocatesLittle(t *testing.T) {
 	for name, encoded := range map[string]string{
 		"lists":   `{"a":` + strings.Repeat("[", 1<<20),
@@ -80,8 +80,8 @@ func TestJSONMarshaler_nestedMetadataAllocatesLittle(t *testing.T) {
 	}
 }
 
-// checkUnmarshal unmarshals the fields of a fuzz test: the error is the documented one, the memory bounded, and
-// the message survives a round trip.
+// checkUnmarshal unmarshals the fields of a fuzz test. The error must be the documented one, the
+// memory must be bounded, and the message must survive a round trip.
 func checkUnmarshal(t *testing.T, format format, fields map[string]any) *message.Message {
 	t.Helper()
 	const id = "1700000000000-7"
@@ -152,11 +152,11 @@ func FuzzPlainUnmarshal(f *testing.F) {
 	f.Add("body", "payload", "data", "value", "body")
 	f.Fuzz(func(t *testing.T, name1, value1, name2, value2, payloadField string) {
 		if payloadField == fixture.UUIDField {
-			return // not a sensible configuration
+			return // such a configuration is not supported
 		}
 		fields := map[string]any{name1: value1, name2: value2}
 		if fields[fixture.UUIDField] == "" {
-			delete(fields, fixture.UUIDField) // never written: the same as none
+			delete(fields, fixture.UUIDField) // an empty UUID is not written
 		}
 		msg := checkUnmarshal(t, redisstream.PlainMarshaler{PayloadField: payloadField}, fields)
 		if payloadField == "" {

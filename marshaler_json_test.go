@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Metadata that others wrote, in Python or Node, holds more than strings.
+// Metadata of other writers, in Python or Node, has more than strings.
 func TestJSONMarshaler_metadataIsAnyJSON(t *testing.T) {
 	t.Parallel()
 	for json, want := range map[string]message.Metadata{

@@ -38,7 +38,7 @@ func manyMetadata(n int) message.Metadata {
 	return metadata
 }
 
-// addAndRead stores the fields in an entry on the server and returns it as it is read back.
+// addAndRead adds an entry with these fields to the server, and returns it as read back.
 func addAndRead(t *testing.T, fields any) redis.XMessage {
 	t.Helper()
 	client := redistest.Shared().Client(t)
@@ -155,12 +155,12 @@ func TestUnmarshaler_returnsANewMessageEachTime(t *testing.T) {
 			require.NoError(t, err)
 			assert.Equal(t, "value", second.Metadata["name"])
 			assert.Equal(t, "payload", string(second.Payload))
-			assert.True(t, second.Ack(), "the nack of the first counts for the second")
+			assert.True(t, second.Ack(), "the nack of the first message does not count for the second")
 		})
 	}
 }
 
-// asRead makes the values of fields strings, as go-redis reads them.
+// asRead converts the values of fields to strings, as go-redis returns them.
 func asRead(fields map[string]any) map[string]any {
 	read := make(map[string]any, len(fields))
 	for name, value := range fields {
@@ -341,7 +341,7 @@ func TestJSONMarshaler_writesWhatDaprReads(t *testing.T) {
 		&message.Message{UUID: "1", Metadata: message.Metadata{"k": "v"}, Payload: message.Payload(event)})
 	require.NoError(t, err)
 	assert.Equal(t, map[string]any{
-		"data":     event, // as it is
+		"data":     event, // unchanged
 		"metadata": `{"_watermill_message_uuid":"1","k":"v"}`,
 	}, addAndRead(t, fields).Values)
 }
@@ -396,7 +396,7 @@ func TestPlainMarshaler_writesAPlainEntry(t *testing.T) {
 	assert.Equal(t, map[string]any{"body": "23.5", "sensor": "attic", fixture.UUIDField: "1"}, addAndRead(t, fields).Values)
 }
 
-// csv is a format of a user's own.
+// csv is a user's format.
 type csv struct{}
 
 func (csv) Marshal(topic string, msg *message.Message) (map[string]any, error) {

@@ -26,7 +26,7 @@ func TestPublisher_remembersABoundedNumberOfTopics(t *testing.T) {
 	const topics = 3 * maxIdleQueues
 	prefix := t.Name() + rand.Text()
 	var all sync.WaitGroup
-	for worker := range 4 { // which meet on each topic
+	for worker := range 4 { // all publish to each topic
 		all.Go(func() {
 			for i := range topics {
 				msg := message.NewMessage(fmt.Sprint(worker), nil)
@@ -45,7 +45,7 @@ func TestPublisher_remembersABoundedNumberOfTopics(t *testing.T) {
 func TestPublishQueue_pipelinesUnderWay(t *testing.T) {
 	t.Parallel()
 	q := publishQueue{owner: &publishQueues{poller: new(busypoll.Poller)}}
-	assert.Equal(t, 2, q.parallel(), "nothing is known of the server")
+	assert.Equal(t, 2, q.parallel(), "nothing is known about the server yet")
 	q.rtt.Store(int64(time.Millisecond))
 	assert.Equal(t, 10, q.parallel())
 	q.rtt.Store(int64(time.Second))
@@ -58,10 +58,11 @@ func TestPublishQueue_pipelinesUnderWay(t *testing.T) {
 	require.Eventually(t, func() bool {
 		require.NoError(t, client.Ping(t.Context()).Err())
 		return q.parallel() == 1
-	}, redistest.Soon, 100*time.Microsecond, "while its reader busy-polls")
+	}, redistest.Soon, 100*time.Microsecond, "one pipeline while the reader busy-polls")
 }
 
-// A pipeline that waits for a connection loses one of its calls; the others go at once in another.
+// A call is withdrawn from a pipeline that waits for a connection. The other calls are sent at once
+// in another pipeline.
 func TestPublishQueue_withdrawsOneCallOfAPipeline(t *testing.T) {
 	t.Parallel()
 	for name, withdrawn := range map[string]int{"the first": 0, "one in between": 1, "the last": 2} {
@@ -105,7 +106,7 @@ func TestPublishQueue_withdrawsOneCallOfAPipeline(t *testing.T) {
 				redistest.Within(t, "the reply", call.done)
 				require.NoError(t, call.requests[0].Err)
 				want = append(want, string(rune('0'+i)))
-				assert.False(t, queue.withdraw(call), "it is published")
+				assert.False(t, queue.withdraw(call), "it is published already")
 			}
 			var got []string
 			for _, entry := range client.XRange(t.Context(), topic, "-", "+").Val() {

@@ -31,8 +31,8 @@ func TestPubSub_reconnect(t *testing.T) {
 		})
 }
 
-// lateSubscriber delivers each message a little later. The suite notes a message as published after Publish
-// returned, in another goroutine, and fails when it was received before that.
+// lateSubscriber delays each message. The suite records a message as published in another goroutine
+// after Publish returned, and fails if the message was received before that.
 type lateSubscriber struct{ message.Subscriber }
 
 const late = 20 * time.Millisecond

@@ -12,24 +12,26 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// features are all flags of Watermill's suite that are true for us. TestReconnect is in pubsub_reconnect_test.go.
+// features are the flags of Watermill's suite that apply to us. TestReconnect is in
+// pubsub_reconnect_test.go.
 func features() tests.Features {
 	return tests.Features{
 		ConsumerGroups:                      true,
-		GuaranteedOrder:                     true, // of one subscription in a group
+		GuaranteedOrder:                     true, // for one subscription in a group
 		GuaranteedOrderWithSingleSubscriber: true,
 		Persistent:                          true,
 		NewSubscriberReceivesOldMessages:    true,
 	}
 }
 
-// inGroup returns a constructor for the suite, with the default configuration but for CloseTimeout: the
-// suite closes dozens of subscribers one after the other, each with a message that nobody will ack.
+// inGroup returns a constructor for the suite. The configuration is the default except for
+// CloseTimeout, because the suite closes dozens of subscribers one after the other, each with a
+// message that is never acked.
 func inGroup(server *redistest.Server, change ...func(*redisstream.SubscriberConfig)) tests.ConsumerGroupPubSubConstructor {
 	return func(t *testing.T, group string) (message.Publisher, message.Subscriber) {
 		t.Helper()
 		client := server.Client(t)
-		redisstream.EnableBusyPolling(client) // as Connect's do
+		redisstream.EnableBusyPolling(client) // as for clients of Connect
 		publisher, err := redisstream.NewPublisher(redisstream.PublisherConfig{Client: client}, nil)
 		require.NoError(t, err)
 		config := redisstream.SubscriberConfig{Client: client, ConsumerGroup: group, CloseTimeout: 100 * time.Millisecond}
@@ -38,7 +40,7 @@ func inGroup(server *redistest.Server, change ...func(*redisstream.SubscriberCon
 		}
 		subscriber, err := redisstream.NewSubscriber(config, nil)
 		require.NoError(t, err)
-		t.Cleanup(func() { // the suite leaves some of them open
+		t.Cleanup(func() { // the suite does not close all of them
 			require.NoError(t, subscriber.Close())
 			require.NoError(t, publisher.Close())
 		})
@@ -46,7 +48,7 @@ func inGroup(server *redistest.Server, change ...func(*redisstream.SubscriberCon
 	}
 }
 
-// ofItsOwn gives every Pub/Sub a group of its own: each sees all messages, old ones too.
+// ofItsOwn puts each Pub/Sub into its own group, so that it gets all messages, including old ones.
 func ofItsOwn(construct tests.ConsumerGroupPubSubConstructor) tests.PubSubConstructor {
 	return func(t *testing.T) (message.Publisher, message.Subscriber) {
 		t.Helper()
@@ -60,12 +62,12 @@ func TestPubSub(t *testing.T) {
 	tests.TestPubSub(t, features(), ofItsOwn(construct), construct)
 }
 
-// All Pub/Subs share a group: its members must hand over to each other what they leave.
+// All Pub/Subs share a group: its members hand over what they leave.
 func TestPubSub_sharedGroup(t *testing.T) {
 	t.Parallel()
 	construct := inGroup(redistest.Shared())
 	shared := features()
-	shared.NewSubscriberReceivesOldMessages = false // they went to an earlier member
+	shared.NewSubscriberReceivesOldMessages = false // an earlier member got them
 	tests.TestPubSub(t, shared, func(t *testing.T) (message.Publisher, message.Subscriber) {
 		t.Helper()
 		return construct(t, "shared")

@@ -26,7 +26,7 @@ func TestNewPubSub(t *testing.T) {
 	require.NoError(t, err)
 	msg := redistest.Within(t, "the message", messages)
 
-	// A handler that finishes while the PubSub closes can publish what it made.
+	// A handler that finishes while the PubSub closes can still publish.
 	closed := make(chan error, 1)
 	go func() { closed <- pubSub.Close() }()
 	require.Eventually(t, func() bool {
@@ -42,8 +42,8 @@ func TestNewPubSub(t *testing.T) {
 	require.ErrorIs(t, pubSub.Publish(topic, msg), redisstream.ErrPublisherClosed)
 	_, err = pubSub.Subscribe(t.Context(), topic)
 	require.ErrorIs(t, err, redisstream.ErrSubscriberClosed)
-	require.NoError(t, pubSub.Close(), "again")
-	require.NoError(t, client.Ping(t.Context()).Err(), "the client stays open")
+	require.NoError(t, pubSub.Close(), "second call")
+	require.NoError(t, client.Ping(t.Context()).Err(), "Close does not close the client")
 }
 
 func TestNewPubSub_invalidConfig(t *testing.T) {

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// bar is one work in the chart: how many times better we are than the peer. Below 1 the peer is
-// better.
+// bar is one row of the chart. The ratio tells how many times better we are than the peer; below 1
+// the peer is better.
 type bar struct {
 	name, ours, peer string
 	better           float64
@@ -19,8 +19,7 @@ type bar struct {
 
 var errNoBars = errors.New("the page has no table with ratios")
 
-// bars reads the table of a page that report.markdown wrote. Works that the peer does not finish
-// have no bar.
+// bars reads the table that report.markdown wrote. Rows that the peer did not finish have no bar.
 func bars(page string) (list []bar, err error) {
 	for line := range strings.Lines(page) {
 		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
@@ -32,7 +31,7 @@ func bars(page string) (list []bar, err error) {
 		}
 		ratio, err := strconv.ParseFloat(cells[ratioColumn], 64)
 		if err != nil || ratio <= 0 {
-			continue // the head of the table, or no ratio
+			continue // the head of the table, or a row without a ratio
 		}
 		if strings.HasPrefix(cells[requiredColumn], "≤") { // less is better
 			ratio = 1 / ratio
@@ -45,15 +44,15 @@ func bars(page string) (list []bar, err error) {
 	return list, nil
 }
 
-// The columns of report.table.
+// Columns of report.table.
 const (
 	columns        = 8
 	ratioColumn    = 4
 	requiredColumn = 6
 )
 
-// The chart's measures in pixels. Bars have a logarithmic scale: as far to the right as we are
-// better, to the left as the peer is.
+// Measures of the chart in pixels. Bars have a logarithmic scale: to the right where we are better,
+// to the left where the peer is.
 const (
 	chartWidth = 880
 	rowHeight  = 24
@@ -65,14 +64,14 @@ const (
 	mostShown  = 100
 )
 
-// position returns where on the scale a ratio is; what is outside of the scale is at its end.
+// position returns where a ratio is on the scale. Values outside of the scale are at its ends.
 func position(ratio float64) float64 {
 	ratio = min(max(ratio, leastShown), mostShown)
 	part := math.Log(ratio/leastShown) / math.Log(mostShown/leastShown)
 	return barsFrom + part*(barsTo-barsFrom)
 }
 
-// times writes a ratio.
+// times formats a ratio.
 func times(ratio float64) string {
 	if ratio >= 100 {
 		return groupThousands(int64(math.Round(ratio))) + "×"
@@ -80,8 +79,8 @@ func times(ratio float64) string {
 	return strconv.FormatFloat(ratio, 'g', 2, 64) + "×"
 }
 
-// style has colours that can be read on white and on black, and better ones where the reader's
-// scheme is known.
+// style has colours that are readable on white and on black, and better ones where the reader's
+// colour scheme is known.
 const style = `text{font:13px system-ui,-apple-system,"Segoe UI",Helvetica,Arial,sans-serif;fill:#6e7781}
 .title{font-size:15px;font-weight:600}
 .value{font-weight:600}
@@ -91,7 +90,7 @@ line{stroke:#6e7781;stroke-opacity:.4}
 @media (prefers-color-scheme:dark){text{fill:#c9d1d9}.better{fill:#3fb950}.worse{fill:#d29922}}
 @media (prefers-color-scheme:light){text{fill:#24292f}}`
 
-// chart draws the table of a page as an SVG.
+// chart draws the table of a page as SVG.
 func chart(page string) (string, error) {
 	list, err := bars(page)
 	if err != nil {
@@ -117,7 +116,7 @@ func chart(page string) (string, error) {
 	return svg.String(), nil
 }
 
-// draw draws a bar whose row begins at y.
+// draw draws the bar in the row that begins at y.
 func (b bar) draw(svg *strings.Builder, y int) {
 	from, to, class := position(1), position(b.better), "better"
 	if b.better < 1 {
@@ -130,7 +129,7 @@ func (b bar) draw(svg *strings.Builder, y int) {
 		barsTo+8, baseline, times(b.better), html.EscapeString(b.ours), html.EscapeString(b.peer))
 }
 
-// writeChart draws the page in a file as the SVG beside it.
+// writeChart draws the table of a page to an SVG file beside it.
 func writeChart(pageFile string) error {
 	page, err := os.ReadFile(pageFile)
 	if err != nil {
@@ -143,7 +142,7 @@ func writeChart(pageFile string) error {
 	return os.WriteFile(chartFile(pageFile), []byte(svg), 0o600)
 }
 
-// chartFile is results.svg for RESULTS.md.
+// chartFile returns the name of the chart: results.svg for RESULTS.md.
 func chartFile(pageFile string) string {
 	return strings.ToLower(strings.TrimSuffix(pageFile, ".md")) + ".svg"
 }

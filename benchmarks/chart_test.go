@@ -67,7 +67,7 @@ func TestChart_isXMLWithABarForEachWork(t *testing.T) {
 	assert.Contains(t, svg, `class="worse"`)
 }
 
-// The picture in the repository is that of the page beside it.
+// The chart in the repository is drawn from the page beside it.
 func TestChart_isThatOfTheResults(t *testing.T) {
 	page, err := os.ReadFile("RESULTS.md")
 	require.NoError(t, err)

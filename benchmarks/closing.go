@@ -34,7 +34,7 @@ func closingWorks() []work {
 	}
 }
 
-// closingIdle measures Close of a Subscriber whose subscriptions wait for entries.
+// closingIdle measures Close of a Subscriber with subscriptions that wait for entries.
 func closingIdle(lib library, subscriptions int) measurement {
 	return func(r *run) []float64 {
 		subscriber := r.subscriber(lib, settings{poolSize: 2 * subscriptions})
@@ -47,7 +47,7 @@ func closingIdle(lib library, subscriptions int) measurement {
 	}
 }
 
-// closingNacked measures Close while a message waits to be delivered again.
+// closingNacked measures Close while a nacked message waits for its redelivery.
 func closingNacked(lib library) measurement {
 	return func(r *run) []float64 {
 		r.fill(1, make([]byte, payloadSize))
@@ -66,8 +66,8 @@ func timeClose(subscriber message.Subscriber) []float64 {
 	return []float64{time.Since(began).Seconds()}
 }
 
-// handover measures how long it takes from the Close of one consumer, which holds what it has read
-// ahead, until another has handled everything.
+// handover measures the time from the Close of a consumer with a read-ahead backlog until another
+// consumer has handled everything.
 func handover(lib library) measurement {
 	return func(r *run) []float64 {
 		r.fill(r.handover, make([]byte, payloadSize))
@@ -95,7 +95,7 @@ func handover(lib library) measurement {
 	}
 }
 
-// holders is how many consumers have entries pending.
+// holders returns how many consumers have pending entries.
 func (r *run) holders() int {
 	pending, err := r.admin.XPending(context.Background(), topic, group).Result()
 	check(err)

@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { redistest.Main(m) }
 
-// pairs are both directions between the libraries.
+// pairs has both directions between the libraries.
 var pairs = []struct {
 	name     string
 	from, to library
@@ -72,7 +72,8 @@ func TestWireFormat(t *testing.T) {
 	}
 }
 
-// Both publish to one stream and consume it in one group: nothing is lost, and both take part.
+// Both libraries publish to one stream and consume it in one group: nothing is lost, and both get
+// messages.
 func TestSharedGroup(t *testing.T) {
 	const each = 500
 	var handled tally
@@ -94,7 +95,7 @@ func TestSharedGroup(t *testing.T) {
 	eventually(t, "an empty pending list", func() bool { return pending(t) == 0 })
 }
 
-// When one leaves the group, the other gets what it had and what it left.
+// When one consumer leaves the group, the other gets what it left.
 func TestLeavingTheGroup(t *testing.T) {
 	const messages, before = 500, 100
 	for _, pair := range pairs {
@@ -125,11 +126,11 @@ const patience = 20 * time.Second
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
 	if !until(patience, condition) {
-		t.Fatalf("waited %s in vain for %s", patience, what)
+		t.Fatalf("waited %s for %s", patience, what)
 	}
 }
 
-// pending is how many entries of the test's stream were not acknowledged.
+// pending returns the number of pending entries of the test's stream.
 func pending(t *testing.T) int64 {
 	t.Helper()
 	list, err := redistest.Shared().Client(t).XPending(t.Context(), t.Name(), group).Result()
@@ -137,7 +138,7 @@ func pending(t *testing.T) int64 {
 	return list.Count
 }
 
-// tally is the set of messages that were handled.
+// tally is the set of handled messages.
 type tally struct {
 	mu    sync.Mutex
 	uuids map[string]bool
@@ -158,7 +159,7 @@ func (h *tally) len() int {
 	return len(h.uuids)
 }
 
-// numbered returns messages whose UUIDs are the numbers from a up to b.
+// numbered returns messages whose UUIDs are the numbers from a to b-1.
 func numbered(a, b int) []*message.Message {
 	messages := make([]*message.Message, 0, b-a)
 	for n := a; n < b; n++ {
@@ -175,15 +176,15 @@ func publish(t *testing.T, lib library, stream string, messages ...*message.Mess
 	require.NoError(t, publisher.Close())
 }
 
-// subscription is one that has a subscriber and a client of its own.
+// subscription is a subscription with its own subscriber and client.
 type subscription struct {
 	messages <-chan *message.Message
 	ending   <-chan struct{}
-	end      func() // safe to repeat
+	end      func() // may be called more than once
 	handlers sync.WaitGroup
 }
 
-// subscribe returns a subscription in the group; it ends with the test, and has no goroutines then.
+// subscribe returns a subscription in the group. It ends with the test, and leaves no goroutines.
 func subscribe(t *testing.T, lib library, stream string, settings settings) *subscription {
 	t.Helper()
 	client := redistest.Shared().Client(t)
@@ -204,14 +205,14 @@ func subscribe(t *testing.T, lib library, stream string, settings settings) *sub
 	return s
 }
 
-// unused reports whether no command is under way: the peer's reader does not end with its
-// subscription, and if its client is closed under a read it sleeps on.
+// unused reports whether no command runs. The peer's reader outlives its subscription, and hangs if
+// its client is closed during a read.
 func unused(client *redis.Client) bool {
 	stats := client.PoolStats()
 	return stats.IdleConns == stats.TotalConns
 }
 
-// handle handles messages until the subscription ends; those that are not nacked are acked.
+// handle handles messages until the subscription ends. It acks each message that f did not nack.
 func (s *subscription) handle(f func(*message.Message)) {
 	s.handlers.Go(func() {
 		for msg := range s.messages {

@@ -8,53 +8,53 @@ import (
 	"time"
 )
 
-// contestant is one of those that are compared.
+// contestant is one of the programs under comparison.
 type contestant int
 
 const (
 	ours contestant = iota
 	peer
-	limit // hand-written loops
+	limit // a hand-written loop
 
 	contestants int = iota
 )
 
-// work is something that contestants are measured at.
+// work is a task whose performance is measured.
 type work struct {
 	rows   []row
 	by     entrants
-	delay  time.Duration // that a proxy between client and server adds in each direction
-	rounds int           // at most, for what is slow or a count that repetition doesn't change; 0: no bound
+	delay  time.Duration // of a proxy between client and server, in each direction
+	rounds int           // limit, for slow works and for counts that do not vary; 0: none
 }
 
-// row is one line of the table.
+// row is one row of the table.
 type row struct {
 	name string
 	unit unit
 	want []want
 }
 
-// entrants are the ways in which contestants do a work; nil: there is nothing to compare.
+// entrants has the measurement of each contestant; nil: it does not take part.
 type entrants [contestants]measurement
 
-// measurement does a work once and returns a figure for each row of it; it may return more.
+// measurement does a work once and returns a figure for each of its rows. It may return more.
 type measurement func(*run) []float64
 
-// result holds the figures of one row, in the order of the rounds.
+// result has the figures of one row, in the order of the rounds.
 type result struct {
 	row
 	figures [contestants][]float64
 }
 
-// plan is what to measure.
+// plan lists what to measure.
 type plan struct {
 	works  []work
 	rounds int
 	scale  scale
 }
 
-// compete measures all works in rounds. The contestants of a work follow each other at once, in an
-// order that alternates, so that what disturbs the machine disturbs all alike.
+// compete measures all works in rounds. The contestants of a work run directly after each other, in
+// alternating order, so that disturbances on the machine affect all of them.
 func (p plan) compete(addr string) ([]result, error) {
 	results := make([][]result, len(p.works))
 	for i, w := range p.works {
@@ -87,7 +87,7 @@ func (p plan) compete(addr string) ([]result, error) {
 	return slices.Concat(results...), nil
 }
 
-// matching returns the works with a row whose name matches.
+// matching returns the works that have a row with a matching name.
 func matching(works []work, pattern *regexp.Regexp) []work {
 	return slices.DeleteFunc(works, func(w work) bool {
 		return !slices.ContainsFunc(w.rows, func(r row) bool { return pattern.MatchString(r.name) })

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// unit is how a figure is written, and whether more is better.
+// unit is the unit of a figure. It decides the format, and whether more is better.
 type unit int
 
 const (
-	perSecond     unit = iota // more is better; with all others less is
+	perSecond     unit = iota // more is better; for the other units less is
 	perSecondLess             // a cost
 	duration                  // in seconds
 	count
@@ -21,7 +21,7 @@ const (
 
 func (u unit) String() string { return [...]string{"/s", "/s", "", "", " MiB"}[u] }
 
-// write writes a figure with three digits or so.
+// write formats a figure with about three digits.
 func (u unit) write(figure float64) string {
 	switch {
 	case math.IsInf(figure, 1):
@@ -57,7 +57,7 @@ func percentile(durations []time.Duration, p int) float64 {
 	return durations[min(len(durations)*p/100, len(durations)-1)].Seconds()
 }
 
-// median returns the middle of figures, the larger one of two.
+// median returns the median; of an even number of figures, the larger middle one.
 func median(figures []float64) float64 {
 	sorted := slices.Sorted(slices.Values(figures))
 	return sorted[len(sorted)/2]

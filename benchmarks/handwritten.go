@@ -9,12 +9,12 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// fields is the wire format that both libraries write.
+// fields returns an entry in the wire format of both libraries.
 func fields(uuid string, payload []byte) []any {
 	return []any{"_watermill_message_uuid", uuid, "metadata", "", "payload", payload}
 }
 
-// addAll is the limit of publishing: one pipeline of XADD, or one XADD.
+// addAll is the limit for publishing: one pipeline of XADD, or one XADD.
 func addAll(client *redis.Client, messages []*message.Message) error {
 	ctx := context.Background()
 	if len(messages) == 1 {
@@ -28,7 +28,7 @@ func addAll(client *redis.Client, messages []*message.Message) error {
 	return err
 }
 
-// readAll is the limit of subscribing: batches of 100, each handled and acknowledged whole, until
+// readAll is the limit for subscribing. It reads batches of 100 and acks each batch at once, until
 // stopped is closed. It decodes nothing.
 func readAll(client *redis.Client, stopped <-chan struct{}, handle func()) error {
 	ctx := context.Background()

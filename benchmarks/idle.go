@@ -18,8 +18,8 @@ func idleWorks() []work {
 	}}
 }
 
-// idle measures the commands a second of a subscription that has handled one message and gets no
-// other, and its connections beyond the one that its client had before.
+// idle measures the commands per second of a subscription that has handled one message and gets no
+// other, and the connections that it adds to those of its client.
 func idle(lib library) measurement {
 	return func(r *run) []float64 {
 		r.fill(1, make([]byte, payloadSize))
@@ -31,7 +31,7 @@ func idle(lib library) measurement {
 		began := time.Now()
 		commands := r.info("stats", "total_commands_processed")
 		time.Sleep(r.idleSpan)
-		commands = r.info("stats", "total_commands_processed") - commands - 1 // the first INFO
+		commands = r.info("stats", "total_commands_processed") - commands - 1 // without the first INFO
 		elapsed := time.Since(began)
 		connections = r.info("clients", "connected_clients") - connections
 		return []float64{commands / elapsed.Seconds(), connections}

@@ -17,11 +17,12 @@ func latencyWorks() []work {
 	}}
 }
 
-// latency measures the time from before Publish to the handler. Each message carries when it was sent.
+// latency measures the time from the call of Publish to the handler. Each message carries the time
+// when it was sent.
 func latency(lib library) measurement {
 	const (
 		interval = 2 * time.Millisecond
-		warmUp   = 50 // messages whose latency doesn't count
+		warmUp   = 50 // first messages, whose latency is ignored
 	)
 	return func(r *run) []float64 {
 		publisher := r.publisher(lib)

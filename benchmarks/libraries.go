@@ -18,13 +18,13 @@ type library struct {
 	subscriber func(client redis.UniversalClient, s settings) (message.Subscriber, error)
 }
 
-// settings is what some works change; zero values leave a library's defaults. Members of
-// the group are named by the library.
+// settings has what some works change. Zero values keep the library's defaults. The library names
+// its consumers.
 type settings struct {
 	poolSize    int
-	inFlight    int // the peer knows only 1
+	inFlight    int // the peer supports only 1
 	nackBackoff time.Duration
-	claimIdle   time.Duration // silence after which entries are claimed; looked for five times as often
+	claimIdle   time.Duration // idle time after which entries are claimed; checked five times as often
 }
 
 var ourLibrary = library{
@@ -46,7 +46,7 @@ var ourLibrary = library{
 	},
 }
 
-// peerLibrary closes its clients.
+// peerLibrary closes the clients that it gets.
 var peerLibrary = library{
 	connect: func(addr string, poolSize int) (redis.UniversalClient, error) {
 		return redis.NewClient(&redis.Options{Addr: addr, PoolSize: poolSize}), nil

@@ -12,7 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// describe returns where the figures come from: the machine, Go and the server.
+// describe returns the environment of the figures: the machine, Go and the server.
 func describe(addr string) string {
 	client := redis.NewClient(&redis.Options{Addr: addr})
 	defer client.Close()
@@ -24,7 +24,7 @@ func describe(addr string) string {
 	return fmt.Sprintf("%s, %d cores, %s/%s, %s, %s", cpuModel(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), server)
 }
 
-// cpuModel is what Linux says of the processor.
+// cpuModel returns the name of the processor on Linux.
 func cpuModel() string {
 	file, err := os.Open("/proc/cpuinfo")
 	if err != nil {
@@ -39,7 +39,7 @@ func cpuModel() string {
 	return "unknown CPU"
 }
 
-// infoField returns a value from the text of INFO; empty: it isn't there.
+// infoField returns a field of the text of INFO; empty: it is missing.
 func infoField(info, name string) string {
 	for line := range strings.Lines(info) {
 		if key, value, _ := strings.Cut(strings.TrimSpace(line), ":"); key == name {
@@ -49,7 +49,7 @@ func infoField(info, name string) string {
 	return ""
 }
 
-// infoNumber returns a number from the reply to INFO.
+// infoNumber returns a number from a reply to INFO.
 func infoNumber(reply *redis.StringCmd, name string) (float64, error) {
 	if reply.Err() != nil {
 		return 0, reply.Err()

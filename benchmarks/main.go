@@ -3,7 +3,7 @@
 //
 //	go run .          # nine rounds; writes RESULTS.md and results.svg as well
 //	go run . -draw    # draws the figures in RESULTS.md again, without measuring
-//	go run . -quick   # everything once with tiny counts: only to see that it works
+//	go run . -quick   # everything once with tiny counts: only checks that it works
 package main
 
 import (
@@ -21,8 +21,8 @@ import (
 )
 
 func main() {
-	quick := flag.Bool("quick", false, "run everything once with tiny counts; the figures mean nothing and no file is written")
-	rounds := flag.Int("rounds", 9, "how often everything is measured")
+	quick := flag.Bool("quick", false, "run everything once with tiny counts: only checks that it works, writes no file")
+	rounds := flag.Int("rounds", 9, "number of rounds")
 	out := flag.String("out", "RESULTS.md", "the file to write; its chart is written beside it")
 	draw := flag.Bool("draw", false, "measure nothing; draw the figures in the file again")
 	only := flag.String("only", "", "measure only works with a row that matches this regular expression; no file is written")
@@ -32,7 +32,7 @@ func main() {
 		exitOn(writeChart(*out))
 		return
 	}
-	logging.Disable() // go-redis reports each read that the peer's Close cuts off
+	logging.Disable() // go-redis logs each read that the peer's Close interrupts
 
 	plan := plan{works: allWorks(), rounds: *rounds, scale: full}
 	if *quick {
@@ -51,13 +51,13 @@ func exitOn(err error) {
 	}
 }
 
-// allWorks lists the works in the order of the table.
+// allWorks returns the works in the order of the table.
 func allWorks() []work {
 	return slices.Concat(publishWorks(), subscribeWorks(), latencyWorks(), slowLinkWorks(), sharingWorks(), idleWorks(), closingWorks(), memoryWorks())
 }
 
-// bench carries out a plan on a server of its own, and writes the table to w, the page to the file out, and its
-// chart beside that.
+// bench runs a plan on a private server. It writes the table to w, the page to the file out, and
+// the chart beside that file.
 func bench(w io.Writer, p plan, only, out string) error {
 	pattern, err := regexp.Compile(only)
 	if err != nil {
@@ -84,7 +84,8 @@ func bench(w io.Writer, p plan, only, out string) error {
 	return writeChart(out)
 }
 
-// removeOnSignal keeps the server, which is a daemon, from outliving a program that is interrupted.
+// removeOnSignal stops the server when the program is interrupted: the server is a daemon and would
+// go on.
 func removeOnSignal(server *redistest.Server) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)

@@ -16,8 +16,8 @@ func memoryWorks() []work {
 	}}
 }
 
-// memory measures the largest heap while a consumer takes 5 ms for each message of 1 MiB. It is the
-// heap of the whole process: everything else in it is garbage collected before.
+// memory measures the peak heap while a consumer takes 5 ms for each message of 1 MiB. It is the
+// heap of the whole process; other garbage is collected before.
 func memory(lib library) measurement {
 	return func(r *run) []float64 {
 		r.fill(r.bigBacklog, make([]byte, 1<<20))
@@ -32,7 +32,7 @@ func memory(lib library) measurement {
 	}
 }
 
-// heapInUse is runtime.MemStats.HeapInuse without stopping the world.
+// heapInUse returns runtime.MemStats.HeapInuse, but does not stop the world.
 func heapInUse() uint64 {
 	samples := []metrics.Sample{
 		{Name: "/memory/classes/heap/objects:bytes"},

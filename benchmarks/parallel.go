@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// parallel calls f(0) to f(n-1) in goroutines of their own.
+// parallel calls f(0) to f(n-1), each in a goroutine.
 func parallel(n int, f func(i int) error) error {
 	errs := make([]error, n)
 	var all sync.WaitGroup

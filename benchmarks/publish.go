@@ -26,8 +26,8 @@ func publishWorks() []work {
 	}
 }
 
-// publishing measures Publish calls of goroutines that share a publisher: messages a second, and
-// the median time that a call takes.
+// publishing measures calls of Publish by goroutines that share a Publisher: messages per second,
+// and the median time of a call.
 func publishing(lib library, perCall, goroutines int) measurement {
 	return func(r *run) []float64 {
 		publisher := r.publisher(lib)
@@ -37,7 +37,7 @@ func publishing(lib library, perCall, goroutines int) measurement {
 	}
 }
 
-// adding measures what publishing is measured against.
+// adding measures the limit for publishing.
 func adding(perCall int) measurement {
 	return func(r *run) []float64 {
 		client := r.client()
@@ -47,8 +47,8 @@ func adding(perCall int) measurement {
 	}
 }
 
-// timeCalls makes calls for the span. The messages are built before, and the first calls of each
-// goroutine, for which connections are dialled, don't count.
+// timeCalls makes calls for the span. Messages are built before. The first calls of each goroutine
+// are not counted, because they dial connections.
 func (r *run) timeCalls(perCall, goroutines int, call func([]*message.Message) error) []float64 {
 	const uncounted = 20
 	messages := newMessages(perCall)

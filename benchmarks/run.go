@@ -19,12 +19,12 @@ const (
 	group = "bench"
 )
 
-// run is one measurement under way, on an empty server. What it opens is closed at its end, outside
-// of what is measured.
+// run is one measurement on an empty server. What it opens is closed at its end, after the
+// measurement.
 type run struct {
 	scale
-	addr     string        // where contestants connect to
-	admin    *redis.Client // to the server itself, for what isn't measured
+	addr     string        // address for the contestants
+	admin    *redis.Client // directly to the server, for commands that are not measured
 	closers  []func()
 	handlers sync.WaitGroup
 }
@@ -49,14 +49,14 @@ func measure(addr string, delay time.Duration, s scale, m measurement) (figures 
 // failure is the panic of check.
 type failure struct{ error }
 
-// check ends a measurement that can't go on. Only the goroutine of the measurement may call it.
+// check ends a measurement that failed. Call it only in the goroutine of the measurement.
 func check(err error) {
 	if err != nil {
 		panic(failure{err})
 	}
 }
 
-// catch turns the panic of check back into an error.
+// catch recovers from the panic of check and sets the error.
 func catch(err *error) {
 	switch f := recover().(type) {
 	case nil:
@@ -67,7 +67,7 @@ func catch(err *error) {
 	}
 }
 
-// atEnd calls f when the measurement is over, what came last first.
+// atEnd registers f for the end of the measurement. Functions run in reverse order.
 func (r *run) atEnd(f func()) { r.closers = append(r.closers, f) }
 
 func (r *run) end() (err error) {
@@ -86,16 +86,16 @@ func (r *run) client() *redis.Client {
 	return client
 }
 
-// clientOf opens a client for a library as its README does; poolSize 0: go-redis's default.
+// clientOf opens a client as the library's README does; poolSize 0: go-redis's default.
 func (r *run) clientOf(lib library, poolSize int) redis.UniversalClient {
 	client, err := lib.connect(r.addr, poolSize)
 	check(err)
-	r.atEnd(func() { _ = client.Close() }) // the peer closed its own already
+	r.atEnd(func() { _ = client.Close() }) // the peer has closed its own
 	check(client.Ping(context.Background()).Err())
 	return client
 }
 
-// publisher returns a publisher with a client of its own.
+// publisher returns a publisher with its own client.
 func (r *run) publisher(lib library) message.Publisher {
 	publisher, err := lib.publisher(r.clientOf(lib, 0))
 	check(err)
@@ -103,7 +103,7 @@ func (r *run) publisher(lib library) message.Publisher {
 	return publisher
 }
 
-// subscriber returns a subscriber with a client of its own.
+// subscriber returns a subscriber with its own client.
 func (r *run) subscriber(lib library, s settings) message.Subscriber {
 	subscriber, err := lib.subscriber(r.clientOf(lib, s.poolSize), s)
 	check(err)
@@ -111,7 +111,7 @@ func (r *run) subscriber(lib library, s settings) message.Subscriber {
 	return subscriber
 }
 
-// consume handles and acks the messages of a new subscription, one after the other.
+// consume handles and acks the messages of a new subscription, one at a time.
 func (r *run) consume(subscriber message.Subscriber, handle func(*message.Message)) {
 	messages, err := subscriber.Subscribe(context.Background(), topic)
 	check(err)
@@ -136,7 +136,7 @@ func (r *run) fill(n int, payload []byte) {
 	}
 }
 
-// progress is what the server knows of the group.
+// progress is the server's state of the group.
 type progress struct{ read, pending, acked int64 }
 
 func (r *run) progress() progress {
@@ -151,7 +151,7 @@ func (r *run) progress() progress {
 	return progress{}
 }
 
-// until polls for a condition, and reports whether it came true in time.
+// until waits for a condition, and reports whether it was met in time.
 func until(patience time.Duration, condition func() bool) bool {
 	for deadline := time.Now().Add(patience); !condition(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -161,10 +161,10 @@ func until(patience time.Duration, condition func() bool) bool {
 	return true
 }
 
-// waitFor polls for a condition without which nothing can be measured.
+// waitFor waits for a condition that the measurement needs.
 func waitFor(what string, condition func() bool) {
 	const patience = 20 * time.Second
 	if !until(patience, condition) {
-		check(fmt.Errorf("waited %s in vain for %s", patience, what))
+		check(fmt.Errorf("waited %s for %s", patience, what))
 	}
 }

@@ -2,20 +2,20 @@ package main
 
 import "time"
 
-// scale is how much a measurement does.
+// scale has the sizes of the measurements.
 type scale struct {
-	span    time.Duration // how long a speed is measured
-	backlog int           // entries that wait for consumers whose speed is measured
+	span    time.Duration // duration of a throughput measurement
+	backlog int           // entries in the backlog of a throughput measurement
 
-	latencySpan time.Duration // how long messages are sent whose latency is measured
-	taskTime    time.Duration // what a slow handler takes
-	idleSpan    time.Duration // how long an idle subscription is watched
-	nackBackoff time.Duration // during which Close is called
-	claimIdle   time.Duration // ClaimMinIdle, where a handler takes three times as long
-	handover    int           // entries that one consumer leaves to another in part
-	patience    time.Duration // how long to wait for what may take minutes
+	latencySpan time.Duration // duration of the latency measurement
+	taskTime    time.Duration // time that a slow handler takes
+	idleSpan    time.Duration // duration of the measurement of an idle subscription
+	nackBackoff time.Duration // Close is called during it
+	claimIdle   time.Duration // ClaimMinIdle; handlers take three times as long
+	handover    int           // entries of the handover
+	patience    time.Duration // time limit for works that may take minutes
 	bigBacklog  int           // entries of 1 MiB
-	memorySpan  time.Duration // how long memory is watched
+	memorySpan  time.Duration // duration of the memory measurement
 }
 
 var (

@@ -22,7 +22,8 @@ func sharingWorks() []work {
 	}
 }
 
-// fourConsumers measures how long four consumers take for ten messages each, if none hoards.
+// fourConsumers measures the time of four consumers with forty messages. It is shortest if each
+// gets ten.
 func fourConsumers(lib library) measurement {
 	const consumers, messages = 4, 40
 	return func(r *run) []float64 {
@@ -36,8 +37,8 @@ func fourConsumers(lib library) measurement {
 	}
 }
 
-// slowHandlers counts how often messages are delivered whose handlers take longer than the silence
-// after which two consumers claim entries.
+// slowHandlers counts deliveries per message when handlers take longer than ClaimMinIdle and two
+// consumers claim entries.
 func slowHandlers(lib library) measurement {
 	const consumers, messages = 2, 4
 	return func(r *run) []float64 {

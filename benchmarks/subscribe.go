@@ -25,7 +25,7 @@ func subscribeWorks() []work {
 	}
 }
 
-// draining measures strict subscriptions, each on a Subscriber of its own, that share a backlog.
+// draining measures strict subscriptions that share a backlog. Each has its own Subscriber.
 func draining(lib library, subscribers int) measurement {
 	return func(r *run) []float64 {
 		all := make([]message.Subscriber, subscribers)
@@ -40,8 +40,8 @@ func draining(lib library, subscribers int) measurement {
 	}
 }
 
-// drainingInGoroutines measures a subscription whose handlers, each in a goroutine as Watermill's
-// Router runs them, sleep 10 ms.
+// drainingInGoroutines measures a subscription whose handlers sleep 10 ms, each in a goroutine as
+// in Watermill's Router.
 func drainingInGoroutines(lib library, inFlight int) measurement {
 	return func(r *run) []float64 {
 		subscriber := r.subscriber(lib, settings{inFlight: inFlight})
@@ -61,7 +61,7 @@ func drainingInGoroutines(lib library, inFlight int) measurement {
 	}
 }
 
-// drainingByHand measures what a strict subscription is measured against.
+// drainingByHand measures the limit for subscribing.
 func drainingByHand(r *run) []float64 {
 	client := r.client()
 	return r.drain(r.span, func(handled func()) {
@@ -75,8 +75,8 @@ func drainingByHand(r *run) []float64 {
 	})
 }
 
-// drain starts consumers on a backlog and measures the entries that the server knows to be
-// acknowledged after the span, or when all are handled, a second.
+// drain starts consumers on a backlog, waits for the span or until all entries are handled, and
+// returns the acknowledged entries per second, as counted by the server.
 func (r *run) drain(span time.Duration, start func(handled func())) []float64 {
 	r.fill(r.backlog, make([]byte, payloadSize))
 	var count atomic.Int64

@@ -8,21 +8,21 @@ import (
 	"unicode/utf8"
 )
 
-// want is what a row must show: our figure compared with another contestant's times the bound, or, for
-// ours, with the bound itself.
+// want is a requirement of a row. It compares our figure with the bound times the figure of another
+// contestant, or with the bound itself if that is ours.
 type want struct {
 	of    contestant
 	bound float64
 }
 
-// report is the outcome of a plan.
+// report has the results of a plan.
 type report struct {
 	machine string
 	rounds  int
 	results []result
 }
 
-// markdown is the page that is kept in the repository.
+// markdown returns the page for the repository.
 func (r report) markdown() string {
 	return fmt.Sprintf(`# Benchmarks
 
@@ -40,7 +40,7 @@ slow, or a count, is of fewer. A ratio is the median of the rounds' own ratios. 
 %s`, time.Now().Format(time.DateOnly), r.machine, r.rounds, r.table())
 }
 
-// table is a Markdown table that can be read as it is.
+// table returns a Markdown table with aligned columns.
 func (r report) table() string {
 	lines := [][]string{{"work", "ours", "peer", "limit", "ours/peer", "ours/limit", "required", "met"}}
 	for _, result := range r.results {
@@ -85,7 +85,7 @@ func (r result) line() []string {
 	return append(cells, strings.Join(required, ", "), met)
 }
 
-// cell is a median as text.
+// cell returns the median as text.
 func cell(figures []float64, write func(float64) string) string {
 	if len(figures) == 0 {
 		return "-"
@@ -95,8 +95,8 @@ func cell(figures []float64, write func(float64) string) string {
 
 func writeRatio(ratio float64) string { return fmt.Sprintf("%.3g", ratio) }
 
-// ratios compares our figures with those of another contestant, round by round. With one that
-// gave up there is no ratio.
+// ratios returns the ratio of our figures to those of another contestant, by round. It is empty if
+// the other gave up.
 func (r result) ratios(other contestant) []float64 {
 	var ratios []float64
 	for i, figure := range r.figures[other] {

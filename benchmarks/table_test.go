@@ -16,7 +16,7 @@ func TestLine(t *testing.T) {
 			result{row{"speed", perSecond, []want{{limit, 0.85}, {peer, 10}}}, [contestants][]float64{{1000, 4200, 9000}, {100, 300, 800}, {1000, 5000, 10_000}}},
 			[]string{"speed", "4,200/s", "300/s", "5,000/s", "11.2", "0.9", "≥ 0.85x limit, ≥ 10x peer", "yes"},
 		},
-		"a time, of which less is better": {
+		"a time, where less is better": {
 			result{row{"time", duration, []want{{peer, 1}}}, [contestants][]float64{{0.0030004}, {0.002}, nil}},
 			[]string{"time", "3ms", "2ms", "-", "1.5", "-", "≤ 1x peer", "no"},
 		},

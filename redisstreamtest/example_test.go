@@ -9,7 +9,7 @@ import (
 	"github.com/millrace/redisstream/redisstreamtest"
 )
 
-// brew is the code under test: it handles orders, and publishes what it made to the topic served.
+// brew is the code under test: it handles an order and publishes the result to the topic served.
 func brew(msg *message.Message, publisher message.Publisher, served string) error {
 	cup := message.NewMessage(watermill.NewUUID(), append([]byte("a cup of "), msg.Payload...))
 	return publisher.Publish(served, cup)
@@ -45,7 +45,7 @@ func Example() {
 	// Output: a cup of coffee
 }
 
-// exampleTest stands in for the test that an example has not.
+// exampleTest replaces the *testing.T of a test. An example has none.
 func exampleTest() (t testing.TB, end func()) {
 	test := &outsideTest{}
 	return test, test.end

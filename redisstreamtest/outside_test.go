@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// outsideTest is as much of a test as an example needs.
+// outsideTest has the methods of testing.TB that an example needs.
 type outsideTest struct {
 	testing.TB
 	cleanups []func()

@@ -10,7 +10,7 @@ import (
 // Timeout is how long helpers wait before they fail the test.
 const Timeout = 10 * time.Second
 
-// Receive returns the next message and neither acks nor nacks it. The test fails if none comes
+// Receive returns the next message, and neither acks nor nacks it. The test fails if none comes
 // within Timeout, or if the channel is closed.
 func Receive(t testing.TB, messages <-chan *message.Message) *message.Message {
 	t.Helper()
@@ -28,8 +28,8 @@ func Receive(t testing.TB, messages <-chan *message.Message) *message.Message {
 	return nil
 }
 
-// ReceiveAndAck receives n messages as Receive does, acks each before it receives the next, and
-// returns them.
+// ReceiveAndAck receives n messages like Receive and returns them. It acks each one before it
+// receives the next.
 func ReceiveAndAck(t testing.TB, messages <-chan *message.Message, n int) []*message.Message {
 	t.Helper()
 	received := make([]*message.Message, 0, n)
@@ -41,7 +41,7 @@ func ReceiveAndAck(t testing.TB, messages <-chan *message.Message, n int) []*mes
 	return received
 }
 
-// ReceiveNone fails the test if a message comes within the given time.
+// ReceiveNone fails the test if a message comes within this time.
 func ReceiveNone(t testing.TB, messages <-chan *message.Message, within time.Duration) {
 	t.Helper()
 	timeout := time.NewTimer(within)

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fakeTest is a test whose failure is looked at.
+// fakeTest records the failure of a test.
 type fakeTest struct {
 	testing.TB
 	failures []string
@@ -26,7 +26,7 @@ func (f *fakeTest) Fatalf(format string, args ...any) {
 	panic(f)
 }
 
-// failing returns how a test fails that calls run; empty: it does not.
+// failing returns the failure of a test that calls run; empty: it does not fail.
 func failing(t *testing.T, run func(testing.TB)) (failure string) {
 	t.Helper()
 	fake := &fakeTest{TB: t}

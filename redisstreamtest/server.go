@@ -15,8 +15,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// CloseTimeout is the CloseTimeout of subscribers, unless a test sets another: a message that a
-// test leaves without ack or nack delays its end by this time.
+// CloseTimeout is the default CloseTimeout of subscribers. A message without ack or nack delays the
+// end of the test by this time.
 const CloseTimeout = time.Second
 
 // Server is a server for one test.
@@ -33,7 +33,7 @@ type Server struct {
 	topics      []string
 }
 
-// Option changes what New does.
+// Option is an option of New.
 type Option func(*options)
 
 type options struct {
@@ -41,16 +41,16 @@ type options struct {
 	logger watermill.LoggerAdapter
 }
 
-// WithURL uses the server that the URL names, as redisstream.Connect does, instead of an embedded
-// one. With an empty URL New starts an embedded one, so that WithURL(os.Getenv("REDIS_URL")) lets
-// the environment choose.
+// WithURL uses the server at this URL, in the form of redisstream.Connect, instead of an embedded
+// one. With an empty URL New starts an embedded server, so that WithURL(os.Getenv("REDIS_URL"))
+// uses a real server only if the variable is set.
 func WithURL(url string) Option { return func(o *options) { o.url = url } }
 
-// WithLogger gives publishers and subscribers a logger. Without it nothing is logged.
+// WithLogger sets the logger of publishers and subscribers. By default nothing is logged.
 func WithLogger(logger watermill.LoggerAdapter) Option { return func(o *options) { o.logger = logger } }
 
-// New returns a server for the test t. It is empty, unless WithURL names one. When the test ends,
-// the server and everything that it made are closed.
+// New returns a server for the test t. An embedded server is empty. When the test ends, the server
+// and everything that it made are closed.
 func New(t testing.TB, change ...Option) *Server {
 	t.Helper()
 	var o options
@@ -74,8 +74,8 @@ func New(t testing.TB, change ...Option) *Server {
 	return s
 }
 
-// Publisher returns a new Publisher. Functions in change may set fields of its configuration. The
-// test fails if the configuration is invalid.
+// Publisher returns a new Publisher. The functions may change its configuration. The test fails if
+// the configuration is invalid.
 func (s *Server) Publisher(change ...func(*redisstream.PublisherConfig)) *redisstream.Publisher {
 	s.t.Helper()
 	config := redisstream.PublisherConfig{Client: s.Client}
@@ -93,9 +93,8 @@ func (s *Server) Publisher(change ...func(*redisstream.PublisherConfig)) *rediss
 }
 
 // Subscriber returns a new Subscriber in a consumer group. Without a group it is a fan-out that
-// starts with the stream's oldest entry, so that it sees messages published before Subscribe.
-// Functions in change may set fields of its configuration. The test fails if the configuration is
-// invalid.
+// starts at the oldest entry, so that it gets messages that were published before Subscribe. The
+// functions may change its configuration. The test fails if the configuration is invalid.
 func (s *Server) Subscriber(group string, change ...func(*redisstream.SubscriberConfig)) *redisstream.Subscriber {
 	s.t.Helper()
 	config := redisstream.SubscriberConfig{
@@ -114,14 +113,14 @@ func (s *Server) Subscriber(group string, change ...func(*redisstream.Subscriber
 	return subscriber
 }
 
-// PubSub returns a Publisher and a Subscriber in one value.
+// PubSub returns a new Publisher and a new Subscriber in one value.
 func (s *Server) PubSub(group string, change ...func(*redisstream.SubscriberConfig)) *redisstream.PubSub {
 	s.t.Helper()
 	return &redisstream.PubSub{Publisher: s.Publisher(), Subscriber: s.Subscriber(group, change...)}
 }
 
-// Topic returns the name of a stream that no other test uses. When the test ends, the stream and
-// that of its dead letters are deleted.
+// Topic returns the name of a stream that no other test uses. The stream and its dead letters are
+// deleted when the test ends.
 func (s *Server) Topic() string {
 	topic := s.t.Name() + "-" + rand.Text()
 	s.mu.Lock()
@@ -130,9 +129,8 @@ func (s *Server) Topic() string {
 	return topic
 }
 
-// WaitAcked returns when the server has the ack of every message in the topic from the consumer
-// group. Acks are sent in the background, so they may arrive a moment after Ack. The test fails
-// after Timeout.
+// WaitAcked waits until the server has acks from the consumer group for all messages in the topic.
+// Acks are sent in the background, shortly after Ack. The test fails after Timeout.
 func (s *Server) WaitAcked(topic, group string) {
 	s.t.Helper()
 	var state string
@@ -144,7 +142,7 @@ func (s *Server) WaitAcked(topic, group string) {
 	s.t.Fatalf("redisstreamtest: topic %q, group %q after %s: %s", topic, group, Timeout, state)
 }
 
-// unacked tells what the group has not acknowledged; empty: it has acknowledged everything.
+// unacked describes what the group has not acknowledged; empty: it has acknowledged everything.
 func (s *Server) unacked(topic, group string) string {
 	groups, err := s.Client.XInfoGroups(s.t.Context(), topic).Result()
 	if err != nil {

@@ -104,15 +104,15 @@ func TestServer_deadLetters(t *testing.T) {
 		assert.Equal(t, []string{"tea"}, payloads(redisstreamtest.ReceiveAndAck(t, messages, 1)))
 		server.WaitAcked(topic, "kitchen")
 
-		var letters []redisstream.DeadLetter
-		for letter, err := range redisstream.DeadLetters(t.Context(), server.Client, topic) {
+		var deadLetters []redisstream.DeadLetter
+		for deadLetter, err := range redisstream.DeadLetters(t.Context(), server.Client, topic) {
 			require.NoError(t, err)
-			letters = append(letters, letter)
+			deadLetters = append(deadLetters, deadLetter)
 		}
-		require.Len(t, letters, 2)
-		assert.Equal(t, "out of milk", letters[0].Error)
-		assert.EqualValues(t, 2, letters[0].Deliveries)
-		n, err := redisstream.DropDeadLettersByID(t.Context(), server.Client, topic, letters[1].ID)
+		require.Len(t, deadLetters, 2)
+		assert.Equal(t, "out of milk", deadLetters[0].Error)
+		assert.EqualValues(t, 2, deadLetters[0].Deliveries)
+		n, err := redisstream.DropDeadLettersByID(t.Context(), server.Client, topic, deadLetters[1].ID)
 		require.NoError(t, err)
 		assert.Equal(t, 1, n)
 		n, err = redisstream.ReplayDeadLetters(t.Context(), server.Client, topic, 10)
@@ -122,7 +122,8 @@ func TestServer_deadLetters(t *testing.T) {
 	})
 }
 
-// What a consumer that is gone had comes to another: at once after Close, after ClaimMinIdle otherwise.
+// Messages of a consumer that has ended go to another: at once after Close, otherwise after
+// ClaimMinIdle.
 func TestServer_takeOver(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, server *redisstreamtest.Server) {
@@ -193,7 +194,7 @@ func TestServer_groupVanishes(t *testing.T) {
 		require.NoError(t, server.Client.XGroupDestroy(t.Context(), topic, "kitchen").Err())
 		publish(t, pubSub, topic, "tea")
 		received := redisstreamtest.ReceiveAndAck(t, messages, 1)
-		if string(received[0].Payload) == "coffee" { // at least once: its ack is newer than the checkpoint
+		if string(received[0].Payload) == "coffee" { // redelivered, because its ack is newer than the checkpoint
 			received = redisstreamtest.ReceiveAndAck(t, messages, 1)
 		}
 		assert.Equal(t, []string{"tea"}, payloads(received))
@@ -209,7 +210,8 @@ func TestServer_waitReplicas(t *testing.T) {
 	})
 }
 
-// All of Watermill's suite passes on the embedded server, and takes minutes. These are parts that use most commands.
+// The whole suite of Watermill passes on the embedded server, but takes minutes. These parts use
+// most commands.
 func TestServer_conformance(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]func(*testing.T, tests.TestContext, tests.PubSubConstructor){
@@ -230,7 +232,7 @@ func TestServer_conformance(t *testing.T) {
 	}
 }
 
-func TestServer_closesEverythingInOrder(t *testing.T) { //nolint:tparallel // it looks at what the inner test leaves
+func TestServer_closesEverythingInOrder(t *testing.T) { //nolint:tparallel // it checks what the inner test leaves
 	t.Parallel()
 	var server *redisstreamtest.Server
 	var messages <-chan *message.Message
@@ -241,9 +243,9 @@ func TestServer_closesEverythingInOrder(t *testing.T) { //nolint:tparallel // it
 		server = redisstreamtest.New(t)
 		topic := server.Topic()
 		messages = subscribe(t, server.Subscriber("kitchen"), topic)
-		publisher = server.Publisher() // after the Subscriber, which is closed first all the same
+		publisher = server.Publisher() // made after the Subscriber, but closed after it too
 		publish(t, publisher, topic, "coffee")
-		msg = redisstreamtest.Receive(t, messages) // which is left without an ack
+		msg = redisstreamtest.Receive(t, messages) // neither acked nor nacked
 	})
 	assert.Less(t, time.Since(began), redistest.Soon)
 	require.Error(t, msg.Context().Err())
@@ -251,7 +253,7 @@ func TestServer_closesEverythingInOrder(t *testing.T) { //nolint:tparallel // it
 	require.ErrorIs(t, server.Client.Ping(context.Background()).Err(), redis.ErrClosed)
 }
 
-func TestServer_leavesNothingOnARealServer(t *testing.T) { //nolint:tparallel // it looks at what the inner test leaves
+func TestServer_leavesNothingOnARealServer(t *testing.T) { //nolint:tparallel // it checks what the inner test leaves
 	t.Parallel()
 	client := redistest.Shared().Client(t)
 	var topic string
@@ -264,7 +266,8 @@ func TestServer_leavesNothingOnARealServer(t *testing.T) { //nolint:tparallel //
 	assert.Zero(t, client.Exists(t.Context(), topic, redisstream.DeadLetterTopic(topic)).Val())
 }
 
-// The package doc tells what the embedded server does not do; where a newer version does it, the doc changes.
+// The package doc lists what the embedded server can't do. This test fails when a newer version can
+// do it.
 func TestServer_differences(t *testing.T) {
 	t.Parallel()
 	client := redisstreamtest.New(t).Client

@@ -1,5 +1,5 @@
-// The cqrs example runs a small coffee shop on Watermill's CQRS component: a command leads to an event, and
-// two groups handle the events of one stream, each at its own pace:
+// The cqrs example runs a small coffee shop with Watermill's CQRS component: a command leads to an
+// event, and two groups handle the events of one stream independently:
 //
 //	go run ./examples/cqrs
 //
@@ -35,7 +35,7 @@ func run(ctx context.Context, out io.Writer) error {
 	}
 	defer closeServer()
 
-	lines := log.New(out, "", 0) // handlers run side by side
+	lines := log.New(out, "", 0) // handlers run in parallel
 	if err := serve(ctx, client, lines); err != nil {
 		return err
 	}

@@ -29,12 +29,12 @@ func TestCQRS(t *testing.T) {
 	})
 }
 
-// of returns what one part of the shop printed.
-func of(part string, lines []string) (said []string) {
+// of returns the lines of one part of the shop.
+func of(part string, lines []string) (texts []string) {
 	for _, line := range lines {
 		if rest, ok := strings.CutPrefix(line, part+" "); ok {
-			said = append(said, strings.TrimSpace(rest))
+			texts = append(texts, strings.TrimSpace(rest))
 		}
 	}
-	return said
+	return texts
 }

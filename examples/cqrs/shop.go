@@ -19,10 +19,10 @@ type (
 type shop struct {
 	events *cqrs.EventBus
 	lines  *log.Logger
-	orders int    // that it takes
-	close  func() // when all are ready
+	orders int    // number of orders
+	close  func() // called when all orders are ready
 
-	ready map[string]bool // on the screen
+	ready map[string]bool // orders that are ready
 }
 
 func (s *shop) placeOrder(ctx context.Context, command *PlaceOrder) error {
@@ -40,7 +40,8 @@ func (s *shop) showPlaced(_ context.Context, event *OrderPlaced) error {
 	return nil
 }
 
-// showReady closes the shop with the last order. A message may come more than once, so it counts orders, not calls.
+// showReady closes the shop after the last order. It counts orders, not calls, because a message
+// may be delivered more than once.
 func (s *shop) showReady(_ context.Context, event *OrderReady) error {
 	s.lines.Printf("screen   ready: %s", event.Order)
 	if s.ready == nil {

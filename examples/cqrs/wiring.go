@@ -9,7 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// wiring builds the parts of the CQRS component on streams of its own.
+// wiring builds the parts of the CQRS component. All its streams have one prefix.
 type wiring struct {
 	client    redis.UniversalClient
 	publisher message.Publisher
@@ -21,13 +21,13 @@ type wiring struct {
 
 var marshaler = cqrs.JSONMarshaler{GenerateName: cqrs.StructName}
 
-// commandTopic is a stream for each kind of command.
+// commandTopic returns the stream of a kind of commands.
 func (w *wiring) commandTopic(name string) string { return w.prefix + "-command-" + name }
 
-// eventTopic is one stream for all events, so that each group sees them in order.
+// eventTopic returns the one stream of all events, so that each group gets them in order.
 func (w *wiring) eventTopic() string { return w.prefix + "-events" }
 
-// subscriber makes a consumer of the named group: groups share nothing.
+// subscriber returns a new Subscriber in the named group.
 func (w *wiring) subscriber(group string) (message.Subscriber, error) {
 	subscriber, err := redisstream.NewSubscriber(redisstream.SubscriberConfig{Client: w.client, ConsumerGroup: group}, nil)
 	if err != nil {
@@ -37,7 +37,8 @@ func (w *wiring) subscriber(group string) (message.Subscriber, error) {
 	return subscriber, nil
 }
 
-// close closes the subscribers, which a Router whose context ends leaves to us, and removes the streams.
+// close closes the subscribers and removes the streams. The Router does not close its subscribers
+// when its context ends.
 func (w *wiring) close(ctx context.Context) {
 	for _, subscriber := range w.subscribers {
 		_ = subscriber.Close()
@@ -86,7 +87,7 @@ func (w *wiring) eventGroups() (*cqrs.EventGroupProcessor, error) {
 		SubscriberConstructor: func(params cqrs.EventGroupProcessorSubscriberConstructorParams) (message.Subscriber, error) {
 			return w.subscriber(params.EventGroupName)
 		},
-		AckOnUnknownEvent: true, // the kitchen has no use for OrderReady
+		AckOnUnknownEvent: true, // the kitchen has no handler for OrderReady
 		Marshaler:         marshaler,
 	})
 }

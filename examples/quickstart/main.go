@@ -33,7 +33,7 @@ func run(ctx context.Context, out io.Writer) error {
 	}
 	defer closeServer()
 
-	topic := "quickstart-" + watermill.NewShortUUID() // each run has a stream of its own
+	topic := "quickstart-" + watermill.NewShortUUID() // each run has its own stream
 	defer client.Del(ctx, topic)
 
 	publisher, err := redisstream.NewPublisher(redisstream.PublisherConfig{Client: client}, nil)
@@ -75,7 +75,7 @@ func run(ctx context.Context, out io.Writer) error {
 	return nil
 }
 
-// handle nacks the tea the first time that it comes, and acks all else.
+// handle nacks the first delivery of the tea, and acks everything else.
 func handle(msg *message.Message, out io.Writer) bool {
 	entry, _ := redisstream.EntryFromContext(msg.Context())
 	ok := string(msg.Payload) != "tea" || entry.Deliveries > 1

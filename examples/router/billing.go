@@ -15,7 +15,7 @@ import (
 
 type topics struct{ orders, invoices, poison string }
 
-// newTopics gives each run streams of its own.
+// newTopics returns new streams for each run.
 func newTopics() topics {
 	prefix := "router-" + watermill.NewShortUUID() + "-"
 	return topics{orders: prefix + "orders", invoices: prefix + "invoices", poison: prefix + "poison"}
@@ -32,7 +32,8 @@ func newRouter(t topics, publisher message.Publisher, subscriber message.Subscri
 	if err != nil {
 		return nil, err
 	}
-	// What is given up because the Router stops is not poisoned: it is nacked and comes again.
+	// A message whose handler fails because the Router stops is not poisoned: it is nacked and
+	// redelivered.
 	poisonQueue, err := middleware.PoisonQueueWithFilter(publisher, t.poison, func(err error) bool {
 		return !errors.Is(err, context.Canceled)
 	})
@@ -49,8 +50,8 @@ func newRouter(t topics, publisher message.Publisher, subscriber message.Subscri
 	return router, nil
 }
 
-// shared is a publisher that the Router leaves open. A Router that stops closes the publisher of each
-// handler, even while the handler is running and has yet to publish.
+// shared is a publisher that the Router does not close. When a Router stops, it closes the
+// publisher of a handler even if the handler still runs and has not published yet.
 type shared struct{ message.Publisher }
 
 func (shared) Close() error { return nil }
@@ -65,7 +66,8 @@ var (
 	errNoAddress = errors.New("no address")
 )
 
-// bill makes an invoice of an order: the printer jams once at order 2, and order 3 can't be billed.
+// bill turns an order into an invoice. The printer jams once at order 2, and order 3 can't be
+// billed.
 func (b *billing) bill(msg *message.Message) ([]*message.Message, error) {
 	order := string(msg.Payload)
 	b.lines.Printf("%s: billing", order)

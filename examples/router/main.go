@@ -1,5 +1,5 @@
-// The router example runs a Watermill Router until it is interrupted. Orders become invoices, an
-// order that fails is tried again, and one that never succeeds goes to a poison queue:
+// The router example runs a Watermill Router until it is interrupted. Orders become invoices. An
+// order that fails is retried, and one that fails every time goes to a poison queue:
 //
 //	go run ./examples/router
 //
@@ -34,7 +34,7 @@ func main() {
 	}
 }
 
-// run returns when ctx has ended and every handler that was running has finished.
+// run returns when ctx has ended and all running handlers have finished.
 func run(ctx context.Context, out io.Writer) error {
 	client, closeServer, err := server.Open(ctx, out)
 	if err != nil {
@@ -42,7 +42,7 @@ func run(ctx context.Context, out io.Writer) error {
 	}
 	defer closeServer()
 
-	lines := log.New(out, "", 0) // handlers run side by side
+	lines := log.New(out, "", 0) // handlers run in parallel
 	lines.Println("Press Ctrl-C to stop.")
 	if err := serve(ctx, client, lines); err != nil {
 		return err
@@ -67,7 +67,7 @@ func serve(ctx context.Context, client redis.UniversalClient, lines *log.Logger)
 	if err != nil {
 		return err
 	}
-	defer subscriber.Close() // the Router leaves it to us when its context ends
+	defer subscriber.Close() // the Router does not close it when its context ends
 	router, err := newRouter(topics, publisher, subscriber, lines)
 	if err != nil {
 		return err
@@ -81,7 +81,7 @@ func serve(ctx context.Context, client redis.UniversalClient, lines *log.Logger)
 	return router.Run(ctx)
 }
 
-// order publishes an order every now and then until ctx ends.
+// order publishes orders until ctx ends.
 func order(ctx context.Context, publisher message.Publisher, topic string, lines *log.Logger) {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()

@@ -24,7 +24,7 @@ func TestRouter(t *testing.T) {
 	})
 }
 
-// TestInterrupt runs the program itself.
+// TestInterrupt runs the program in its own process.
 func TestInterrupt(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "router")
 	out, err := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", binary, ".").CombinedOutput()
@@ -62,10 +62,11 @@ var fates = map[string][]string{
 	},
 }
 
-// watch stops the router while it handles an order, once the first orders have met their fates.
+// watch stops the router while it handles an order, after the first orders have reached their
+// fates.
 type watch struct {
-	met     int    // fates
-	order   string // that is being handled
+	met     int    // number of orders that reached their fates
+	order   string // the order in the handler when the router stops
 	stopped time.Time
 }
 
@@ -86,10 +87,10 @@ func (w *watch) check(t *testing.T, lines []string) {
 	for order, fate := range fates {
 		require.Equal(t, fate, of(order, lines))
 	}
-	require.Contains(t, of(w.order, lines), "billed", "stopped in the middle of its work")
+	require.Contains(t, of(w.order, lines), "billed", "the handler did not finish")
 }
 
-// of returns what became of an order.
+// of returns the events of an order.
 func of(order string, lines []string) (fate []string) {
 	for _, line := range lines {
 		if rest, ok := strings.CutPrefix(line, order+": "); ok {

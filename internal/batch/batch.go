@@ -1,5 +1,5 @@
-// Package batch is group commit: the first item is sent at once, and items that arrive while round trips
-// are in flight share the next one. No timer delays an item.
+// Package batch implements group commit: the first item is sent at once, and items that arrive
+// during round trips share the next one. No timer delays an item.
 package batch
 
 import (
@@ -8,19 +8,19 @@ import (
 	"sync/atomic"
 )
 
-// Committer sends items in batches. The zero value is not usable; fill in the exported fields
-// before the first use and leave them alone.
+// Committer sends items in batches. Set the exported fields before the first use, and do not change
+// them afterwards.
 type Committer[T any] struct {
-	// Commit is one round trip. Items are in the order in which they were added. Commit keeps the
-	// items, but not the slice: its memory is used again.
+	// Commit makes one round trip. Items are in the order of their Add. Commit does not keep the
+	// slice: its memory is used again.
 	Commit func(items []T)
-	// Parallel returns how many round trips may be in flight now; nil: one. With more than one, the order of
-	// items in different batches is not kept.
+	// Parallel returns how many round trips may be in flight now; nil: one. With more than one, the
+	// order of items in different batches is not kept.
 	Parallel func() int
 	// MaxItems bounds a batch; 0: no bound.
 	MaxItems int
-	// Size returns the size of an item. MaxSize bounds their sum in a batch, which has at least one item. A
-	// nil Size means no bound.
+	// Size returns the size of an item. MaxSize bounds their sum in a batch, which has at least one
+	// item. A nil Size means no bound.
 	Size    func(T) int
 	MaxSize int
 
@@ -40,8 +40,8 @@ func (c *Committer[T]) Add(item T) {
 	}
 }
 
-// Do queues an item like Add. A round trip that may begin runs in the caller's goroutine, and is over when
-// Do returns.
+// Do queues an item like Add. If a round trip may begin, it runs in the caller's goroutine and ends
+// before Do returns.
 func (c *Committer[T]) Do(item T) {
 	if !c.enqueue(item) {
 		return
@@ -52,7 +52,7 @@ func (c *Committer[T]) Do(item T) {
 	}
 }
 
-// enqueue reports whether the caller begins a round trip.
+// enqueue adds the item and reports whether the caller has to begin a round trip.
 func (c *Committer[T]) enqueue(item T) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -87,7 +87,7 @@ func (c *Committer[T]) run() {
 	}
 }
 
-// commitOnce is one round trip.
+// commitOnce makes one round trip.
 func (c *Committer[T]) commitOnce() {
 	c.yield()
 	if items := c.take(); len(items) > 0 {
@@ -102,22 +102,23 @@ func (c *Committer[T]) commitOnce() {
 	}
 }
 
-// manySingles is how many consecutive round trips with one item show that items come one by one.
+// After manySingles consecutive round trips with one item, yield assumes that items come one at a
+// time.
 const manySingles = 16
 
-// yield lets goroutines run that are ready to add an item: their items share the next round trip. It wakes
-// other threads, so it is left out where items come one by one.
+// yield lets goroutines run that are ready to add an item, so that their items share the next round
+// trip. It wakes other threads, so it is skipped while items come one at a time.
 func (c *Committer[T]) yield() {
 	if c.singles.Load() < manySingles {
 		runtime.Gosched()
 	}
 }
 
-// minSplit is how many items are worth a second round trip.
+// minSplit is the least number of items to split into two round trips.
 const minSplit = 8
 
-// take begins a round trip with the queued items. Where no other is in flight and several may be, half of the
-// items follow in a second one: the server works on one while this process works on the other.
+// take begins a round trip with the queued items. If none is in flight and two may be, it takes
+// half of the items: the server works on one half while this process works on the other.
 func (c *Committer[T]) take() []T {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -163,9 +164,9 @@ func (c *Committer[T]) fitting(n int) int {
 	return n
 }
 
-// again reports whether the caller continues with the next round trip. It ends where more goroutines commit
-// than Parallel allows now. Goroutines that the last round trip woke run first, so that their items share
-// the next one.
+// again reports whether the caller continues with the next round trip. It does not if more
+// goroutines commit than Parallel allows now. Goroutines that the last round trip woke run first,
+// so that their items share the next one.
 func (c *Committer[T]) again() bool {
 	c.yield()
 	c.mu.Lock()
@@ -180,7 +181,7 @@ func (c *Committer[T]) again() bool {
 	return false
 }
 
-// Remove removes an item that is still queued, and reports whether it did.
+// Remove removes a queued item, and reports whether it found one.
 func (c *Committer[T]) Remove(match func(T) bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -194,7 +195,7 @@ func (c *Committer[T]) Remove(match func(T) bool) bool {
 	return false
 }
 
-// Wait returns when nothing is queued and no round trip is in flight.
+// Wait waits until nothing is queued and no round trip is in flight.
 func (c *Committer[T]) Wait() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

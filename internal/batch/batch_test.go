@@ -21,12 +21,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const roundTrip = time.Second
 
-// recorder is a Commit that takes a round trip and notes what it was given, in the order in which round trips begin.
+// recorder is a Commit that takes the time of a round trip. It records its batches in the order in
+// which the round trips begin.
 type recorder struct {
 	mu      sync.Mutex
 	batches [][]int
 	running int
-	most    int // round trips at the same time
+	most    int // most round trips at the same time
 }
 
 func (r *recorder) commit(items []int) {
@@ -56,7 +57,7 @@ func TestAdd_firstGoesAtOnceAndTheRestTogetherInOrder(t *testing.T) {
 		c.Add(0)
 		assert.Zero(t, time.Since(began), "Add does not wait for the round trip")
 		synctest.Wait()
-		assert.Equal(t, [][]int{{0}}, r.seen(), "nor does the round trip wait for company")
+		assert.Equal(t, [][]int{{0}}, r.seen(), "the round trip does not wait for more items")
 		for i := 1; i <= 5; i++ {
 			c.Add(i)
 		}
@@ -80,7 +81,7 @@ func TestAdd_goesAtOnceAgainAfterIdleness(t *testing.T) {
 		for i := range 3 {
 			began := time.Now()
 			c.Add(i)
-			synctest.Wait() // nothing is queued, one is under way
+			synctest.Wait() // nothing is queued, one is in flight
 			c.Wait()
 			assert.Equal(t, roundTrip, time.Since(began))
 			time.Sleep(time.Minute)
@@ -101,7 +102,7 @@ func TestParallel_boundsTheRoundTripsUnderWay(t *testing.T) {
 		}
 		assert.Equal(t, [][]int{{0}, {1}, {2}}, r.seen())
 		c.Wait()
-		assert.Len(t, r.seen(), 4, "who is first takes all that waits")
+		assert.Len(t, r.seen(), 4, "the next round trip takes all queued items")
 		assert.ElementsMatch(t, []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, slices.Concat(r.seen()...))
 		assert.Equal(t, 3, r.most)
 		assert.Equal(t, 2*roundTrip, time.Since(began))
@@ -146,8 +147,8 @@ func TestParallel_fewerThanAreUnderWay(t *testing.T) {
 		}
 		limit.Store(1)
 		c.Add(3)
-		time.Sleep(roundTrip - roundTrip*3/20) // until between the ends of the second and the third
-		assert.Equal(t, [][]int{{0}, {1}, {2}}, r.seen(), "two ended, and left it to the third")
+		time.Sleep(roundTrip - roundTrip*3/20) // the second has ended, the third has not
+		assert.Equal(t, [][]int{{0}, {1}, {2}}, r.seen(), "two goroutines ended, the third continues")
 		c.Wait()
 		assert.Equal(t, [][]int{{0}, {1}, {2}, {3}}, r.seen())
 	})
@@ -199,7 +200,7 @@ func TestRemove_takesBackWhatIsQueued(t *testing.T) {
 		for i := 1; i <= 5; i++ {
 			c.Add(i)
 		}
-		assert.False(t, remove(0), "it is under way")
+		assert.False(t, remove(0), "it is in flight")
 		assert.False(t, remove(9), "it was never added")
 		assert.True(t, remove(1), "the first")
 		assert.True(t, remove(3), "one in the middle")
@@ -229,7 +230,7 @@ func TestRemove_ofAllThatIsQueuedCommitsNothing(t *testing.T) {
 	})
 }
 
-// A batch is the Commit's own: what happens to the queue meanwhile does not reach it.
+// Commit owns its batch: later changes of the queue do not change it.
 func TestRemove_changesNoBatchUnderWay(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -244,7 +245,7 @@ func TestRemove_changesNoBatchUnderWay(t *testing.T) {
 			c.Add(i)
 		}
 		time.Sleep(roundTrip)
-		synctest.Wait() // 1 and 2 are under way
+		synctest.Wait() // 1 and 2 are in flight
 		assert.True(t, c.Remove(func(item int) bool { return item == 3 }))
 		c.Add(6)
 		c.Wait()
@@ -259,12 +260,12 @@ func TestWait_returnsWhenNothingIsLeft(t *testing.T) {
 		c := batch.Committer[int]{Commit: r.commit, MaxItems: 1, Parallel: func() int { return 2 }}
 		began := time.Now()
 		c.Wait()
-		assert.Zero(t, time.Since(began), "there was nothing")
+		assert.Zero(t, time.Since(began), "nothing to wait for")
 		for i := range 6 {
 			c.Add(i)
 		}
 		var all sync.WaitGroup
-		for range 3 { // several may wait
+		for range 3 { // several may wait at once
 			all.Go(func() {
 				c.Wait()
 				assert.Equal(t, 3*roundTrip, time.Since(began))
@@ -277,7 +278,7 @@ func TestWait_returnsWhenNothingIsLeft(t *testing.T) {
 	})
 }
 
-// goroutine returns the number of the goroutine that calls it.
+// goroutine returns the number of the calling goroutine.
 func goroutine() string {
 	stack := make([]byte, 64)
 	stack = stack[:runtime.Stack(stack, false)]
@@ -294,11 +295,11 @@ func TestDo_commitsInTheGoroutineOfTheCaller(t *testing.T) {
 		}}
 		began := time.Now()
 		c.Do(0)
-		assert.Equal(t, roundTrip, time.Since(began), "it is over when Do returns")
+		assert.Equal(t, roundTrip, time.Since(began), "it ends before Do returns")
 		assert.Equal(t, []string{goroutine()}, in)
 		c.Add(1)
 		c.Wait()
-		assert.NotEqual(t, goroutine(), in[1], "Add has a goroutine of its own")
+		assert.NotEqual(t, goroutine(), in[1], "Add starts a goroutine")
 	})
 }
 
@@ -311,7 +312,7 @@ func TestDo_waitsForNoRoundTripOfOthers(t *testing.T) {
 		synctest.Wait()
 		began := time.Now()
 		c.Do(1)
-		assert.Zero(t, time.Since(began), "a round trip was under way: the item is queued")
+		assert.Zero(t, time.Since(began), "a round trip is in flight: the item is queued")
 		c.Wait()
 		assert.Equal(t, [][]int{{0}, {1}}, r.seen())
 	})
@@ -340,7 +341,8 @@ func TestDo_leavesToOthersWhatCameMeanwhile(t *testing.T) {
 
 type item struct{ producer, number int }
 
-// ledger counts how often each item was committed, and whether those of each producer came in order.
+// ledger counts the commits of each item, and records whether the items of each producer came in
+// order.
 type ledger struct {
 	mu      sync.Mutex
 	commits map[item]int
@@ -401,7 +403,7 @@ func TestCommitter_commitsEveryItemOnceAndEachProducersInOrder(t *testing.T) {
 			c.Wait()
 			assert.True(t, maps.Equal(want, l.commits), "an item was lost, or committed twice, or after it was removed")
 			if parallel == nil {
-				assert.False(t, l.mixed, "one producer's items are in order")
+				assert.False(t, l.mixed, "the items of one producer are in order")
 			}
 		})
 	}

@@ -19,6 +19,6 @@ func TestMaxSize_boundsABatch(t *testing.T) {
 			c.Add(item)
 		}
 		c.Wait()
-		assert.Equal(t, [][]int{{1}, {3, 3, 4}, {1}, {50}, {2}, {9}, {10}}, r.seen(), "one that is too large goes alone")
+		assert.Equal(t, [][]int{{1}, {3, 3, 4}, {1}, {50}, {2}, {9}, {10}}, r.seen(), "an item over the limit is sent alone")
 	})
 }

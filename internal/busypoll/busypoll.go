@@ -1,6 +1,6 @@
-// Package busypoll makes connections whose readers poll for a moment before they park. A goroutine
-// that parks on a socket puts its thread to sleep. Where cores are idle, falling asleep and waking
-// up takes longer than a server on the same machine or rack needs to answer.
+// Package busypoll makes connections whose readers poll for a short time before they park. A
+// goroutine that parks on a socket lets its thread sleep. On idle cores, falling asleep and waking
+// up takes longer than a reply of a server on the same machine or rack.
 package busypoll
 
 import (
@@ -11,33 +11,33 @@ import (
 )
 
 const (
-	// pollTime is how long a reader polls at most: about what parking costs, so that polling in
-	// vain at most doubles that.
+	// pollTime is how long a reader polls at most. It is about the cost of parking, so that polling
+	// without success at most doubles that cost.
 	pollTime = 100 * time.Microsecond
-	// pollsPerYield is how many polls a reader makes before it lets other goroutines run.
+	// After pollsPerYield polls a reader lets other goroutines run.
 	pollsPerYield = 4
-	// A reply that does not come within pollTime costs missPoints, one that comes in time gives one
-	// point back. From the second miss in a row on, the reads that follow park at once: 2 of them,
-	// then 6, 14 and so on, up to 1022. So little time is wasted where the server is not close, or
-	// where a read waits for new entries.
+	// A reply that does not come within pollTime costs missPoints. One that comes in time takes one
+	// point off. From the second miss in a row on, the next reads park at once: 2 of them, then 6,
+	// 14 and so on, up to 1022. This keeps the waste small when the server is far away or a read
+	// waits for new entries.
 	missPoints    = 2
 	maxMissPoints = 10 * missPoints
 )
 
-// Poller is what the connections of one client share. The zero value is ready for use.
+// Poller is the state that the connections of one client share. The zero value is ready for use.
 type Poller struct {
 	// polling is set while one of the readers polls. A second one would take a core from goroutines
-	// that have work to do, and from a server on the same machine.
+	// that have work to do, or from a server on the same machine.
 	polling atomic.Bool
-	// pays tells whether the last readers that polled got replies.
+	// pays is set if the last polling readers got replies.
 	pays atomic.Bool
 }
 
-// Pays reports whether replies come while a reader polls for them. Then more round trips at the
-// same time do not help, because only one reader polls and those of the others park.
+// Pays reports whether replies come while a reader polls. More parallel round trips are then no
+// gain: only one reader polls, the others park.
 func (p *Poller) Pays() bool { return p.pays.Load() }
 
-// socket is what *net.TCPConn and *net.UnixConn have in common.
+// socket has the methods that *net.TCPConn and *net.UnixConn share.
 type socket interface {
 	net.Conn
 	syscall.Conn
@@ -49,11 +49,11 @@ type conn struct {
 	socket
 	poller *Poller
 	raw    syscall.RawConn
-	missed atomic.Int32 // points for replies that did not come in time
-	skip   atomic.Int32 // the next reads, of this number, park at once
+	missed atomic.Int32 // points for late replies
+	skip   atomic.Int32 // this number of reads park at once
 }
 
-// Wrap returns a connection to use in place of the given one. It returns the given one if that is
+// Wrap returns the connection to use instead of the given one. It returns the given one if that is
 // not a plain socket (TLS), or if the operating system has no non-blocking read.
 func (p *Poller) Wrap(given net.Conn) net.Conn {
 	s, ok := given.(socket)
@@ -67,7 +67,7 @@ func (p *Poller) Wrap(given net.Conn) net.Conn {
 	return &conn{socket: s, poller: p, raw: raw}
 }
 
-// Read is part of net.Conn.
+// Read implements net.Conn.
 func (c *conn) Read(p []byte) (int, error) {
 	if c.skip.Load() > 0 {
 		c.skip.Add(-1)

@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// pair returns both ends of a connection. Ours is wrapped.
+// pair returns both ends of a connection. Our end is wrapped.
 func pair(t *testing.T, network, address string) (ours, theirs net.Conn) {
 	t.Helper()
 	listener, err := net.Listen(network, address)
@@ -50,7 +50,7 @@ func TestWrap_isAConn(t *testing.T) {
 	}
 }
 
-// The suite of nettest has the failures that deadlines and our own Close cause.
+// The suite of nettest covers the failures that deadlines and our own Close cause.
 func TestRead_failsAsTheSocketDoes(t *testing.T) {
 	for name, linger := range map[string]int{"the other side closed": -1, "the other side cut": 0} {
 		t.Run(name, func(t *testing.T) {
@@ -60,7 +60,7 @@ func TestRead_failsAsTheSocketDoes(t *testing.T) {
 				require.NoError(t, theirs.Close())
 				_, err := readerOf(ours).Read(make([]byte, 1))
 				require.Error(t, err)
-				assert.Equal(t, linger < 0, err == io.EOF, "io.EOF is returned as it is") //nolint:errorlint // that is the point
+				assert.Equal(t, linger < 0, err == io.EOF, "io.EOF is returned as it is") //nolint:errorlint // identity is tested
 				assert.Equal(t, linger == 0, errors.Is(err, syscall.ECONNRESET))
 				ports := regexp.MustCompile(`:\d+`)
 				return ports.ReplaceAllString(err.Error(), "")
@@ -108,7 +108,7 @@ func TestRead_pollsOnlyWhereItPays(t *testing.T) {
 	receiveLate()
 	receiveLate()
 	receiveLate()
-	assert.Equal(t, int32(6), c.skip.Load(), "it tries again after a while, and waits longer for the next time")
+	assert.Equal(t, int32(6), c.skip.Load(), "a further miss makes more reads park")
 	for range 6 {
 		send()
 		receive()
@@ -151,7 +151,7 @@ func TestWrap_leavesTLSAndItsOwnAlone(t *testing.T) {
 	assert.Same(t, secure, new(Poller).Wrap(secure))
 }
 
-// Each client has a reader that polls, and learns from its own replies only.
+// Each client has its own Poller, which learns only from the client's own replies.
 func TestPoller_sharesNothingWithOthers(t *testing.T) {
 	t.Parallel()
 	busy, _ := pair(t, "tcp", "127.0.0.1:0")

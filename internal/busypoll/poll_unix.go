@@ -14,7 +14,7 @@ import (
 
 const supported = true
 
-// poll reads what comes within pollTime. n is 0 if nothing comes.
+// poll reads what arrives within pollTime. n is 0 if nothing arrives.
 func (c *conn) poll(p []byte) (n int, err error) {
 	began := time.Now()
 	for polls := 1; ; polls++ {
@@ -28,7 +28,7 @@ func (c *conn) poll(p []byte) (n int, err error) {
 	}
 }
 
-// tryRead reads what the socket has. n is 0 if it has nothing.
+// tryRead reads what has already arrived. n is 0 if nothing has.
 func (c *conn) tryRead(p []byte) (n int, err error) {
 	var failure error
 	err = c.raw.Read(func(fd uintptr) bool {
@@ -49,7 +49,7 @@ func (c *conn) tryRead(p []byte) (n int, err error) {
 	}
 }
 
-// readError returns what the socket's own Read returns.
+// readError returns the error that the socket's own Read returns.
 func (c *conn) readError(err error) error {
 	if op, ok := errors.AsType[*net.OpError](err); ok {
 		err = op.Err

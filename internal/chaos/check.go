@@ -11,48 +11,48 @@ import (
 // verdict is what the checker found.
 type verdict struct {
 	lost        []string
-	unexplained []string // came again, and nothing that happened allows it
+	unexplained []string // delivered again without a reason
 	disorder    []string
 	deadLetters []string // wrong, missing or too many
-	stalled     []string // keys that stopped others
-	failures    []string // other things that should not have happened
+	stalled     []string // keys that delayed others
+	failures    []string // other failures of the run
 
 	deliveries   int
 	duplicates   map[reason]int // delivered again after an ack
-	takenOver    map[reason]int // delivered by another before it was acked
-	missed       map[reason]int // never delivered, where each is delivered at most once
-	deadLettered int            // dead letters
-	explained    []string       // each of them
+	takenOver    map[reason]int // delivered again before an ack
+	missed       map[reason]int // never delivered, in a group with AutoAck
+	deadLettered int            // number of dead letters
+	explained    []string       // one line for each of the above
 }
 
 func (v *verdict) ok() bool {
 	return len(v.lost)+len(v.unexplained)+len(v.disorder)+len(v.deadLetters)+len(v.stalled)+len(v.failures) == 0
 }
 
-// reason is why a message may come again.
+// reason is why a message may be delivered again.
 type reason string
 
 const (
 	noReason     reason = ""
-	wasDestroyed reason = "the group was destroyed, and began again at its mark"
-	wasKilled    reason = "its process was killed before the ack was known to be through"
+	wasDestroyed reason = "the group was destroyed, and recreated at its checkpoint"
+	wasKilled    reason = "its process was killed before the server confirmed the ack"
 	wasClosed    reason = "its subscriber was closed before the handler was done"
-	wasStill     reason = "its process stood still, and the lease expired"
-	wasStorm     reason = "its connections were cut again and again, or hung, and the lease expired or the ack was not through"
-	wasTrouble   reason = "the server was down, paused or slow, and the lease expired or the ack was not through"
+	wasStill     reason = "its process did not run for a while, and the lease expired"
+	wasStorm     reason = "its connections were cut repeatedly, or hung, and the lease expired or the ack did not reach the server"
+	wasTrouble   reason = "the server was down, paused or slow, and the lease expired or the ack did not reach the server"
 	wasJump      reason = "the server's clock jumped forward, and the lease expired"
 	wasFailure   reason = "a read failed, and its reply was lost"
-	wasUncertain reason = "publish was uncertain, and tried again"
+	wasUncertain reason = "its Publish was uncertain, and was repeated"
 )
 
-// late is how much later than the server a journal may tell what happened there.
+// late bounds how much later than the server a journal records an event.
 const late = 100 * time.Millisecond
 
-// heldAtMost bounds how long an entry may be held by a subscription before its handler gets it: read ahead, behind slow
-// and nacked ones.
+// heldAtMost bounds how long a subscription holds an entry before a handler gets it. The entry may
+// wait behind slow and nacked ones.
 const heldAtMost = 5 * time.Second
 
-// heldAtMost is longer where nacked ones are nacked for long.
+// heldAtMost is longer in groups where keys fail, because their messages are nacked for long.
 func (g group) heldAtMost() int64 {
 	if g.FailingKeys {
 		return int64(5 * heldAtMost)
@@ -60,7 +60,7 @@ func (g group) heldAtMost() int64 {
 	return int64(heldAtMost)
 }
 
-// check judges a run.
+// check judges the history of a run.
 func check(h *history) *verdict {
 	v := &verdict{duplicates: map[reason]int{}, takenOver: map[reason]int{}, missed: map[reason]int{}}
 	h.checkPublished(v)
@@ -81,7 +81,8 @@ func check(h *history) *verdict {
 	return v
 }
 
-// checkPublished checks that what was published is in the stream, and twice only if it was uncertain.
+// checkPublished checks that each published message is in the stream, and more than once only after
+// an uncertain Publish.
 func (h *history) checkPublished(v *verdict) {
 	times := make(map[string]int, len(h.entries))
 	for _, e := range h.entries {
@@ -91,9 +92,9 @@ func (h *history) checkPublished(v *verdict) {
 		p, n := h.published[uuid], times[uuid]
 		switch {
 		case p.done && n == 0:
-			v.lost = append(v.lost, fmt.Sprintf("message %s: published, and not in the stream", uuid))
+			v.lost = append(v.lost, fmt.Sprintf("message %s: published, but not in the stream", uuid))
 		case n > 1+p.uncertain:
-			v.unexplained = append(v.unexplained, fmt.Sprintf("message %s is %d times in the stream, and was %d times uncertain", uuid, n, p.uncertain))
+			v.unexplained = append(v.unexplained, fmt.Sprintf("message %s is %d times in the stream, but only %d calls of Publish were uncertain", uuid, n, p.uncertain))
 		case n > 1:
 			v.duplicates[wasUncertain] += n - 1
 			v.explained = append(v.explained, fmt.Sprintf("message %s is %d times in the stream: %s", uuid, n, wasUncertain))
@@ -101,17 +102,18 @@ func (h *history) checkPublished(v *verdict) {
 	}
 }
 
-// fates is what became of a group's entries.
+// fates has what happened to the entries of a group.
 type fates struct {
 	group
 	members     []*subscription
-	byID        map[string][]*delivery  // by entry, in the order of time
+	byID        map[string][]*delivery  // by entry, in order of time
 	handled     map[string]bool         // messages that were acked
 	known       map[string][]settled    // by entry
 	deadLetters map[string][]deadLetter // by entry
 }
 
-// settled is that an entry was acked or given up at a time, which the server is known to have since another.
+// settled records that an entry was acked or dead-lettered. at is when; known is the time from
+// which the server certainly has it.
 type settled struct{ at, known int64 }
 
 func (h *history) fates(g group, members []*subscription) *fates {
@@ -133,7 +135,7 @@ func (h *history) fates(g group, members []*subscription) *fates {
 	}
 	for _, s := range members {
 		for _, e := range s.events {
-			if e.kind == through && len(f.byID[e.id]) > 1 {
+			if e.kind == confirmed && len(f.byID[e.id]) > 1 {
 				f.known[e.id] = append(f.known[e.id], settled{e.at, e.at})
 			}
 		}
@@ -146,7 +148,8 @@ func (h *history) fates(g group, members []*subscription) *fates {
 	return f
 }
 
-// checkGroup checks that a group handled or gave up every entry, and each more than once only with a reason.
+// checkGroup checks that a group acked or dead-lettered every entry, and that each repeated
+// delivery has a reason.
 func (h *history) checkGroup(v *verdict, g group, members []*subscription) {
 	f := h.fates(g, members)
 	for i, e := range h.entries {
@@ -163,16 +166,16 @@ func (h *history) checkGroup(v *verdict, g group, members []*subscription) {
 		isAcked := false
 		for i := range len(list) - 1 {
 			isAcked = isAcked || list[i].end == acked && list[i].ended < list[i+1].at
-			h.judge(v, list[i], list[i+1], isAcked, h.knownThrough(g, f.known[e.id], list[i+1].at))
+			h.judge(v, list[i], list[i+1], isAcked, h.confirmedAt(g, f.known[e.id], list[i+1].at))
 		}
 		h.checkDeadLetters(v, f, e)
 	}
 	h.checkProgress(v, f)
 }
 
-// knownThrough is since when the ack of an entry is known to be through, at a time; forever: it is not. What was
-// acknowledged before its group was destroyed says nothing of the time after.
-func (h *history) knownThrough(g group, acks []settled, at int64) int64 {
+// confirmedAt returns since when the server is known to have an ack of the entry, as of a time;
+// forever: it is not known. Acks before the group was destroyed do not count afterwards.
+func (h *history) confirmedAt(g group, acks []settled, at int64) int64 {
 	since := never
 	for _, d := range h.destroyed[g.Name] {
 		if d.from <= at {
@@ -188,14 +191,14 @@ func (h *history) knownThrough(g group, acks []settled, at int64) int64 {
 	return first
 }
 
-// judge looks for the reason of a delivery that was not the first.
-func (h *history) judge(v *verdict, before, again *delivery, isAcked bool, knownThrough int64) {
+// judge looks for the reason of a repeated delivery.
+func (h *history) judge(v *verdict, before, again *delivery, isAcked bool, confirmedAt int64) {
 	if before.sub == again.sub && before.end == nacked && before.ended <= again.at {
-		return // as it should be
+		return // a nacked message is redelivered
 	}
-	why := h.explain(before, again, knownThrough)
-	text := fmt.Sprintf("entry %s (%s) in group %s: %s, again %s, an ack was through %s",
-		again.id, again.uuid, again.sub.group.Name, before, again, sinceText(knownThrough))
+	why := h.explain(before, again, confirmedAt)
+	text := fmt.Sprintf("entry %s (%s) in group %s: %s, again %s, ack confirmed %s",
+		again.id, again.uuid, again.sub.group.Name, before, again, sinceText(confirmedAt))
 	if why == noReason {
 		v.unexplained = append(v.unexplained, text)
 		return
@@ -225,15 +228,16 @@ func sinceText(at int64) string {
 
 func clock(at int64) string { return time.Unix(0, at).UTC().Format("15:04:05.000000") }
 
-// explain returns what allowed a delivery after another one of the same entry.
-func (h *history) explain(before, again *delivery, knownThrough int64) reason {
+// explain returns the reason why an entry was delivered again; noReason: there is none.
+func (h *history) explain(before, again *delivery, confirmedAt int64) reason {
 	if again.sub.group.AutoAck {
 		return h.explainOnce(before, again)
 	}
 	held := max(before.at-again.sub.group.heldAtMost(), h.triedAt(again.uuid))
-	stillPending := knownThrough > again.at-int64(late) // it was asked for just before
+	stillPending := confirmedAt > again.at-int64(late) // the subscription asked the server just before
 	first := before.sub
-	// Who had it first may be late: it got the entry, lost it while it stood still, and delivers it nevertheless.
+	// The later delivery may belong to the earlier owner: it got the entry, lost it while its
+	// process did not run, and delivers it all the same.
 	late := again.deliveries <= before.deliveries
 	loser := first
 	if late {
@@ -246,14 +250,15 @@ func (h *history) explain(before, again *delivery, knownThrough int64) reason {
 		return wasKilled
 	case stillPending && first.closedBy(again.at) && !before.ackedInTime():
 		return wasClosed
-	case knownThrough < again.at-int64(longPause(h.claimMinIdle)) && !h.unheard(again):
+	case confirmedAt < again.at-int64(longPause(h.claimMinIdle)) && !h.unheard(again):
 		return noReason
 	default:
 		return h.explainLease(loser, before, again, held)
 	}
 }
 
-// explainLease returns what may have ended the lease of a subscription that held an entry since a time.
+// explainLease returns why a subscription that held an entry from a time on may have lost its
+// lease.
 func (h *history) explainLease(loser *subscription, before, again *delivery, held int64) reason {
 	switch {
 	case overlaps(loser.still, held, again.at):
@@ -269,20 +274,21 @@ func (h *history) explainLease(loser *subscription, before, again *delivery, hel
 	}
 }
 
-// ackedInTime reports whether a message was acked before a Close of its subscriber gave up waiting for that.
+// ackedInTime reports whether a message was acked before CloseTimeout was over.
 func (d *delivery) ackedInTime() bool {
 	return d.end == acked && d.ended < d.sub.closing.from+int64(closeTimeout)
 }
 
-// unheard reports whether the subscription may not have heard from the server when it handed out an entry. Before it does so
-// with one that was claimed, or whose lease is over, it asks whether it still has it.
+// unheard reports whether the subscription may have had no contact with the server when it
+// delivered an entry. Before it delivers an entry that was claimed or whose lease is over, it asks
+// the server whether it still owns it.
 func (h *history) unheard(d *delivery) bool {
 	since := d.at - int64(h.claimMinIdle)
 	return overlaps(d.sub.still, since, d.at) || overlaps(d.sub.process.storms, since, d.at) ||
 		overlaps(h.troubles, since, d.at) || overlaps(h.jumps, since, d.at)
 }
 
-// triedAt is when a message was published first.
+// triedAt returns when a message was first published.
 func (h *history) triedAt(uuid string) int64 {
 	if p := h.published[uuid]; p != nil {
 		return p.tried

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// explainOnce returns what allowed a second delivery where each is delivered at most once: only a group that began again.
+// explainOnce returns the reason of a second delivery in a group with AutoAck. Only a recreated
+// group is one.
 func (h *history) explainOnce(before, again *delivery) reason {
 	if overlaps(h.destroyed[again.sub.group.Name], before.at, again.at) {
 		return wasDestroyed
@@ -13,7 +14,8 @@ func (h *history) explainOnce(before, again *delivery) reason {
 	return noReason
 }
 
-// checkMissed checks that an entry, by its number in the stream, that no handler had acked was lost on its way to one.
+// checkMissed checks that an entry that no handler got was lost for a reason. It takes the entry's
+// position in the stream.
 func (h *history) checkMissed(v *verdict, f *fates, number int) {
 	e := h.entries[number]
 	if len(f.byID[e.id]) > 0 {
@@ -21,17 +23,19 @@ func (h *history) checkMissed(v *verdict, f *fates, number int) {
 	}
 	why := h.explainMissed(f, h.triedAt(e.uuid), f.handedOut(h.entries[number:]))
 	if why == noReason {
-		v.lost = append(v.lost, fmt.Sprintf("message %s: entry %s never came in group %s, and nothing that happened allows it", e.uuid, e.id, f.Name))
+		v.lost = append(v.lost, fmt.Sprintf("message %s: entry %s was never delivered in group %s, without a reason", e.uuid, e.id, f.Name))
 		return
 	}
 	v.missed[why]++
-	v.explained = append(v.explained, fmt.Sprintf("message %s: entry %s never came in group %s: %s", e.uuid, e.id, f.Name, why))
+	v.explained = append(v.explained, fmt.Sprintf("message %s: entry %s was never delivered in group %s: %s", e.uuid, e.id, f.Name, why))
 }
 
-// successors is how many of an entry's successors tell when it was handed out: others may have had some of them first.
+// successors bounds how many later entries handedOut examines. Other consumers may have got some of
+// them first.
 const successors = 100
 
-// handedOut is when the server had handed out the first of some entries at the latest: it does so in their order.
+// handedOut returns a time by which the server had handed out the first of some entries. It hands
+// them out in order.
 func (f *fates) handedOut(entries []entry) int64 {
 	at, seen := forever, 0
 	for _, e := range entries {
@@ -45,11 +49,12 @@ func (f *fates) handedOut(entries []entry) int64 {
 	return at
 }
 
-// overdue is how much later than ReadTimeout a read may time out: it may block, and the reader may not run at once.
+// overdue is how much later than ReadTimeout a read may fail: it may block first, and the reader
+// may not run at once.
 const overdue = time.Second
 
-// explainMissed returns what may have cost an entry that was handed out between two times: its consumer's end while it was
-// read ahead, or the loss of the reply that it was in.
+// explainMissed returns why an entry that was handed out between two times may be lost: its
+// consumer ended while the entry was read ahead, or the reply with it was lost.
 func (h *history) explainMissed(f *fates, from, to int64) reason {
 	held := to
 	if to < forever-f.heldAtMost() {
@@ -58,10 +63,10 @@ func (h *history) explainMissed(f *fates, from, to int64) reason {
 	for _, s := range f.members {
 		noticed := to
 		if to < forever-f.heldAtMost() {
-			noticed += int64(s.process.readTimeout + overdue) // a reader whose network hangs notices the loss when its read times out
+			noticed += int64(s.process.readTimeout + overdue) // when the network hangs, the read fails at its time-out
 		}
 		switch {
-		case s.process.killedIn(from-int64(late), held): // the server may hand out entries before it notices
+		case s.process.killedIn(from-int64(late), held): // the server may hand out entries to it for a moment
 			return wasKilled
 		case s.closing != (span{}) && overlaps([]span{s.closing}, from, held):
 			return wasClosed

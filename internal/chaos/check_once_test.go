@@ -18,8 +18,8 @@ func TestCheck_twiceWhereAtMostOnce(t *testing.T) {
 		"nothing happened":       {a: ackedByA, b: againByB},
 		"killed":                 {a: heldByA, b: againByB, story: story{killed: map[string]int64{"a": 12}}},
 		"closed":                 {a: heldByA + aClosesAt13, b: againByB},
-		"stood still":            {a: heldByA + ", P 18 -1 12", b: againByB},
-		"the server was away":    {a: heldByA, b: againByB, story: story{troubles: []span{{14, 18}}}},
+		"did not run":            {a: heldByA + ", P 18 -1 12", b: againByB},
+		"the server was down":    {a: heldByA, b: againByB, story: story{troubles: []span{{14, 18}}}},
 		"the clock jumped":       {a: heldByA, b: againByB, story: story{change: func(h *history) { h.jumps = []span{{14, 15}} }}},
 		"destroyed":              {a: heldByA, b: againByB, story: story{destroyed: []span{{14, 15}}}, why: wasDestroyed},
 		"destroyed before":       {a: heldByA, b: againByB, story: story{destroyed: []span{{5, 6}}}},
@@ -40,13 +40,13 @@ func TestCheck_twiceWhereAtMostOnce(t *testing.T) {
 		})
 	}
 	v := story{group: atMostOnce, journals: one(heldByA + ", N 11 0 1-0, D 12 0 1-0 2 0-1, A 13 0 1-0")}.verdict(t)
-	assert.True(t, v.ok(), "a nacked one comes again where it was: %+v", v)
+	assert.True(t, v.ok(), "a nacked message is redelivered by the same subscription: %+v", v)
 }
 
 func TestCheck_missedWhereAtMostOnce(t *testing.T) {
 	t.Parallel()
 	slowReads := func(h *history) { h.process("b").readTimeout = slowTimeout }
-	const second = "D 20 0 2-0 1 0-2, A 21 0 2-0" // its successor: it was handed out before
+	const second = "D 20 0 2-0 1 0-2, A 21 0 2-0" // its successor: the entry was handed out before it
 	for name, c := range map[string]struct {
 		story
 		b   string
@@ -66,14 +66,14 @@ func TestCheck_missedWhereAtMostOnce(t *testing.T) {
 		"a slow read timed out":           {b: "F 3900000000 0, W 3900000001 0", story: story{change: slowReads}, why: wasFailure},
 		"a read failed, but later":        {b: "F 1100000000 0, W 1100000001 0"},
 		"a slow read failed, but later":   {b: "F 4100000000 0, W 4100000001 0", story: story{change: slowReads}},
-		"stood still, then a read failed": {b: "P 5000000000 -1 12, F 5500000000 0, W 5500000001 0", why: wasFailure},
-		"stood still, failed long after":  {b: "P 5000000000 -1 12, F 6000000001 0, W 6000000002 0"},
-		"stood still later":               {b: "P 6000000000 -1 4100000000, F 6000000001 0, W 6000000002 0"},
-		"the server was away":             {story: story{troubles: []span{{12, 13}}}}, // then reads fail
+		"did not run, then a read failed": {b: "P 5000000000 -1 12, F 5500000000 0, W 5500000001 0", why: wasFailure},
+		"did not run, failed long after":  {b: "P 5000000000 -1 12, F 6000000001 0, W 6000000002 0"},
+		"did not run later":               {b: "P 6000000000 -1 4100000000, F 6000000001 0, W 6000000002 0"},
+		"the server was down":             {story: story{troubles: []span{{12, 13}}}}, // then reads fail
 		"it was destroyed":                {story: story{destroyed: []span{{12, 13}}}},
 		"the clock jumped":                {story: story{change: func(h *history) { h.jumps = []span{{12, 13}} }}},
 		"its process was only cut":        {story: story{change: func(h *history) { h.process("b").cuts = []span{{12, 13}} }}},
-		"another process stood still":     {b: "P 18 -1 12"},
+		"another process did not run":     {b: "P 18 -1 12"},
 		"a handler had it and was killed": {b: "D 12 0 1-0 1 0-1", story: story{killed: map[string]int64{"b": 13}}, why: "had it"},
 	} {
 		t.Run(name, func(t *testing.T) {

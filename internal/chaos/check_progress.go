@@ -6,20 +6,21 @@ import (
 )
 
 const (
-	// promptly is how soon messages of other keys are handled while a key fails. Few may be later: their worker was killed or stopped.
+	// promptly is how soon messages of other keys are handled while a key fails. A few may take
+	// longer, because their worker was killed or stopped.
 	promptly = 2 * time.Second
-	// replayed is how long a group may have to do with what it gets again after it was destroyed.
+	// replayed bounds how long a group works on repeated messages after it was destroyed.
 	replayed = 10 * time.Second
-	// fewest is how many messages have to be looked at to judge.
+	// fewest is the least number of messages for a verdict.
 	fewest = 20
 )
 
-// checkProgress checks that keys that failed did not keep the others waiting.
+// checkProgress checks that keys that failed did not delay the others.
 func (h *history) checkProgress(v *verdict, f *fates) {
 	if !f.FailingKeys {
 		return
 	}
-	first := map[string]int64{} // when each message was acked first
+	first := map[string]int64{} // when each message was first acked
 	for _, list := range f.byID {
 		for _, d := range list {
 			if at, there := first[d.uuid]; d.end == acked && (!there || d.ended < at) {
@@ -46,8 +47,8 @@ func (h *history) checkProgress(v *verdict, f *fates) {
 	}
 }
 
-// comparable reports whether a message was published while the key failed, and nothing else kept it from being handled: no
-// trouble, and no backlog from before.
+// comparable reports whether a message was published while the key failed, and nothing but that key
+// may have delayed it: no trouble with the server, and no backlog.
 func (h *history) comparable(f *fates, p *publication, handled int64, failing failingKey) bool {
 	if !p.done || p.uncertain > 0 || p.doneAt < failing.from || p.doneAt > failing.to {
 		return false

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// progress is the story of 100 messages, 0-1 to 0-100, that are published and handled while key 7 fails; the ten of that key,
-// and as many others as wanted, take longer than they should.
+// progress is a story of 100 messages, 0-1 to 0-100, that are published and handled while key 7
+// fails. The ten messages of that key, and late others, take too long.
 func progress(late int, change func(h *history)) story {
 	var journal []string
 	const s = int64(time.Second)
@@ -50,24 +50,24 @@ func TestCheck_progress(t *testing.T) {
 		"only the key that fails waits": {story: progress(0, nil)},
 		"a few others wait":             {story: progress(10, nil)},
 		"others wait":                   {story: progress(50, nil), stalled: 1},
-		"others wait, the server was away": {
+		"others wait, the server was down": {
 			story: progress(50, func(h *history) { h.troubles = []span{{10, int64(time.Second)}} }),
 		},
-		"others wait, the server was away long ago": {
+		"others wait, the server was down long ago": {
 			story: progress(50, func(h *history) { h.troubles = []span{{-int64(10 * time.Second), -int64(9 * time.Second)}} }), stalled: 1,
 		},
 		"others wait, there is a backlog": {
 			story: progress(50, func(h *history) { h.troubles = []span{{-int64(10 * time.Second), -int64(5 * time.Second)}} }),
 		},
-		"others wait, the server was away later": {
+		"others wait, the server was down later": {
 			story: progress(50, func(h *history) { h.troubles = []span{{int64(4 * time.Second), int64(5 * time.Second)}} }), stalled: 1,
 		},
-		"others wait, the group began again": {
+		"others wait, the group was recreated": {
 			story: progress(50, func(h *history) { h.destroyed["failing"] = []span{{10, int64(time.Second)}} }),
 		},
 		"others wait, no key fails":          {story: progress(50, func(h *history) { h.failing = nil })},
 		"others wait, the key failed before": {story: progress(50, func(h *history) { h.failing[0].span = span{-2, -1} })},
-		"others wait, keys must not fail here": {
+		"others wait, the group has no failing keys": {
 			story: progress(50, func(h *history) { h.groups[0].FailingKeys = false }),
 		},
 	} {

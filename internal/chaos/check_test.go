@@ -12,9 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// story is a run in few words. Times are ns; entry n-0 has message 0-n, published at 0.
+// story describes a run. Times are in ns. Entry n-0 has message 0-n, published at 0.
 type story struct {
-	journals  map[string]string // of process "a", "b" and so on: the line "S 0 0 strict" comes first
+	journals  map[string]string // of process "a", "b" and so on: "S 0 0 strict" is put in front
 	killed    map[string]int64
 	troubles  []span
 	destroyed []span // of the group
@@ -84,16 +84,16 @@ func TestCheck_findsLost(t *testing.T) {
 		})
 	}
 	v := story{journals: one(""), change: func(h *history) { h.entries, h.published["0-1"].done = nil, false }}.verdict(t)
-	assert.True(t, v.ok(), "it was never said to be published")
+	assert.True(t, v.ok(), "its Publish did not succeed")
 }
 
 const (
-	ackedByA    = "D 10 0 1-0 1 0-1, A 11 0 1-0"
-	throughByA  = ackedByA + ", T 12 0 1-0"
-	againByB    = "D 20 0 1-0 2 0-1, A 21 0 1-0, T 22 0 1-0"
-	heldByA     = "D 10 0 1-0 1 0-1"
-	lateByB     = "D 20 0 1-0 1 0-1, A 21 0 1-0, T 22 0 1-0" // B had it first
-	aClosesAt13 = ", C 13 -1"
+	ackedByA     = "D 10 0 1-0 1 0-1, A 11 0 1-0"
+	confirmedByA = ackedByA + ", T 12 0 1-0"
+	againByB     = "D 20 0 1-0 2 0-1, A 21 0 1-0, T 22 0 1-0"
+	heldByA      = "D 10 0 1-0 1 0-1"
+	lateByB      = "D 20 0 1-0 1 0-1, A 21 0 1-0, T 22 0 1-0" // B owned it first
+	aClosesAt13  = ", C 13 -1"
 )
 
 func jumpedAt(at int64) story {
@@ -107,16 +107,16 @@ func TestCheck_duplicates(t *testing.T) {
 		a, b string
 		why  reason
 	}{
-		"nothing happened, acked":   {a: ackedByA, b: againByB},
-		"nothing happened, through": {a: throughByA, b: againByB},
-		"nothing happened, held":    {a: heldByA, b: againByB},
-		"nothing happened, nacked":  {a: heldByA + ", N 11 0 1-0", b: againByB},
-		"killed":                    {a: ackedByA, b: againByB, story: story{killed: map[string]int64{"a": 12}}, why: wasKilled},
-		"killed while it was held":  {a: heldByA, b: againByB, story: story{killed: map[string]int64{"a": 12}}, why: wasKilled},
-		"killed, but the ack was through": {
-			a: throughByA, b: "D 700000000 0 1-0 2 0-1, A 700000001 0 1-0", story: story{killed: map[string]int64{"a": 13}},
+		"nothing happened, acked":     {a: ackedByA, b: againByB},
+		"nothing happened, confirmed": {a: confirmedByA, b: againByB},
+		"nothing happened, held":      {a: heldByA, b: againByB},
+		"nothing happened, nacked":    {a: heldByA + ", N 11 0 1-0", b: againByB},
+		"killed":                      {a: ackedByA, b: againByB, story: story{killed: map[string]int64{"a": 12}}, why: wasKilled},
+		"killed while it was held":    {a: heldByA, b: againByB, story: story{killed: map[string]int64{"a": 12}}, why: wasKilled},
+		"killed, but the ack was confirmed": {
+			a: confirmedByA, b: "D 700000000 0 1-0 2 0-1, A 700000001 0 1-0", story: story{killed: map[string]int64{"a": 13}},
 		},
-		"killed, and the ack was through a moment before the next delivery": {
+		"killed, and the ack was confirmed just before the next delivery": {
 			a: ackedByA + ", T 690000000 0 1-0", b: "D 700000000 0 1-0 2 0-1, A 700000001 0 1-0",
 			story: story{killed: map[string]int64{"a": 695000000}}, why: wasKilled,
 		},
@@ -125,44 +125,44 @@ func TestCheck_duplicates(t *testing.T) {
 		"closed":                        {a: heldByA + aClosesAt13, b: againByB, why: wasClosed},
 		"closed, nacked":                {a: heldByA + ", N 11 0 1-0" + aClosesAt13, b: againByB, why: wasClosed},
 		"closed, but the ack was given": {a: ackedByA + aClosesAt13, b: againByB},
-		"closed, and acked when Close had given up": {
+		"closed, and acked after CloseTimeout": {
 			a: "D 10 0 1-0 1 0-1, C 13 -1, A 600000000 0 1-0", b: "D 700000000 0 1-0 2 0-1, A 700000001 0 1-0", why: wasClosed,
 		},
-		"stood still":                      {a: heldByA + ", P 18 -1 12", b: againByB, why: wasStill},
-		"the other one stood still":        {a: heldByA, b: againByB + ", P 18 -1 12"},
-		"late, after it stood still":       {a: throughByA, b: "P 18 -1 12, " + lateByB, why: wasStill},
-		"late, without having stood still": {a: throughByA, b: lateByB},
-		"cut again and again": {
+		"did not run":                {a: heldByA + ", P 18 -1 12", b: againByB, why: wasStill},
+		"the other one did not run":  {a: heldByA, b: againByB + ", P 18 -1 12"},
+		"late, after it did not run": {a: confirmedByA, b: "P 18 -1 12, " + lateByB, why: wasStill},
+		"late, and it always ran":    {a: confirmedByA, b: lateByB},
+		"cut repeatedly": {
 			a: ackedByA, b: againByB, why: wasStorm,
 			story: story{change: func(h *history) { h.process("a").storms = []span{{14, 18}} }},
 		},
-		"the other one was cut again and again": {
+		"the other one was cut repeatedly": {
 			a: ackedByA, b: againByB,
 			story: story{change: func(h *history) { h.process("b").storms = []span{{14, 18}} }},
 		},
-		"stood still, but the ack was known long ago": {
-			a: throughByA + ", P 18 -1 10", b: "D 3000000020 0 1-0 2 0-1, A 3000000021 0 1-0",
+		"did not run, but the ack was confirmed long before": {
+			a: confirmedByA + ", P 18 -1 10", b: "D 3000000020 0 1-0 2 0-1, A 3000000021 0 1-0",
 		},
-		"late, but the ack was known long ago": {
-			a: throughByA, b: "P 18 -1 10, D 3000000020 0 1-0 1 0-1, A 3000000021 0 1-0",
+		"late, but the ack was confirmed long before": {
+			a: confirmedByA, b: "P 18 -1 10, D 3000000020 0 1-0 1 0-1, A 3000000021 0 1-0",
 		},
-		"late, just awake, the ack was known long ago": {
-			a: throughByA, b: "P 3000000018 -1 10, D 3000000020 0 1-0 1 0-1, A 3000000021 0 1-0", why: wasStill,
+		"late, runs again just now, the ack was confirmed long before": {
+			a: confirmedByA, b: "P 3000000018 -1 10, D 3000000020 0 1-0 1 0-1, A 3000000021 0 1-0", why: wasStill,
 		},
-		"the server was away":                {a: ackedByA, b: againByB, story: story{troubles: []span{{14, 18}}}, why: wasTrouble},
-		"the server was away, but later":     {a: ackedByA, b: againByB, story: story{troubles: []span{{24, 28}}}},
+		"the server was down":                {a: ackedByA, b: againByB, story: story{troubles: []span{{14, 18}}}, why: wasTrouble},
+		"the server was down, but later":     {a: ackedByA, b: againByB, story: story{troubles: []span{{24, 28}}}},
 		"the clock jumped":                   {a: heldByA, b: againByB, story: jumpedAt(14), why: wasJump},
 		"the clock jumped, but later":        {a: heldByA, b: againByB, story: jumpedAt(24)},
-		"late, after a jump":                 {a: throughByA, b: lateByB, story: jumpedAt(13), why: wasJump},
-		"late, a jump long ago":              {a: throughByA, b: "D 3000000020 0 1-0 1 0-1, A 3000000021 0 1-0", story: jumpedAt(13)},
+		"late, after a jump":                 {a: confirmedByA, b: lateByB, story: jumpedAt(13), why: wasJump},
+		"late, a jump long ago":              {a: confirmedByA, b: "D 3000000020 0 1-0 1 0-1, A 3000000021 0 1-0", story: jumpedAt(13)},
 		"killed by itself":                   {a: heldByA + ", K 11 0 1-0", b: againByB, story: story{killed: map[string]int64{"a": 11}}, why: wasKilled},
-		"the group was destroyed":            {a: throughByA, b: againByB, story: story{destroyed: []span{{14, 15}}}, why: wasDestroyed},
-		"the group was destroyed, but later": {a: throughByA, b: againByB, story: story{destroyed: []span{{24, 25}}}},
+		"the group was destroyed":            {a: confirmedByA, b: againByB, story: story{destroyed: []span{{14, 15}}}, why: wasDestroyed},
+		"the group was destroyed, but later": {a: confirmedByA, b: againByB, story: story{destroyed: []span{{24, 25}}}},
 		"destroyed long ago, then killed": {
-			a: throughByA + ", D 9000000020 0 1-0 1 0-1", b: "D 9000000030 0 1-0 2 0-1, A 9000000031 0 1-0",
+			a: confirmedByA + ", D 9000000020 0 1-0 1 0-1", b: "D 9000000030 0 1-0 2 0-1, A 9000000031 0 1-0",
 			story: story{destroyed: []span{{14, 15}}, killed: map[string]int64{"a": 9000000025}}, why: wasKilled,
 		},
-		"twice in one subscription":       {a: throughByA + ", D 20 0 1-0 1 0-1, A 21 0 1-0", b: ""},
+		"twice in one subscription":       {a: confirmedByA + ", D 20 0 1-0 1 0-1, A 21 0 1-0", b: ""},
 		"nacked, acked, and nacked again": {a: heldByA + ", N 11 0 1-0, D 12 0 1-0 2 0-1, A 13 0 1-0, D 20 0 1-0 3 0-1, N 21 0 1-0, D 22 0 1-0 4 0-1, A 23 0 1-0"},
 		"nacked, acked, and again":        {a: heldByA + ", N 11 0 1-0, D 12 0 1-0 2 0-1, A 13 0 1-0, D 20 0 1-0 3 0-1, A 21 0 1-0", b: ""},
 	} {
@@ -213,19 +213,19 @@ func TestCheck_order(t *testing.T) {
 		journal string
 		wrong   int
 	}{
-		"as in the stream":                 {journal: first + second},
-		"newer first":                      {journal: newerFirst + olderLast, wrong: 1},
-		"newer first, older one claimed":   {journal: newerFirst + "D 20 0 1-0 2 0-1, A 21 0 1-0"},
-		"newer first, group began again":   {journal: newerFirst + olderLast, story: story{destroyed: []span{{12, 13}}}},
-		"newer first, reply lost":          {journal: newerFirst + "F 12 0, W 13 0, " + olderLast},
-		"newer first, reply lost later":    {journal: newerFirst + olderLast + "F 22 0, W 23 0", wrong: 1},
-		"newer first, given back unseen":   {journal: newerFirst + olderLast, story: story{journals: map[string]string{"b": "C 5 -1"}}},
-		"newer first, closed long ago":     {journal: newerFirst + olderLast, story: story{journals: map[string]string{"b": "C -5 -1, E -4 -1"}}, wrong: 1},
-		"two at a time":                    {journal: "D 10 0 1-0 1 0-1, D 11 0 2-0 1 0-2, A 12 0 1-0, A 13 0 2-0", wrong: 1},
-		"nacked, then itself":              {journal: "D 10 0 1-0 1 0-1, N 11 0 1-0, D 12 0 1-0 2 0-1, A 13 0 1-0, " + second},
-		"nacked, then its successor":       {journal: "D 10 0 1-0 1 0-1, N 11 0 1-0, D 12 0 2-0 1 0-2, A 13 0 2-0, D 20 0 1-0 2 0-1, A 21 0 1-0", wrong: 1},
-		"nacked, lost, then its successor": {journal: "D 10 0 1-0 1 0-1, N 11 0 1-0, L 12 0 1-0, " + second, story: story{journals: map[string]string{"b": "D 15 0 1-0 2 0-1, A 16 0 1-0"}, troubles: []span{{11, 12}}}},
-		"keyed: two keys at a time":        {story: story{group: keyed}, journal: "D 10 0 2-0 1 0-2, D 11 0 1-0 1 0-1, A 12 0 1-0, A 13 0 2-0"},
+		"as in the stream":                            {journal: first + second},
+		"newer first":                                 {journal: newerFirst + olderLast, wrong: 1},
+		"newer first, older one claimed":              {journal: newerFirst + "D 20 0 1-0 2 0-1, A 21 0 1-0"},
+		"newer first, group recreated":                {journal: newerFirst + olderLast, story: story{destroyed: []span{{12, 13}}}},
+		"newer first, reply lost":                     {journal: newerFirst + "F 12 0, W 13 0, " + olderLast},
+		"newer first, reply lost later":               {journal: newerFirst + olderLast + "F 22 0, W 23 0", wrong: 1},
+		"newer first, older one released undelivered": {journal: newerFirst + olderLast, story: story{journals: map[string]string{"b": "C 5 -1"}}},
+		"newer first, closed long ago":                {journal: newerFirst + olderLast, story: story{journals: map[string]string{"b": "C -5 -1, E -4 -1"}}, wrong: 1},
+		"two at a time":                               {journal: "D 10 0 1-0 1 0-1, D 11 0 2-0 1 0-2, A 12 0 1-0, A 13 0 2-0", wrong: 1},
+		"nacked, then itself":                         {journal: "D 10 0 1-0 1 0-1, N 11 0 1-0, D 12 0 1-0 2 0-1, A 13 0 1-0, " + second},
+		"nacked, then its successor":                  {journal: "D 10 0 1-0 1 0-1, N 11 0 1-0, D 12 0 2-0 1 0-2, A 13 0 2-0, D 20 0 1-0 2 0-1, A 21 0 1-0", wrong: 1},
+		"nacked, lost, then its successor":            {journal: "D 10 0 1-0 1 0-1, N 11 0 1-0, L 12 0 1-0, " + second, story: story{journals: map[string]string{"b": "D 15 0 1-0 2 0-1, A 16 0 1-0"}, troubles: []span{{11, 12}}}},
+		"keyed: two keys at a time":                   {story: story{group: keyed}, journal: "D 10 0 2-0 1 0-2, D 11 0 1-0 1 0-1, A 12 0 1-0, A 13 0 2-0"},
 		"keyed: two of a key at a time": {story: story{group: keyed, entries: 11}, journal: "D 10 0 1-0 1 0-1, D 11 0 11-0 1 0-11, A 12 0 1-0, A 13 0 11-0, " +
 			"D 14 0 2-0 1 0-2, A 15 0 2-0", wrong: 1},
 		"keyed: newer of a key first": {story: story{group: keyed, entries: 11}, journal: "D 10 0 11-0 1 0-11, A 11 0 11-0, " + olderLast, wrong: 1},

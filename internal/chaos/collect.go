@@ -11,10 +11,10 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// page is how many entries are read at a time: some are large.
+// page is how many entries are read at a time. It is small because some entries are large.
 const page = 100
 
-// history collects all that is known after the end.
+// history collects everything that is known at the end of the run.
 func (r *run) history(ctx context.Context) (*history, error) {
 	h := &history{groups: r.groups, claimMinIdle: r.claimMinIdle, published: map[string]*publication{}}
 	r.note(func() {
@@ -86,7 +86,7 @@ func deadLetterOf(m redis.XMessage) (deadLetter, error) {
 	return l, nil
 }
 
-// readJournals reads what the workers wrote.
+// readJournals reads the journals of the workers.
 func (r *run) readJournals(h *history) error {
 	var reader journalReader
 	for i, w := range r.workers {

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// soon is how long a test waits for what is due at once, on a busy machine.
+// soon is how long a test waits for something that happens at once, even on a busy machine.
 const soon = 20 * time.Second
 
 var strict = []group{{Name: "strict", MaxInFlight: 1}}
@@ -38,7 +38,7 @@ func newSite(t *testing.T, workers int, claimMinIdle time.Duration, groups ...gr
 	return &site{T: t, run: r, publisher: publisher, told: map[string]*publication{}}
 }
 
-// tell publishes n messages that all make the same work, and returns the UUID of the first.
+// tell publishes n messages with the same work, and returns the UUID of the first.
 func (s *site) tell(n int, w work) string {
 	s.Helper()
 	messages := make([]*message.Message, n)
@@ -51,7 +51,7 @@ func (s *site) tell(n int, w work) string {
 	return messages[0].UUID
 }
 
-// events returns what a worker wrote so far, in all of its lives.
+// events returns the events in the journals of all processes of a worker.
 func (s *site) events(w *worker) (all []event) {
 	s.Helper()
 	w.mu.Lock()
@@ -81,7 +81,7 @@ func (s *site) eventually(what string, condition func() bool) {
 	require.Eventually(s, condition, soon, 10*time.Millisecond, what)
 }
 
-// verdict lets the groups drain, and judges.
+// verdict waits until the groups have drained, and judges the run.
 func (s *site) verdict() (*history, *verdict) {
 	s.Helper()
 	h, err := s.finish(s.Context())
@@ -92,7 +92,8 @@ func (s *site) verdict() (*history, *verdict) {
 	return h, v
 }
 
-// first waits until one of the workers has an entry of the message, and returns its ID, that worker and the others.
+// first waits until a worker has the message. It returns the entry's ID, that worker and the
+// others.
 func (s *site) first(uuid string) (id string, has *worker, others []*worker) {
 	s.Helper()
 	s.eventually("delivered", func() bool {
@@ -113,8 +114,8 @@ func (s *site) first(uuid string) (id string, has *worker, others []*worker) {
 	return id, has, others
 }
 
-// Many messages, four processes, and every half second one of them is killed: nothing is lost, and hardly anything is
-// delivered twice.
+// Four processes handle many messages, and every half second one process is killed. Nothing is
+// lost, and hardly anything is delivered twice.
 func TestKills(t *testing.T) {
 	t.Parallel()
 	const total = 20_000
@@ -143,29 +144,29 @@ func TestKills(t *testing.T) {
 	assert.Less(t, twice, total*3/100)
 }
 
-// A consumer process stands still for longer than its lease: another handles its entry. When it wakes, its handler's
-// context is cancelled, and it takes nothing back.
+// A process stops for longer than its lease, and another consumer handles its entry. When it runs
+// again, the context of its handler is cancelled, and it does not take the entry back.
 func TestStopped(t *testing.T) {
 	t.Parallel()
-	const claimMinIdle = 2 * time.Second // on a busy machine, the other process keeps its leases, too
-	t.Run("acks when all is over", func(t *testing.T) {
+	const claimMinIdle = 2 * time.Second // the other process keeps its leases on a busy machine, too
+	t.Run("acks after the other is done", func(t *testing.T) {
 		t.Parallel()
 		s := newSite(t, 2, claimMinIdle, strict...)
 		uuid := s.tell(1, work{takes: 3 * time.Second, once: true})
 		id, stopped, others := s.first(uuid)
 		stopped.stop()
-		s.eventually("handled by another", func() bool { return s.count(others[0], through, id) == 1 })
+		s.eventually("handled by another", func() bool { return s.count(others[0], confirmed, id) == 1 })
 		stopped.resume()
 		s.eventually("cancelled", func() bool { return s.count(stopped, cancelled, id) == 1 })
-		assert.Zero(t, s.count(stopped, acked, id), "its handler was still at work")
-		s.eventually("acked late", func() bool { return s.count(stopped, through, id) == 1 })
+		assert.Zero(t, s.count(stopped, acked, id), "its handler was still working")
+		s.eventually("acked late", func() bool { return s.count(stopped, confirmed, id) == 1 })
 		s.tell(100, work{})
 		_, v := s.verdict()
 		require.True(t, v.ok(), "%+v", v)
 		assert.Equal(t, 1, s.count(stopped, delivered, id))
 		assert.Equal(t, 1, s.count(others[0], delivered, id))
 	})
-	t.Run("nacks while another has it", func(t *testing.T) {
+	t.Run("nacks during the other's delivery", func(t *testing.T) {
 		t.Parallel()
 		s := newSite(t, 2, claimMinIdle, strict...)
 		uuid := s.tell(1, work{takes: 8 * time.Second, heeds: true})
@@ -175,36 +176,36 @@ func TestStopped(t *testing.T) {
 		stopped.resume()
 		s.eventually("cancelled", func() bool { return s.count(stopped, cancelled, id) == 1 })
 		s.eventually("nacked", func() bool { return s.count(stopped, nacked, id) == 1 })
-		assert.Zero(t, s.count(others[0], acked, id), "its handler was still at work")
+		assert.Zero(t, s.count(others[0], acked, id), "its handler was still working")
 		_, v := s.verdict()
 		require.True(t, v.ok(), "%+v", v)
 		assert.Equal(t, 1, s.count(stopped, delivered, id))
 		assert.Equal(t, 1, s.count(others[0], acked, id))
-		assert.Zero(t, s.count(others[0], cancelled, id), "nothing disturbed it")
+		assert.Zero(t, s.count(others[0], cancelled, id), "its delivery was not cancelled")
 	})
 	t.Run("read ahead", func(t *testing.T) {
 		t.Parallel()
 		s := newSite(t, 2, claimMinIdle, strict...)
 		s.tell(2000, work{takes: time.Millisecond})
 		stopped, other := s.workers[0], s.workers[1]
-		s.eventually("at work", func() bool { return s.count(stopped, acked, "") > 100 })
+		s.eventually("working", func() bool { return s.count(stopped, acked, "") > 100 })
 		stopped.stop()
-		s.eventually("all is done by another", func() bool {
+		s.eventually("another handles all", func() bool {
 			left, err := s.undrained(t.Context())
 			return err == nil && left == ""
 		})
 		stopped.resume()
-		s.eventually("awake", func() bool { return s.count(stopped, stoodStill, "") == 1 })
+		s.eventually("running again", func() bool { return s.count(stopped, stoodStill, "") == 1 })
 		s.tell(100, work{takes: time.Millisecond})
 		_, v := s.verdict()
 		require.True(t, v.ok(), "%+v", v)
-		t.Logf("%d of the entries that it had read ahead came twice", v.deliveries-2100)
+		t.Logf("%d of the read-ahead entries were delivered twice", v.deliveries-2100)
 		assert.Positive(t, s.count(other, acked, ""))
 	})
 }
 
-// A server that writes each command to its disk is killed in the midst of it all, and comes back: nothing is lost, and
-// every worker consumes again within two seconds, however long it was away.
+// A server that writes each command to disk is killed under load and restarts. Nothing is lost, and
+// every worker consumes again within two seconds, however long the server was down.
 func TestServerKilled(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, 2, time.Second, strict...)
@@ -216,19 +217,19 @@ func TestServerKilled(t *testing.T) {
 	}
 	for _, away := range []time.Duration{50 * time.Millisecond, time.Second, 4 * time.Second} {
 		for _, w := range s.workers {
-			s.eventually("at work", func() bool { return s.count(w, through, "") > 0 })
+			s.eventually("working", func() bool { return s.count(w, confirmed, "") > 0 })
 		}
 		s.servers.all[0].Kill()
-		time.Sleep(away) // that is the fault
+		time.Sleep(away) // how long the server is down
 		require.NoError(t, s.servers.relaunch(0))
 		back := time.Now()
 		for _, w := range s.workers {
-			s.eventually("at work again", func() bool {
+			s.eventually("working again", func() bool {
 				events := s.events(w)
 				return events[len(events)-1].at > back.UnixNano() && s.since(w, delivered, back) > 0
 			})
-			assert.Less(t, s.since(w, delivered, back), 2*time.Second, "away for %s", away)
-			t.Logf("away for %s: %s works again after %s", away, w.name, s.since(w, delivered, back))
+			assert.Less(t, s.since(w, delivered, back), 2*time.Second, "down for %s", away)
+			t.Logf("down for %s: %s works again after %s", away, w.name, s.since(w, delivered, back))
 		}
 	}
 	stop()
@@ -238,7 +239,7 @@ func TestServerKilled(t *testing.T) {
 	assert.Greater(t, len(h.published), 100)
 }
 
-// since is how long after a time a worker's first event of a kind came; 0: none yet.
+// since returns how long after a time a worker's first event of a kind came; 0: it has not come.
 func (s *site) since(w *worker, k kind, after time.Time) time.Duration {
 	for _, e := range s.events(w) {
 		if e.kind == k && e.at > after.UnixNano() {
@@ -248,7 +249,8 @@ func (s *site) since(w *worker, k kind, after time.Time) time.Duration {
 	return 0
 }
 
-// A message that kills its process is dead-lettered after three deaths, and none of those that were only near it is.
+// A message that kills its process is dead-lettered after three deliveries. Other messages of that
+// process are not.
 func TestDeadlyMessage(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, 2, 300*time.Millisecond, group{Name: "strict", MaxInFlight: 1, MaxDeliveries: 3})

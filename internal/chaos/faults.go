@@ -11,7 +11,7 @@ import (
 	"github.com/millrace/redisstream/internal/redistest"
 )
 
-// play lets the faults happen at their times, and returns when all are over and healed.
+// play starts the faults at their times, and returns when all are healed.
 func (r *run) play(ctx context.Context, faults []fault) {
 	began := time.Now()
 	var all sync.WaitGroup
@@ -26,21 +26,21 @@ func (r *run) play(ctx context.Context, faults []fault) {
 	all.Wait()
 }
 
-// inflict makes one fault and heals it.
+// inflict starts one fault and heals it at its end.
 func (r *run) inflict(ctx context.Context, f fault) {
 	heal := r.begin(ctx, f)
 	wait(ctx, f.lasts)
 	heal()
 }
 
-// begin makes a fault and returns what heals it.
+// begin starts a fault and returns a function that heals it.
 func (r *run) begin(ctx context.Context, f fault) (heal func()) {
 	switch f.kind {
 	case killWorker:
 		r.workers[f.target].kill()
 		return func() { r.start(r.workers[f.target]) }
 	case closeWorker:
-		_ = r.workers[f.target].terminate() // noted with its life
+		_ = r.workers[f.target].terminate() // a failure is recorded in its life
 		return func() { r.start(r.workers[f.target]) }
 	case stopWorker:
 		r.workers[f.target].stop()
@@ -57,7 +57,7 @@ func (r *run) begin(ctx context.Context, f fault) (heal func()) {
 	return func() {}
 }
 
-// disturb lets the network of a worker, or of the publishers, carry less.
+// disturb starts a network fault of a worker or of the publishers.
 func (r *run) disturb(f fault) (heal func()) {
 	began, links := time.Now(), r.network(f.target)
 	record := r.cuts
@@ -83,7 +83,7 @@ func (r *run) disturb(f fault) (heal func()) {
 	}
 }
 
-// disturbServer stops a server for a while, or changes the clock of the topic.
+// disturbServer starts a fault of a server, or changes its clock.
 func (r *run) disturbServer(f fault) (heal func()) {
 	r.servers.mu.Lock()
 	over := r.servers.mu.Unlock
@@ -120,17 +120,18 @@ func (r *run) disturbServer(f fault) (heal func()) {
 
 func (r *run) destroy(ctx context.Context, name string) {
 	began := time.Now()
-	_ = r.client.XGroupDestroy(ctx, r.topic, name).Err() // whether it did it or not, it may have
+	_ = r.client.XGroupDestroy(ctx, r.topic, name).Err() // after an error the group may be destroyed too
 	r.note(func() { r.destroyed[name] = append(r.destroyed[name], span{began.UnixNano(), time.Now().UnixNano()}) })
 }
 
-// calm is how long after a storm of cuts all tries again may take: their pauses have grown.
+// calm is how long after a cut storm retries may still wait, because their pauses have grown.
 const calm = time.Second
 
-// stormy is how many chunks pass before one is torn, 1 a single one that is torn.
+// stormy: a cut storm tears one chunk in ten.
 const stormy = 10
 
-// tear returns a filter that passes half of a chunk and cuts the connection: of the first one, or again and again.
+// tear returns a filter that passes half of a chunk and cuts the connection. It does so
+// with every nth chunk, or only with the first if every is 1.
 func tear(every int64) redistest.Filter {
 	var chunks atomic.Int64
 	return func(chunk []byte) (int, bool) {
@@ -142,7 +143,7 @@ func tear(every int64) redistest.Filter {
 	}
 }
 
-// network returns the network of a worker, or that of the publishers.
+// network returns the network of a worker or of the publishers.
 func (r *run) network(target int) *network {
 	if target == publishersNetwork {
 		return r.publishing
@@ -150,14 +151,14 @@ func (r *run) network(target int) *network {
 	return r.networks[target]
 }
 
-// failKey has a key fail until the fault is over.
+// failKey makes a key fail until the fault is over.
 func (r *run) failKey(f fault) {
 	now := time.Now()
 	failing := failingKey{span{now.UnixNano(), now.Add(f.lasts).UnixNano()}, strconv.Itoa(f.target)}
 	r.note(func() { r.failing = append(r.failing, failing) })
 }
 
-// failingNow returns the key that fails now, and until when.
+// failingNow returns the key that fails now, and its end.
 func (r *run) failingNow() (key string, until time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -177,7 +178,7 @@ func (r *run) start(w *worker) {
 	}
 }
 
-// wait waits for d, and reports whether ctx lasted.
+// wait waits for d, and reports whether ctx is still alive.
 func wait(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-time.After(d):

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// history is all that is known of a run: what the checker judges.
+// history is everything that is known of a run. The checker judges it.
 type history struct {
 	groups       []group
 	published    map[string]*publication // by UUID
@@ -16,7 +16,7 @@ type history struct {
 	processes    []*processHistory
 	troubles     []span            // when the server did not answer
 	jumps        []span            // when its clock jumped forward
-	failing      []failingKey      // which keys failed, and when
+	failing      []failingKey      // which keys failed when
 	destroyed    map[string][]span // when each group was destroyed
 	claimMinIdle time.Duration
 }
@@ -24,20 +24,20 @@ type history struct {
 // entry is one entry of the stream.
 type entry struct{ id, uuid string }
 
-// deadLetter is an entry that a group gave up.
+// deadLetter is an entry that a group dead-lettered.
 type deadLetter struct {
 	group, id, uuid string
-	deliveries      int64 // as it says
-	at              int64 // when it was about to be written
+	deliveries      int64 // as recorded in it
+	at              int64 // the time in it, just before it was written
 }
 
-// processHistory is what one process wrote, and when it was killed.
+// processHistory is the journal of one process, and what the run did to the process.
 type processHistory struct {
 	name   string
 	killed int64 // 0: it was not
 
 	readTimeout time.Duration // of its clients
-	storms      []span        // when its connections were cut again and again, or hung
+	storms      []span        // when its connections were cut repeatedly, or hung
 	cuts        []span        // when one or all were cut
 	events      []event
 }
@@ -48,12 +48,12 @@ func (p *processHistory) killedIn(from, to int64) bool {
 	return p.killed != 0 && from <= p.killed && p.killed <= to
 }
 
-// subscription is one subscription of a process, as its journal tells it.
+// subscription is one subscription of a process, according to its journal.
 type subscription struct {
 	process *processHistory
 	number  int
 	group   group
-	events  []event          // its own, in their order
+	events  []event          // in order
 	outages []span           // when its reads failed
 	lost    map[string]int64 // when it lost the lease of an entry
 	still   []span           // when its process did not run
@@ -62,14 +62,14 @@ type subscription struct {
 
 func (s *subscription) closedBy(at int64) bool { return s.closing != (span{}) && s.closing.from <= at }
 
-// delivery is one time that a handler got an entry.
+// delivery is one delivery of an entry to a handler.
 type delivery struct {
 	sub        *subscription
 	id, uuid   string
 	at         int64
 	deliveries int64
 	end        kind  // acked, nacked, or 0: neither
-	ended      int64 // when
+	ended      int64 // when it ended
 }
 
 const (
@@ -77,7 +77,7 @@ const (
 	forever = int64(1<<63 - 1)
 )
 
-// subscriptions sorts what the processes wrote by subscription, and leaves it there only.
+// subscriptions moves the events of the processes to their subscriptions.
 func (h *history) subscriptions() []*subscription {
 	byName := map[string]group{}
 	for _, g := range h.groups {
@@ -98,7 +98,7 @@ func (h *history) subscriptions() []*subscription {
 				closes = span{e.at, forever}
 			case closed:
 				closes.to = e.at
-			default: // of a subscription
+			default: // events of subscriptions follow below
 			}
 		}
 		for _, e := range p.events {
@@ -123,8 +123,9 @@ func (h *history) subscriptions() []*subscription {
 	return all
 }
 
-// outages returns when the reads of a subscription failed. A read that fails soon after its process stood still may have
-// lost what the server had sent in the meantime: its deadline passed while nobody read.
+// outages returns when the reads of a subscription failed. An outage begins when the process
+// stopped running, if a read fails soon after that: its deadline passed while nobody read, and what
+// the server had sent was lost.
 func outages(events []event, still []span) (list []span) {
 	for _, e := range events {
 		switch {
@@ -137,7 +138,8 @@ func outages(events []event, still []span) (list []span) {
 	return list
 }
 
-// stoodSince returns when the process began to stand still, where it did so until a moment before at; otherwise at.
+// stoodSince returns when the process stopped running, if it did not run until shortly before at;
+// otherwise at.
 func stoodSince(still []span, at int64) int64 {
 	for _, s := range still {
 		if s.from <= at && at <= s.to+int64(calm) {
@@ -147,7 +149,7 @@ func stoodSince(still []span, at int64) int64 {
 	return at
 }
 
-// deliveries returns what the handlers of a subscription got.
+// deliveries returns the deliveries of a subscription.
 func (s *subscription) deliveries() []*delivery {
 	var list []*delivery
 	last := map[string]*delivery{}
@@ -165,7 +167,7 @@ func (s *subscription) deliveries() []*delivery {
 	return list
 }
 
-// overlaps reports whether one of the spans lies at least partly between two times.
+// overlaps reports whether one of the spans overlaps the time between from and to.
 func overlaps(spans []span, from, to int64) bool {
 	return slices.ContainsFunc(spans, func(s span) bool { return s.from <= to && s.to >= from })
 }

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// kind is what a line of a journal tells.
+// kind is the kind of an event in a journal.
 type kind byte
 
 const (
@@ -20,9 +20,9 @@ const (
 	delivered  kind = 'D' // a message came to the handler
 	acked      kind = 'A' // the handler is about to ack
 	nacked     kind = 'N' // the handler is about to nack
-	cancelled  kind = 'X' // the message's context ended while the handler worked
-	through    kind = 'T' // the server has these acknowledgements
-	lost       kind = 'L' // the library says that it lost these entries while it held them
+	cancelled  kind = 'X' // the message's context ended during the handler
+	confirmed  kind = 'T' // the server has these acknowledgements
+	lost       kind = 'L' // the library logged that it lost these entries while they were held
 	failing    kind = 'F' // reading fails
 	working    kind = 'W' // reading works again
 	stoodStill kind = 'P' // the process did not run from this time until now
@@ -42,7 +42,7 @@ type event struct {
 	from       int64  // P
 }
 
-// journal is a file that a process appends to. Each line is one write, so that SIGKILL takes back none.
+// journal is a file that a process appends to. Each event is one write, so that SIGKILL loses none.
 type journal struct {
 	mu   sync.Mutex
 	file *os.File
@@ -61,11 +61,11 @@ func (j *journal) write(k kind, sub int, fields ...any) {
 		line = fmt.Append(append(line, ' '), field)
 	}
 	if _, err := j.file.Write(append(line, '\n')); err != nil {
-		panic(err) // without its journal a run proves nothing
+		panic(err) // without its journal the run can't be judged
 	}
 }
 
-// reader of journals; strings that occur again and again are kept once.
+// journalReader reads journals. It keeps repeated strings once.
 type journalReader struct{ kept map[string]string }
 
 func (r *journalReader) keep(s string) string {
@@ -83,7 +83,7 @@ func (r *journalReader) keep(s string) string {
 func (r *journalReader) readFile(path string) ([]event, error) {
 	file, err := os.Open(path)
 	if os.IsNotExist(err) {
-		return nil, nil // it was killed before it opened its journal
+		return nil, nil // its process was killed before it opened the journal
 	}
 	if err != nil {
 		return nil, err

@@ -1,8 +1,10 @@
-// Command chaos lets everything go wrong at random, for a while: it publishes through connections that are cut to a server, or
-// a cluster, that is killed and paused and whose clock jumps, with subscribers in processes that are killed, stopped and closed,
-// behind slow links, with messages and keys that fail, and groups that are destroyed. Then it heals all, lets the groups drain, and
-// checks that nothing was lost, that each message that came twice had a reason to, that the promised order was kept, and that
-// exactly those messages were dead-lettered that had to be. The seed makes the schedule: the same seed is the same schedule.
+// Command chaos tests the library under random faults. It publishes to a server or a cluster
+// through connections that are cut. Servers are killed and paused, their clocks jump, and groups
+// are destroyed. Subscribers run in processes that are killed, stopped and closed, some behind slow
+// links. Some messages and keys fail. At the end it heals all faults, waits until the groups have
+// drained, and checks that nothing was lost, that each repeated delivery had a reason, that the
+// promised order was kept, and that exactly the right messages were dead-lettered. The same seed
+// makes the same schedule of faults.
 package main
 
 import (
@@ -34,15 +36,15 @@ func main() {
 	}
 }
 
-// chaos makes a run and reports whether all was well.
+// chaos makes a run and reports whether the checker found nothing.
 func chaos() (ok bool, err error) {
 	o := options{workers: 4, groups: allGroups, large: true}
-	flag.Uint64Var(&o.seed, "seed", 0, "of the schedule; 0: at random")
-	flag.DurationVar(&o.duration, "duration", 2*time.Minute, "how long to publish and to let things go wrong")
+	flag.Uint64Var(&o.seed, "seed", 0, "seed of the schedule; 0: random")
+	flag.DurationVar(&o.duration, "duration", 2*time.Minute, "how long to publish and to make faults")
 	flag.IntVar(&o.rate, "rate", 500, "messages to publish a second")
 	flag.DurationVar(&o.claimMinIdle, "claim-min-idle", time.Second, "SubscriberConfig.ClaimMinIdle")
-	flag.BoolVar(&o.cluster, "cluster", false, "three masters, between which the topic's slot moves")
-	flag.BoolVar(&o.verbose, "v", false, "print each fault and every message that came twice, and keep the journals")
+	flag.BoolVar(&o.cluster, "cluster", false, "use three masters, and move the topic's slot between them")
+	flag.BoolVar(&o.verbose, "v", false, "print each fault and each repeated delivery, and keep the journals")
 	flag.Parse()
 	for o.seed == 0 {
 		o.seed = randomSeed()
@@ -52,7 +54,7 @@ func chaos() (ok bool, err error) {
 	if o.dir, err = os.MkdirTemp("", "chaos-"); err != nil {
 		return false, err
 	}
-	redis.SetLogger(silence{}) // it would log each dial that fails
+	redis.SetLogger(silence{}) // go-redis would log each failed dial
 	fmt.Printf("seed %d, %s, %d messages/s, cluster: %t\n", o.seed, o.duration, o.rate, o.cluster)
 	r, err := open(o, os.Stdout)
 	if err != nil {

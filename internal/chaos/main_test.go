@@ -9,7 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// TestMain is a worker where a test started one.
+// TestMain runs a worker if this process was started as one.
 func TestMain(m *testing.M) {
 	if !isWorker() {
 		redis.SetLogger(silence{})

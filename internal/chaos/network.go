@@ -10,13 +10,13 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// network is what lies between a client and the servers: a proxy to each of them.
+// network is the proxies between a client and the servers, one for each server.
 type network struct {
 	proxies []*redistest.Proxy
-	via     map[string]string // addresses of servers to those of proxies
+	via     map[string]string // from addresses of servers to those of proxies
 }
 
-// lay starts the proxies; bandwidth is in bytes a second for each, 0: no limit.
+// lay starts the proxies. Each has this bandwidth in bytes a second; 0: no limit.
 func lay(servers []*redistest.Server, bandwidth int) (*network, error) {
 	n := &network{via: map[string]string{}}
 	for _, server := range servers {
@@ -40,7 +40,7 @@ func (n *network) each(f func(proxy *redistest.Proxy)) {
 func (n *network) cut()   { n.each((*redistest.Proxy).Cut) }
 func (n *network) close() { n.each((*redistest.Proxy).Close) }
 
-// filter sets what sees the bytes that pass, of all proxies together.
+// filter sets the filters of all proxies.
 func (n *network) filter(send, reply redistest.Filter) {
 	n.each(func(proxy *redistest.Proxy) {
 		proxy.OnSend(send)
@@ -50,10 +50,10 @@ func (n *network) filter(send, reply redistest.Filter) {
 
 // connection is how a process reaches the servers.
 type connection struct {
-	Addrs       []string          // several: a cluster
-	Via         map[string]string // which address to dial instead of one of these
+	Addrs       []string          // more than one: a cluster
+	Via         map[string]string // what to dial instead of an address
 	ReadTimeout time.Duration
-	Impatient   bool // nothing is tried again, but for what a cluster client has to
+	Impatient   bool // no retries, except the redirections of a cluster client
 }
 
 func (c connection) client() redis.UniversalClient {

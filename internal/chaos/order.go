@@ -2,34 +2,36 @@ package main
 
 import "fmt"
 
-// orderCheck checks what a subscription promises for each line: one message at a time; a nacked one comes again before
-// its successors; and what it read itself comes in the order of the stream. What it claimed from others may come in between:
-// the server counts one delivery more of it, unless nobody's handler had it.
+// orderCheck checks the order that a subscription promises for each key queue: one message is
+// delivered at a time, a nacked one comes before its successors, and new entries come in the order
+// of the stream. Claimed entries may come in between. They have more than one delivery, unless no
+// handler had them before.
 type orderCheck struct {
 	*history
 	sub     *subscription
 	members []*subscription // of the group
-	lines   map[string]*line
-	lineOf  map[string]*line // by entry ID
-	gone    map[string]bool  // lost while they were held
-	found   []string         // what is wrong
+	queues  map[string]*keyQueue
+	queueOf map[string]*keyQueue // the queue of an entry, by ID
+	gone    map[string]bool      // entries lost while they were held
+	found   []string             // findings
 }
 
-// line is a sequence of messages that are promised to come in order.
-type line struct {
-	open   string // delivered, and neither acked nor nacked
-	nacked string // comes again before all others
-	// exhausted is a nacked one that is to be given up. While that can't be done it keeps nobody waiting.
+// keyQueue is a sequence of messages that are delivered in order.
+type keyQueue struct {
+	open   string // in flight
+	nacked string // to be redelivered before all others
+	// exhausted is set if the nacked one has reached the delivery limit. The others do not wait for
+	// it if it can't be dead-lettered.
 	exhausted bool
-	count     int64 // of the deliveries of the newest one
-	newest    event // of those that came fresh from the stream
+	count     int64 // deliveries of the last one
+	newest    event // newest entry that was read from the stream
 }
 
-// checkOrder returns what a subscription did out of order.
+// checkOrder returns the deliveries of a subscription that were out of order.
 func (h *history) checkOrder(s *subscription, members []*subscription) []string {
 	c := orderCheck{
 		history: h, sub: s, members: members,
-		lines: map[string]*line{}, lineOf: map[string]*line{}, gone: map[string]bool{},
+		queues: map[string]*keyQueue{}, queueOf: map[string]*keyQueue{}, gone: map[string]bool{},
 	}
 	for _, e := range s.events {
 		if e.kind == lost {
@@ -37,14 +39,14 @@ func (h *history) checkOrder(s *subscription, members []*subscription) []string 
 		}
 	}
 	for _, e := range s.events {
-		l := c.lineOf[e.id]
+		q := c.queueOf[e.id]
 		switch {
 		case e.kind == delivered:
 			c.delivered(e)
-		case e.kind == acked && l != nil && l.open == e.id:
-			l.open = ""
-		case e.kind == nacked && l != nil && l.open == e.id:
-			l.open, l.nacked, l.exhausted = "", e.id, s.group.exhausted(l.count)
+		case e.kind == acked && q != nil && q.open == e.id:
+			q.open = ""
+		case e.kind == nacked && q != nil && q.open == e.id:
+			q.open, q.nacked, q.exhausted = "", e.id, s.group.exhausted(q.count)
 		}
 	}
 	return c.found
@@ -56,45 +58,47 @@ func (c *orderCheck) complainf(e event, format string, args ...any) {
 }
 
 func (c *orderCheck) delivered(e event) {
-	name, ordered := c.sub.group.line(e.text)
+	name, ordered := c.sub.group.keyQueue(e.text)
 	if !ordered {
 		return
 	}
-	l := c.lines[name]
-	if l == nil {
-		l = &line{}
-		c.lines[name] = l
+	q := c.queues[name]
+	if q == nil {
+		q = &keyQueue{}
+		c.queues[name] = q
 	}
-	if l.open != "" {
-		c.complainf(e, "came while %s was unacknowledged", l.open)
+	if q.open != "" {
+		c.complainf(e, "came while %s was unacknowledged", q.open)
 	}
-	if l.nacked != "" && l.nacked != e.id && !c.gone[l.nacked] && !l.exhausted {
-		c.complainf(e, "came before %s, which was nacked", l.nacked)
+	if q.nacked != "" && q.nacked != e.id && !c.gone[q.nacked] && !q.exhausted {
+		c.complainf(e, "came before %s, which was nacked", q.nacked)
 	}
-	if first := c.lineOf[e.id] == nil; first && e.deliveries == 1 {
-		c.fresh(l, e)
+	if first := c.queueOf[e.id] == nil; first && e.deliveries == 1 {
+		c.fresh(q, e)
 	}
-	c.lineOf[e.id] = l
-	l.open, l.nacked, l.count = e.id, "", e.deliveries
+	c.queueOf[e.id] = q
+	q.open, q.nacked, q.count = e.id, "", e.deliveries
 }
 
-// exhausted reports whether a message that was delivered so often is given up.
+// exhausted reports whether a message with this number of deliveries is dead-lettered.
 func (g group) exhausted(deliveries int64) bool {
 	return g.MaxDeliveries > 0 && deliveries >= int64(g.MaxDeliveries)
 }
 
-// fresh checks that an entry that looks as if it was read from the stream is newer than those before.
-func (c *orderCheck) fresh(l *line, e event) {
+// fresh checks an entry that seems to be read from the stream: it has to be newer than those
+// before.
+func (c *orderCheck) fresh(q *keyQueue, e event) {
 	switch {
-	case l.newest.id == "" || precedes(l.newest.id, e.id):
-		l.newest = e
-	case precedes(e.id, l.newest.id) && !c.mayBeLate(e, l.newest):
-		c.complainf(e, "came after %s", l.newest.id)
+	case q.newest.id == "" || precedes(q.newest.id, e.id):
+		q.newest = e
+	case precedes(e.id, q.newest.id) && !c.mayBeLate(e, q.newest):
+		c.complainf(e, "came after %s", q.newest.id)
 	}
 }
 
-// mayBeLate reports whether something allows an entry that looks fresh to come after a newer one: the group began again; the
-// reply in which it was handed out was lost; or another subscription had read it ahead, and gave it back at its Close.
+// mayBeLate reports whether an entry that seems new may come after a newer one: the group was
+// recreated, the reply with it was lost, or another subscription had read it ahead and released it
+// at its Close.
 func (c *orderCheck) mayBeLate(e, newest event) bool {
 	since := c.triedAt(newest.text)
 	if overlaps(c.destroyed[c.sub.group.Name], since, e.at) || overlaps(c.sub.outages, since, e.at) {

@@ -19,10 +19,10 @@ type life struct {
 	name    string
 	journal string
 	killed  int64  // when it was about to be killed; 0: it was not
-	failure string // how it ended by itself; empty: it did not
+	failure string // how it ended unexpectedly; empty: it did not
 }
 
-// worker is a process that is started again after its end.
+// worker is a process that is restarted after its end.
 type worker struct {
 	name   string
 	dir    string
@@ -31,20 +31,20 @@ type worker struct {
 	mu      sync.Mutex
 	lives   []*life
 	current *process
-	revive  context.Context //nolint:containedctx // while it lasts, a process that ended by itself is started again
+	revive  context.Context //nolint:containedctx // until it ends, a process that exits by itself is restarted
 	retired bool
 }
 
-// process is a worker's process that runs.
+// process is the running process of a worker.
 type process struct {
 	life     *life
 	command  *exec.Cmd
 	lifeline io.Closer // while it is open, the process lives
 	ended    chan struct{}
-	expected bool // to end; guarded by worker.mu
+	expected bool // its end is expected; guarded by worker.mu
 }
 
-// exitTimeout is how long a worker may take to close, whatever goes on with the server.
+// exitTimeout is how long a worker may take to close, whatever the server's state.
 const exitTimeout = 15 * time.Second
 
 func (w *worker) start() error {
@@ -56,7 +56,7 @@ func (w *worker) start() error {
 	return w.launch()
 }
 
-// launch starts a process; mu is held.
+// launch starts a process. The caller holds mu.
 func (w *worker) launch() error {
 	l := &life{name: fmt.Sprintf("%s.%d", w.name, len(w.lives)+1)}
 	l.journal = filepath.Join(w.dir, l.name+".journal")
@@ -91,7 +91,7 @@ func (w *worker) launch() error {
 	return nil
 }
 
-// await notes the end of a process.
+// await waits for the end of a process and records it.
 func (w *worker) await(p *process) {
 	err := p.command.Wait()
 	w.mu.Lock()
@@ -104,26 +104,27 @@ func (w *worker) await(p *process) {
 	close(p.ended)
 	if !p.expected && w.revive != nil && w.revive.Err() == nil && !w.retired {
 		if err := w.launch(); err != nil {
-			p.life.failure += fmt.Sprintf("; it can't be started again: %v", err)
+			p.life.failure += fmt.Sprintf("; it can't be restarted: %v", err)
 		}
 	}
 }
 
-// reviveFrom has the process started again whenever it ends by itself, until ctx ends or the worker retires.
+// reviveFrom restarts the process whenever it ends by itself, until ctx ends or the worker retires.
 func (w *worker) reviveFrom(ctx context.Context) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.revive = ctx
 }
 
-// retire makes the end of the process the last.
+// retire prevents further restarts.
 func (w *worker) retire() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.retired = true
 }
 
-// signal sends a signal, which may be about to end the process; it returns the process, nil when there is none.
+// signal sends a signal to the process and returns the process; nil: there is none. ends tells that
+// the signal may end it.
 func (w *worker) signal(sig syscall.Signal, ends bool) *process {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -135,7 +136,7 @@ func (w *worker) signal(sig syscall.Signal, ends bool) *process {
 		p.life.killed = time.Now().UnixNano()
 	}
 	p.expected = p.expected || ends
-	_ = p.command.Process.Signal(sig) // it may have ended
+	_ = p.command.Process.Signal(sig) // the process may have ended
 	return p
 }
 

@@ -12,28 +12,28 @@ import (
 	"github.com/millrace/redisstream"
 )
 
-// publication is what became of a message that was published.
+// publication is the outcome of publishing a message.
 type publication struct {
 	uuid      string
-	tried     int64 // when first
-	done      bool  // Publish returned nil, or said that it is in the stream
-	doneAt    int64 // when
-	uncertain int   // how often it was told that it may be in the stream
+	tried     int64 // when first published
+	done      bool  // Publish returned nil, or reported it as published
+	doneAt    int64 // when done
+	uncertain int   // how often Publish reported it as uncertain
 }
 
 func (p *publication) publishedNow() { p.done, p.doneAt = true, time.Now().UnixNano() }
 
-// source publishes one message after the other, as its seed says.
+// source publishes messages at a rate. Its seed determines them.
 type source struct {
 	number    int
 	topic     string
 	random    *rand.Rand
-	every     time.Duration // a message
+	every     time.Duration // pause between messages
 	publisher *redisstream.Publisher
 	published []*publication
 	errors    int
-	large     bool                                 // some payloads are
-	failing   func() (key string, until time.Time) // the key that fails now; nil: none ever does
+	large     bool                                 // some payloads are large
+	failing   func() (key string, until time.Time) // the key that fails now; nil: none
 }
 
 func newSource(seed uint64, number int, topic string, every time.Duration, publisher *redisstream.Publisher) *source {
@@ -43,7 +43,7 @@ func newSource(seed uint64, number int, topic string, every time.Duration, publi
 	}
 }
 
-// run publishes until quiet ends; what it began it publishes again and again until it is through or ctx ends.
+// run publishes until quiet ends. It repeats what failed until it is published or ctx ends.
 func (s *source) run(quiet, ctx context.Context) {
 	for next := time.Now(); wait(quiet, time.Until(next)); {
 		batch := s.batch()
@@ -81,7 +81,7 @@ func (s *source) batch() []item {
 func (s *source) payload() []byte {
 	size := s.random.IntN(200)
 	if s.large && s.random.IntN(500) == 0 {
-		size = 1 << (14 + s.random.IntN(8)) // to 2 MiB
+		size = 1 << (14 + s.random.IntN(8)) // up to 2 MiB
 		size -= s.random.IntN(size / 2)
 	}
 	return []byte(strings.Repeat("x", size))
@@ -107,7 +107,8 @@ func (s *source) work() (w work) {
 	return w
 }
 
-// publish tries once and returns what is to be tried again. Some give up waiting, as a request that ended would.
+// publish calls Publish once and returns the messages to publish again. Some calls have a deadline,
+// as in a request that ends.
 func (s *source) publish(batch []item) (again []item) {
 	ctx := context.Background()
 	if s.random.IntN(50) == 0 {
@@ -132,7 +133,7 @@ func (s *source) publish(batch []item) (again []item) {
 	s.errors++
 	var failure *redisstream.PublishError
 	if !errors.As(err, &failure) {
-		panic(err) // every error is one
+		panic(err) // each error is a PublishError
 	}
 	for _, msg := range failure.Published {
 		items[msg].publishedNow()

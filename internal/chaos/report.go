@@ -11,7 +11,7 @@ import (
 // most is how many findings of a kind are printed without -v.
 const most = 20
 
-// report prints what happened and what was found.
+// report prints the figures of the run and the findings.
 func (r *run) report(h *history, v *verdict) {
 	sure, uncertain, errors := 0, 0, 0
 	for _, p := range h.published {
@@ -25,7 +25,7 @@ func (r *run) report(h *history, v *verdict) {
 	for _, s := range r.sources {
 		errors += s.errors
 	}
-	fmt.Fprintf(r.out, "published %d messages, %d of them uncertain for a while; %d calls of Publish failed\n", sure, uncertain, errors)
+	fmt.Fprintf(r.out, "published %d messages, %d of them uncertain at first; %d calls of Publish failed\n", sure, uncertain, errors)
 	fmt.Fprintf(r.out, "%d entries in the stream, %d deliveries in %d groups, by %d processes\n",
 		len(h.entries), v.deliveries, len(h.groups), len(h.processes))
 	fmt.Fprintf(r.out, "%d dead letters, %d times a key failed, %d times the clock jumped forward\n", v.deadLettered, len(h.failing), len(h.jumps))
@@ -33,9 +33,9 @@ func (r *run) report(h *history, v *verdict) {
 	for _, kind := range slices.Sorted(maps.Keys(r.done)) {
 		fmt.Fprintf(r.out, "  %5d %s\n", r.done[kind], kind)
 	}
-	r.reasons("delivered again after an ack, because", v.duplicates)
-	r.reasons("delivered again without an ack, because", v.takenOver)
-	r.reasons("never delivered, where it is at most once, because", v.missed)
+	r.reasons("delivered again after an ack because", v.duplicates)
+	r.reasons("delivered again before an ack because", v.takenOver)
+	r.reasons("never delivered with AutoAck because", v.missed)
 	if r.options.verbose {
 		r.findings("explained", v.explained)
 	}

@@ -15,16 +15,16 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// options of a run.
+// options are the options of a run.
 type options struct {
 	seed         uint64
 	duration     time.Duration
-	rate         int // messages a second
+	rate         int // messages per second
 	workers      int
 	groups       []group
 	claimMinIdle time.Duration
 	cluster      bool
-	large        bool // some messages are
+	large        bool // some messages are large
 	dir          string
 	verbose      bool
 }
@@ -35,19 +35,20 @@ const (
 	drainTimeout = 90 * time.Second
 )
 
-// allGroups are in strict order, in order for each key, and in none; one gives up messages, one has keys that fail for a while,
-// and one gets each message at most once.
+// allGroups has groups with strict order, with order by key and without order, a group with a
+// delivery limit, one where keys fail for a while, and one with AutoAck.
 var allGroups = []group{
 	{Name: "strict", MaxInFlight: 1},
 	{Name: "keyed", MaxInFlight: 8, Keyed: true},
 	{Name: "loose", MaxInFlight: 4},
-	{Name: "letters", MaxInFlight: 8, Keyed: true, MaxDeliveries: 5},
+	{Name: "limited", MaxInFlight: 8, Keyed: true, MaxDeliveries: 5},
 	{Name: "failing", MaxInFlight: 8, Keyed: true, FailingKeys: true},
 	{Name: "once", MaxInFlight: 1, AutoAck: true},
 }
 
 const (
-	// slowLink is the bandwidth of every second worker, in bytes a second, and slowTimeout the ReadTimeout of its clients.
+	// slowLink is the bandwidth of every second worker in bytes per second. slowTimeout is the
+	// ReadTimeout of its clients.
 	slowLink    = 6 << 20
 	slowTimeout = 3 * time.Second
 )
@@ -58,8 +59,8 @@ type run struct {
 	topic      string
 	out        io.Writer
 	servers    *servers
-	client     redis.UniversalClient // straight to the servers
-	networks   []*network            // of the workers
+	client     redis.UniversalClient // directly to the servers
+	networks   []*network            // one for each worker
 	publishing *network
 	workers    []*worker
 	sources    []*source
@@ -69,23 +70,24 @@ type run struct {
 
 	mu        sync.Mutex
 	failures  []string
-	troubles  []span // of the server
-	jumps     []span // of its clock, forward
+	troubles  []span // when the server did not answer
+	jumps     []span // when its clock jumped forward
 	destroyed map[string][]span
 	storms    map[int][]span // by worker
-	cuts      map[int][]span // likewise
+	cuts      map[int][]span // by worker
 	failing   []failingKey
 	began     time.Time
 }
 
-// failingKey is a key whose messages fail until a time, in groups with FailingKeys, if they were published since another.
+// failingKey is a key whose messages fail during a span, in groups with FailingKeys, if they were
+// published in the span.
 type failingKey struct {
 	span
 
 	key string
 }
 
-// span is a time from which until which something was so, in Unix ns.
+// span is a period in Unix ns.
 type span struct{ from, to int64 }
 
 func (r *run) note(f func()) {
@@ -94,7 +96,7 @@ func (r *run) note(f func()) {
 	f()
 }
 
-// fail notes what should not have happened.
+// fail records an unexpected failure.
 func (r *run) fail(text string) { r.note(func() { r.failures = append(r.failures, text) }) }
 
 func (r *run) verbose(what any) {
@@ -147,13 +149,13 @@ func (r *run) addWorker(i int) error {
 		Topic:      r.topic, Groups: r.groups, ClaimMinIdle: r.claimMinIdle, CloseTimeout: closeTimeout,
 	}
 	if i/2%2 == 1 {
-		w.config.Consumer = w.name // the others' are generated
+		w.config.Consumer = w.name // the other workers have generated names
 	}
 	r.networks, r.workers = append(r.networks, links), append(r.workers, w)
 	return w.start()
 }
 
-// close ends all that runs.
+// close stops everything that runs.
 func (r *run) close() {
 	r.stopWatch()
 	r.watch.Wait()
@@ -175,7 +177,7 @@ func (r *run) close() {
 	}
 }
 
-// execute publishes and lets things go wrong for the duration, and heals all.
+// execute publishes and makes faults for the duration, then heals all.
 func (r *run) execute(ctx context.Context) error {
 	publishing, stopPublishing := context.WithTimeout(ctx, r.duration)
 	defer stopPublishing()
@@ -194,11 +196,12 @@ func (r *run) execute(ctx context.Context) error {
 	for _, w := range r.workers {
 		r.start(w)
 	}
-	r.verbose("all is healed")
+	r.verbose("all faults are healed")
 	return nil
 }
 
-// publish starts one more publisher. It ends when quiet is done and what it began is published, or with ctx.
+// publish starts another publisher. It ends when quiet has ended and its messages are published, or
+// when ctx ends.
 func (r *run) publish(quiet, ctx context.Context, all *sync.WaitGroup) error {
 	client := connection{Addrs: r.servers.addrs(), Via: r.publishing.via, ReadTimeout: time.Second}.client()
 	redisstream.EnableBusyPolling(client)
@@ -216,19 +219,19 @@ func (r *run) publish(quiet, ctx context.Context, all *sync.WaitGroup) error {
 	return nil
 }
 
-// finish lets the groups drain and closes the workers, and returns all that happened.
+// finish waits until the groups have drained, closes the workers, and returns the history.
 func (r *run) finish(ctx context.Context) (*history, error) {
 	if err := r.drain(ctx); err != nil {
 		return nil, err
 	}
 	for _, w := range r.workers {
 		w.retire()
-		_ = w.terminate() // noted with its life
+		_ = w.terminate() // a failure is recorded in its life
 	}
 	return r.history(ctx)
 }
 
-// drain waits until every group has handled all that is in the stream.
+// drain waits until every group has handled every entry of the stream.
 func (r *run) drain(ctx context.Context) error {
 	began := time.Now()
 	for {
@@ -247,7 +250,7 @@ func (r *run) drain(ctx context.Context) error {
 	}
 }
 
-// undrained says what is left to do; empty: nothing.
+// undrained describes what is not handled yet; empty: nothing.
 func (r *run) undrained(ctx context.Context) (left string, err error) {
 	info, err := r.client.XInfoStream(ctx, r.topic).Result()
 	if err != nil {
@@ -262,7 +265,7 @@ func (r *run) undrained(ctx context.Context) (left string, err error) {
 		i := slices.IndexFunc(all, func(g redis.XInfoGroup) bool { return g.Name == wanted.Name })
 		switch {
 		case i < 0:
-			lines = append(lines, "group "+wanted.Name+" is not there")
+			lines = append(lines, "group "+wanted.Name+" does not exist")
 		case all[i].Pending > 0 || all[i].LastDeliveredID != info.LastGeneratedID:
 			lines = append(lines, fmt.Sprintf("group %s: %d pending, read up to %s of %s%s",
 				wanted.Name, all[i].Pending, all[i].LastDeliveredID, info.LastGeneratedID, r.oldestPending(ctx, wanted.Name)))
@@ -271,7 +274,7 @@ func (r *run) undrained(ctx context.Context) (left string, err error) {
 	return strings.Join(lines, "; "), nil
 }
 
-// oldestPending says who has the oldest pending entries of a group, for people.
+// oldestPending describes the oldest pending entries of a group.
 func (r *run) oldestPending(ctx context.Context, name string) string {
 	rows, _ := r.client.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: r.topic, Group: name, Start: "-", End: "+", Count: 3}).Result()
 	var text strings.Builder
@@ -281,10 +284,10 @@ func (r *run) oldestPending(ctx context.Context, name string) string {
 	return text.String()
 }
 
-// randomSeed is for runs that were given none.
+// randomSeed returns a seed for runs without one.
 func randomSeed() uint64 { return rand.Uint64() }
 
-// cleanUp removes the journals and logs of a run unless they are needed to understand it.
+// cleanUp removes the journals and logs of a run, unless they are needed to examine it.
 func (r *run) cleanUp(failed bool) {
 	if failed || r.options.verbose {
 		fmt.Fprintf(r.out, "journals and logs: %s\n", r.dir)

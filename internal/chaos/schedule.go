@@ -6,38 +6,38 @@ import (
 	"time"
 )
 
-// A faultKind is something that goes wrong.
+// A faultKind is a kind of fault.
 type faultKind string
 
 const (
-	killWorker    faultKind = "worker killed"            // SIGKILL; started again after a pause
-	closeWorker   faultKind = "worker closed"            // SIGTERM; likewise
+	killWorker    faultKind = "worker killed"            // SIGKILL, then a restart
+	closeWorker   faultKind = "worker closed"            // SIGTERM, then a restart
 	stopWorker    faultKind = "worker stopped"           // SIGSTOP for longer than ClaimMinIdle
-	cutWorker     faultKind = "worker's connections cut" // at once
-	tearRequest   faultKind = "request torn"             // in the middle of what a worker or the publishers send next
-	tearReply     faultKind = "reply torn"               // in the middle of what they receive next
-	cutStorm      faultKind = "connections cut again and again"
+	cutWorker     faultKind = "worker's connections cut" // all at once
+	tearRequest   faultKind = "request torn"             // cut in the next bytes that a worker or the publishers send
+	tearReply     faultKind = "reply torn"               // cut in the next bytes that they receive
+	cutStorm      faultKind = "connections cut repeatedly"
 	cutPublishers faultKind = "publishers' connections cut"
 	crashServer   faultKind = "server killed"
-	hiccupServer  faultKind = "server paused shortly" // shorter than ClaimMinIdle
+	hiccupServer  faultKind = "server paused briefly" // shorter than ClaimMinIdle
 	pauseServer   faultKind = "server paused for long"
 	destroyGroup  faultKind = "group destroyed"
-	hangNetwork   faultKind = "network hung"        // a worker's or the publishers'
-	failKey       faultKind = "key failed"          // its messages are nacked, in groups with FailingKeys
-	jumpClock     faultKind = "server's clock set"  // of one server: in a cluster it would lose the others for long
+	hangNetwork   faultKind = "network hung"        // of a worker or of the publishers
+	failKey       faultKind = "key failed"          // its messages are nacked in groups with FailingKeys
+	jumpClock     faultKind = "server's clock set"  // single server only: a node of a cluster would lose contact with the others
 	moveSlot      faultKind = "slot of topic moved" // to another server, with its own clock
 )
 
-// publishersNetwork as a target is not a worker's network but that of the publishers.
+// publishersNetwork is the target of network faults of the publishers.
 const publishersNetwork = -1
 
-// fault is a fault at its time.
+// fault is a scheduled fault.
 type fault struct {
 	at     time.Duration
 	kind   faultKind
-	target int // a worker or publishersNetwork; a group; a key's number; a server, counted from the topic's
+	target int // by kind: a worker or publishersNetwork, a group, a key, a server counted from the topic's
 	lasts  time.Duration
-	clock  *time.Duration // the server's offset from then on; nil: as before
+	clock  *time.Duration // new offset of the server's clock; nil: unchanged
 }
 
 func (f fault) String() string {
@@ -48,7 +48,7 @@ func (f fault) String() string {
 	return text
 }
 
-// how often each kind comes, compared with others.
+// weights has the relative frequency of each kind.
 var weights = []struct {
 	kind   faultKind
 	weight int
@@ -76,16 +76,16 @@ const (
 	faultEvery = 500 * time.Millisecond // on average
 )
 
-// clocks are how far a server's clock may be off.
+// clocks has the offsets of servers' clocks.
 var clocks = []time.Duration{-time.Hour, -10 * time.Minute, 0, 10 * time.Minute, time.Hour}
 
-// plan makes a schedule of the seed alone: the same seed is the same schedule, whatever happens in between.
+// plan makes a schedule from the seed alone: the same options make the same schedule.
 func plan(o options) []fault {
 	p := planner{Rand: rand.New(rand.NewPCG(o.seed, 1)), options: o, servers: 1}
 	if o.cluster {
 		p.servers = masters
 	}
-	free := make(map[int]time.Duration) // when whoever is in trouble has none any more
+	free := make(map[int]time.Duration) // when the next fault of an owner may start
 	var faults []fault
 	for at := calmStart; at < o.duration; at += time.Duration(p.ExpFloat64() * float64(faultEvery)) {
 		f, owner := p.fault(p.kind())
@@ -120,17 +120,17 @@ func (p planner) kind() faultKind {
 	panic("unreachable")
 }
 
-// between returns a time between two multiples of ClaimMinIdle.
+// between returns a random time between two multiples of ClaimMinIdle.
 func (p planner) between(low, high float64) time.Duration {
 	return time.Duration((low + (high-low)*p.Float64()) * float64(p.claimMinIdle))
 }
 
 const (
-	everybody = -1 // is the owner of trouble that is not a worker's
-	keys      = -2 // of what fails in handlers
+	everybody = -1 // owner of faults that are not a worker's
+	keys      = -2 // owner of faults in handlers
 )
 
-// fault returns a fault, and whose trouble it is: of one at a time.
+// fault returns a fault and its owner. An owner has one fault at a time.
 func (p planner) fault(kind faultKind) (f fault, owner int) {
 	worker := p.IntN(p.workers)
 	f = fault{kind: kind, target: worker}
@@ -158,7 +158,7 @@ func (p planner) fault(kind faultKind) (f fault, owner int) {
 	return f, worker
 }
 
-// serverFault returns a fault that everybody sees.
+// serverFault returns a fault of a server.
 func (p planner) serverFault(kind faultKind) fault {
 	f := fault{kind: kind, target: max(0, p.IntN(2*p.servers)-p.servers)} // most often the topic's server
 	switch kind {

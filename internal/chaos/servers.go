@@ -13,18 +13,18 @@ import (
 // masters is how many servers a cluster has.
 const masters = 3
 
-// servers are the server of a run, or the masters of its cluster. What goes wrong with them goes wrong one at a time.
+// servers are the server of a run, or the masters of its cluster. They have one fault at a time.
 type servers struct {
-	// mu is held while something is wrong with one of them, until it is healed.
+	// mu is held during a fault of a server.
 	mu      sync.Mutex
 	all     []*redistest.Server
 	cluster *redistest.Cluster // nil: there is one server
 	outside redistest.Outside
-	clocks  []time.Duration // of each
-	home    int             // which has the topic
+	clocks  []time.Duration // offset of each
+	home    int             // the server with the topic
 }
 
-// launchServers starts one server, whose clock is right at first, or a cluster whose clocks are apart.
+// launchServers starts one server whose clock is right, or a cluster whose clocks differ.
 func launchServers(inCluster bool, topic string) (*servers, error) {
 	if !inCluster {
 		server, err := redistest.LaunchWithClock(0, redistest.Durable...)
@@ -60,14 +60,14 @@ func (s *servers) addrs() []string {
 	return list
 }
 
-// from returns the number of the server that is so many behind the one that has the topic.
+// from returns the number of a server, counted from the one that has the topic.
 func (s *servers) from(home int) int { return (s.home + home) % len(s.all) }
 
 // move moves the topic's slot to another server.
 func (s *servers) move(topic string, to int) error {
 	err := s.outside.Try(func(tb testing.TB) {
 		tb.Helper()
-		s.cluster.AwaitReady(tb) // the last fault may be just over
+		s.cluster.AwaitReady(tb) // the cluster may still recover from the last fault
 		s.cluster.MoveSlot(tb, topic, s.all[to])
 	})
 	if err == nil {
@@ -76,7 +76,8 @@ func (s *servers) move(topic string, to int) error {
 	return err
 }
 
-// relaunch starts a server again; while it was down, somebody may have taken its port for a moment.
+// relaunch restarts a server. Another process may have its port for a moment, so it tries
+// repeatedly.
 func (s *servers) relaunch(n int) error {
 	var err error
 	for range 10 {
@@ -84,7 +85,7 @@ func (s *servers) relaunch(n int) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("the server can't be started again: %w", err)
+	return fmt.Errorf("the server can't be restarted: %w", err)
 }
 
 func (s *servers) close() {
@@ -96,7 +97,8 @@ func (s *servers) close() {
 	}
 }
 
-// watchServers notes when the server of the topic, or this process, with its proxies, did not answer.
+// watchServers records when the topic's server did not answer, or when this process, which runs the
+// proxies, did not run.
 func (r *run) watchServers(ctx context.Context) {
 	client := connection{Addrs: r.servers.addrs(), ReadTimeout: time.Second, Impatient: true}.client()
 	defer client.Close()
@@ -112,7 +114,7 @@ func (r *run) watchServers(ctx context.Context) {
 	}
 }
 
-// setClock sets a server's clock to an offset, and returns how far it jumps.
+// setClock sets the offset of a server's clock, and returns the size of the jump.
 func (r *run) setClock(server int, offset *time.Duration) (by time.Duration) {
 	if offset == nil {
 		return 0
@@ -125,7 +127,7 @@ func (r *run) setClock(server int, offset *time.Duration) (by time.Duration) {
 	return by
 }
 
-// jumped notes that the clock of a server jumped: if it has the topic, and forward, entries are idle for longer than they were.
+// jumped records a forward jump of the clock of the topic's server: idle times of entries jump too.
 func (r *run) jumped(server int, by time.Duration, began time.Time) {
 	if by > 0 && server == r.servers.home {
 		r.note(func() { r.jumps = append(r.jumps, span{began.UnixNano(), time.Now().UnixNano()}) })

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// beside returns the entries that the owner of an entry has beside it, that was delivered.
+// beside returns the other entries that are pending for the owner of an entry.
 func (s *site) beside(id string) (ids []string) {
 	s.Helper()
 	rows, err := s.client.XPendingExt(s.Context(), &redis.XPendingExtArgs{
@@ -30,8 +30,9 @@ func (s *site) beside(id string) (ids []string) {
 	return ids
 }
 
-// A process stands still while it offers an entry that nobody receives yet. When it wakes, another has acknowledged the
-// entry: it is not handed out. (To a handler that asks for the next message in the very moment of waking, it may be.)
+// A process stops while it offers an entry that no handler has received. Before it runs again,
+// another consumer acknowledges the entry. The entry is not delivered then, unless a handler asks
+// for a message at the very moment when the process runs again.
 func TestStopped_whileAnOfferStands(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, 2, 2*time.Second, group{Name: "serial", MaxInFlight: 2, Serial: true})
@@ -44,7 +45,7 @@ func TestStopped_whileAnOfferStands(t *testing.T) {
 		return len(offered) == 1
 	})
 	stopped.stop()
-	s.eventually("acknowledged by another", func() bool { return s.count(others[0], through, offered[0]) == 1 })
+	s.eventually("acknowledged by another", func() bool { return s.count(others[0], confirmed, offered[0]) == 1 })
 	stopped.resume()
 	s.eventually("acked late", func() bool { return s.count(stopped, acked, id) == 1 })
 	_, v := s.verdict()

@@ -7,20 +7,20 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 )
 
-// work is what a handler is to do with a message; the publisher says so in its metadata, so that the same seed makes
-// the same work.
+// work is what a handler does with a message. The publisher writes it to the metadata, so that the
+// same seed makes the same work.
 type work struct {
 	takes time.Duration
-	once  bool  // takes so long only the first time
-	nacks int64 // as long as it was delivered no more often
-	heeds bool  // stops when its context ends, and nacks
-	kills bool  // its own process, with SIGKILL
-	// poison does nacks and kills only in groups that give messages up.
+	once  bool  // takes is for the first delivery only
+	nacks int64 // the first deliveries, of this number, are nacked
+	heeds bool  // stops and nacks when its context ends
+	kills bool  // kills its own process with SIGKILL
+	// poison restricts nacks and kills to groups with a delivery limit.
 	poison bool
-	until  time.Time // nacks before, in groups where keys fail
+	until  time.Time // nacks until then, in groups where keys fail
 }
 
-// in returns what is to be done in a group.
+// in returns the work in a group.
 func (w work) in(g group) work {
 	if w.poison && g.MaxDeliveries == 0 {
 		w.nacks, w.kills = 0, false
@@ -58,8 +58,8 @@ func (w work) message(uuid string, payload []byte) *message.Message {
 }
 
 func workOf(msg *message.Message) work {
-	takes, _ := time.ParseDuration(msg.Metadata.Get("takes"))       // 0 when there is none
-	nacks, _ := strconv.ParseInt(msg.Metadata.Get("nacks"), 10, 64) // likewise
+	takes, _ := time.ParseDuration(msg.Metadata.Get("takes"))       // 0 if missing
+	nacks, _ := strconv.ParseInt(msg.Metadata.Get("nacks"), 10, 64) // 0 if missing
 	is := func(key string) bool { return msg.Metadata.Get(key) != "" }
 	until, _ := time.Parse(time.RFC3339Nano, msg.Metadata.Get("until"))
 	return work{

@@ -17,10 +17,10 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// workerVariable is set in the environment of a worker: its configuration.
+// workerVariable is the environment variable with the configuration of a worker.
 const workerVariable = "REDISSTREAM_CHAOS_WORKER"
 
-// workerConfig is what a worker process is told.
+// workerConfig is the configuration of a worker process.
 type workerConfig struct {
 	Connection   connection
 	Topic        string
@@ -31,7 +31,7 @@ type workerConfig struct {
 	CloseTimeout time.Duration
 }
 
-// group is a consumer group, and what order it has.
+// group is a consumer group and its configuration.
 type group struct {
 	Name          string
 	MaxInFlight   int
@@ -39,11 +39,11 @@ type group struct {
 	MaxDeliveries int
 	FailingKeys   bool // keys fail here for a while
 	AutoAck       bool
-	Serial        bool // handlers run one after the other, whatever MaxInFlight is: the next messages wait to be received
+	Serial        bool // one handler at a time, whatever MaxInFlight is: the other messages wait to be received
 }
 
-// line returns what a message has to be in order with; false: with none.
-func (g group) line(uuid string) (line string, ordered bool) {
+// keyQueue returns the name of the key queue of a message; false: the group has no order.
+func (g group) keyQueue(uuid string) (name string, ordered bool) {
 	switch {
 	case g.MaxInFlight == 1:
 		return "", true
@@ -54,7 +54,7 @@ func (g group) line(uuid string) (line string, ordered bool) {
 	}
 }
 
-// keyOf is the ordering key of a message: its last digit, as UUIDs are numbered here.
+// keyOf returns the ordering key of a message, the last digit of its UUID.
 func keyOf(uuid string) string { return uuid[len(uuid)-1:] }
 
 const orderingKeys = 10
@@ -62,7 +62,7 @@ const orderingKeys = 10
 // isWorker reports whether this process was started as a worker.
 func isWorker() bool { return os.Getenv(workerVariable) != "" }
 
-// runWorker is the life of a worker process. It ends with SIGTERM, and when the process that started it is gone.
+// runWorker runs a worker until SIGTERM, or until the process that started it is gone.
 func runWorker() error {
 	var config workerConfig
 	if err := json.Unmarshal([]byte(os.Getenv(workerVariable)), &config); err != nil {
@@ -109,7 +109,7 @@ func (s *subscriber) run(ctx context.Context) {
 		MaxDeliveries: s.group.MaxDeliveries, AutoAck: s.group.AutoAck,
 		ClaimMinIdle: s.ClaimMinIdle, ClaimInterval: s.ClaimMinIdle / 5, CloseTimeout: s.CloseTimeout,
 	}
-	if s.group.MaxDeliveries > 0 { // the default may take long until a message is given up
+	if s.group.MaxDeliveries > 0 { // with the default, dead-lettering takes long
 		config.NackBackoff = func(attempt int) time.Duration { return time.Duration(attempt) * 10 * time.Millisecond }
 	}
 	if s.group.Keyed {
@@ -132,12 +132,12 @@ func (s *subscriber) run(ctx context.Context) {
 		}
 	})
 	<-ctx.Done()
-	if err := library.Close(); err != nil { // handlers that are running end with the process
+	if err := library.Close(); err != nil { // running handlers end with the process
 		panic(err)
 	}
 }
 
-// subscribe tries until the server is there; nil when ctx ends first.
+// subscribe retries until the server answers; nil: ctx ended first.
 func (s *subscriber) subscribe(ctx context.Context, library *redisstream.Subscriber) <-chan *message.Message {
 	for ctx.Err() == nil {
 		messages, err := library.Subscribe(context.WithoutCancel(ctx), s.Topic)
@@ -163,7 +163,7 @@ func (s *subscriber) handle(msg *message.Message) {
 	if todo.kills {
 		s.journal.write(dying, s.number, entry.ID)
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-		select {} // the signal is on its way
+		select {} // wait for the signal
 	}
 	nack := entry.Deliveries <= todo.nacks || time.Now().Before(todo.until)
 	if todo.once && entry.Deliveries > 1 {
@@ -181,7 +181,8 @@ func (s *subscriber) handle(msg *message.Message) {
 	}
 }
 
-// interrupted works for as long as the message takes, and reports whether it heeded the end of its context.
+// interrupted works for as long as the message takes. It reports whether it
+// stopped at the end of its context.
 func (s *subscriber) interrupted(ctx context.Context, id string, todo work) bool {
 	done := time.NewTimer(todo.takes)
 	defer done.Stop()
@@ -198,7 +199,7 @@ func (s *subscriber) interrupted(ctx context.Context, id string, todo work) bool
 	return false
 }
 
-// ackHook sees which acknowledgements the server has.
+// ackHook records the acknowledgements that the server confirmed.
 type ackHook struct{ *subscriber }
 
 func (h ackHook) DialHook(next redis.DialHook) redis.DialHook { return next }
@@ -207,7 +208,7 @@ func (h ackHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, command redis.Cmder) error {
 		err := next(ctx, command)
 		if err == nil && command.Name() == "xack" {
-			h.journal.write(through, h.number, command.Args()[3:]...)
+			h.journal.write(confirmed, h.number, command.Args()[3:]...)
 		}
 		return err
 	}
@@ -217,8 +218,8 @@ func (h ackHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proce
 	return next
 }
 
-// journalLogger passes on what the library logs. Three of its lines are evidence: nothing else tells of a read that
-// failed, nor of an entry that was lost while no handler had it.
+// journalLogger records three of the library's log lines. Nothing else tells of a failed read, or
+// of an entry that was lost while no handler had it.
 type journalLogger struct {
 	watermill.LoggerAdapter
 	s *subscriber

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// The tables of docs/configuration.md have a row for each field, and no other rows.
+// The tables of docs/configuration.md have one row for each field.
 func TestConfiguration(t *testing.T) {
 	t.Parallel()
 	manual := pages(t, "docs/configuration.md")[0]

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// listing is the output of a go command in the root.
+// listing returns the output of a go command that runs in the root folder.
 func listing(t *testing.T, args ...string) []string {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), "go", args...)
@@ -22,11 +22,11 @@ func listing(t *testing.T, args ...string) []string {
 	return strings.Fields(string(out))
 }
 
-// sources is a template for go list: the paths of a package's files that are no tests.
+// sources is a template for go list. It lists the non-test files of a package.
 const sources = `{{if not .Standard}}{{range .GoFiles}}{{$.Dir}}/{{.}} {{end}}{{range .IgnoredGoFiles}}{{$.Dir}}/{{.}} {{end}}` +
 	`{{range .EmbedFiles}}{{$.Dir}}/{{.}} {{end}}{{end}}`
 
-// ours returns the files of the repository among the absolute paths, from the root.
+// ours returns those absolute paths that are in the repository, relative to its root.
 func ours(t *testing.T, paths []string) (files []string) {
 	t.Helper()
 	top, err := filepath.Abs(root)
@@ -40,9 +40,9 @@ func ours(t *testing.T, paths []string) (files []string) {
 	return files
 }
 
-// The file map of the design names every file of the library, a folder for each other one, and
-// nothing that does not exist. A row's first column has paths in backticks; a path that ends with a
-// slash stands for all that the folder has.
+// The file map in docs/design.md names every file of the library, every other folder, and nothing
+// that does not exist. The first column of a row has paths in backticks. A path that ends with a
+// slash stands for all files in the folder.
 func TestFileMap(t *testing.T) {
 	t.Parallel()
 	files, folders := make(map[string]bool), []string{}

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// Every relative link leads to a file, and every anchor to a heading.
+// Every relative link points to a file, and every anchor to a heading.
 func TestLinks(t *testing.T) {
 	t.Parallel()
 	list := everyPage(t)

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// text returns the string that an expression is, or ends with; "… " stands for what comes before
+// text returns the string literal that an expression is or ends with. "… " replaces what precedes
 // it.
 func text(expression ast.Expr) string {
 	switch e := expression.(type) {
@@ -31,7 +31,7 @@ func text(expression ast.Expr) string {
 	return ""
 }
 
-// line returns the text of the log line that a call logs; empty: it logs none.
+// line returns the text that a call logs; empty: it is no log call.
 func line(call *ast.CallExpr) string {
 	method, ok := call.Fun.(*ast.SelectorExpr)
 	if !ok || len(call.Args) < 2 || method.Sel.Name != "Error" && method.Sel.Name != "Info" {
@@ -40,8 +40,8 @@ func line(call *ast.CallExpr) string {
 	return text(call.Args[0])
 }
 
-// work returns the kind of work that a literal names: outage{what: "reading"} or
-// periodicTask{"trimming", ...}; empty: it is another literal.
+// work returns the kind of work that a literal names, such as outage{what: "reading"} or
+// periodicTask{"trimming", ...}; empty: it names none.
 func work(literal *ast.CompositeLit) string {
 	for _, element := range literal.Elts {
 		if pair, ok := element.(*ast.KeyValueExpr); ok {
@@ -56,8 +56,8 @@ func work(literal *ast.CompositeLit) string {
 	return ""
 }
 
-// logged returns the texts of the log lines in a file, and the kinds of work that fail and work
-// again.
+// logged returns the texts of the log lines in a file, and the kinds of work with log lines for
+// failure and recovery.
 func logged(t *testing.T, path string) (lines, works []string) {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
@@ -75,7 +75,7 @@ func logged(t *testing.T, path string) (lines, works []string) {
 	return slices.DeleteFunc(lines, empty), slices.DeleteFunc(works, empty)
 }
 
-// docs/logs.md has a row for each line that the library logs, and no others.
+// docs/logs.md has one row for each line that the library logs.
 func TestLogLines(t *testing.T) {
 	t.Parallel()
 	var lines, works []string

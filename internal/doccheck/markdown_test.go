@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// root is the folder of the repository.
+// root is the path of the repository's root.
 const root = "../.."
 
 // page is a Markdown file.
@@ -26,11 +26,11 @@ type page struct {
 // block is a fenced code block.
 type block struct {
 	language string
-	line     int // of its first line of code
+	line     int // of the first line of code
 	code     string
 }
 
-// pages returns the files that match the patterns, which begin at the root.
+// pages returns the files that match the patterns, which are relative to the root.
 func pages(t *testing.T, patterns ...string) (list []page) {
 	t.Helper()
 	for _, pattern := range patterns {
@@ -48,7 +48,7 @@ func pages(t *testing.T, patterns ...string) (list []page) {
 	return list
 }
 
-// everyPage returns all pages that are checked.
+// everyPage returns all pages to check.
 func everyPage(t *testing.T) []page {
 	t.Helper()
 	return pages(t, "*.md", "docs/*.md", "benchmarks/*.md")
@@ -96,7 +96,7 @@ func (p page) links() (targets []string) {
 	return targets
 }
 
-// spans returns what stands in backticks.
+// spans returns the texts in backticks.
 func (p page) spans() (list []string) {
 	for _, s := range span.FindAllString(p.text, -1) {
 		list = append(list, strings.Trim(s, "`"))
@@ -104,7 +104,7 @@ func (p page) spans() (list []string) {
 	return list
 }
 
-// anchors returns the anchors of the headings, as GitHub makes them.
+// anchors returns the anchors that GitHub generates for the headings.
 func (p page) anchors() map[string]bool {
 	anchors := make(map[string]bool)
 	for _, match := range heading.FindAllStringSubmatch(p.text, -1) {

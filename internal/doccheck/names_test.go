@@ -16,7 +16,8 @@ import (
 
 var testName = regexp.MustCompile(`^(Test|Fuzz|Example|Benchmark)[A-Z_]\w*$`)
 
-// allTests returns the names of the tests in the repository, the benchmarks' module included.
+// allTests returns the names of all tests in the repository, including those of the benchmarks
+// module.
 func allTests(t *testing.T) map[string]bool {
 	t.Helper()
 	names := make(map[string]bool)
@@ -61,8 +62,8 @@ func TestNames(t *testing.T) {
 	assert.NotZero(t, named)
 }
 
-// Every invariant of the design names a test that proves it. An invariant is a list item that
-// begins with its bold name.
+// Every invariant in docs/design.md names a test that proves it. An invariant is a list item that
+// starts with a name in bold.
 func TestInvariants(t *testing.T) {
 	t.Parallel()
 	design := pages(t, "docs/design.md")[0]

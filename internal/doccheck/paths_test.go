@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// fileName is a path in backticks that begins at the root, or the name of a script.
+// fileName matches a path that is relative to the root, or the name of a script.
 var fileName = regexp.MustCompile(`^[\w./-]+\.(go|lua|md|yml|svg)$`)
 
 // Every file that a page names exists.

@@ -23,12 +23,12 @@ type snippet struct {
 	block
 
 	page  string
-	begin string // the code that it needs in front of it
-	end   string // and behind it
+	begin string // the code that it needs before it
+	end   string // and after it
 }
 
-// wrapper is the function whose body a fragment is: a snippet that is neither a file nor a list of
-// declarations. Its parameters are what a fragment may use without declaring it.
+// wrapper is a function around a fragment: a snippet that is neither a file nor a list of
+// declarations. A fragment may use the parameters without declaring them.
 const wrapper = `func fragment%d(ctx context.Context, client redis.UniversalClient, logger watermill.LoggerAdapter,
 	publisher message.Publisher, subscriber message.Subscriber, router *message.Router,
 	messages <-chan *message.Message, msg *message.Message, topic string) error {
@@ -83,7 +83,8 @@ func wrapped(s snippet, number int) snippet {
 
 func (s snippet) isFile() bool { return strings.HasPrefix(s.code, "package ") }
 
-// write writes the snippet as a file; the compiler's errors tell the place in the page.
+// write writes the snippet to a file. Line directives make the compiler report positions in the
+// page.
 func (s snippet) write(t *testing.T, file, code string) {
 	t.Helper()
 	page, err := filepath.Abs(filepath.Join(root, s.page))
@@ -92,8 +93,7 @@ func (s snippet) write(t *testing.T, file, code string) {
 	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
 }
 
-// run runs a go command in the root, where imports are those of this module, and returns what it
-// prints.
+// run runs a go command in the root, where imports of this module resolve, and returns its output.
 func run(t *testing.T, args ...string) string {
 	t.Helper()
 	var out, problems bytes.Buffer
@@ -103,7 +103,7 @@ func run(t *testing.T, args ...string) string {
 	return out.String()
 }
 
-// Every Go snippet compiles: a file by itself, all others together as one package.
+// Every Go snippet compiles: complete files on their own, all others together as one package.
 func TestSnippets(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -121,7 +121,7 @@ func TestSnippets(t *testing.T) {
 	run(t, together...)
 }
 
-// The program on the README's first screen runs, and prints what the block behind it shows.
+// The program on the README's first screen runs, and prints what the next code block shows.
 func TestReadmeProgram(t *testing.T) {
 	t.Parallel()
 	const address, firstScreen = "localhost:6379", 75

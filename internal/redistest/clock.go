@@ -17,7 +17,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ErrNoClock says what to do when a server can't have a clock of its own.
+// ErrNoClock reports that this machine cannot build the library that gives a server its own clock.
 var ErrNoClock = errors.New("a server with a clock of its own needs Linux and a C compiler as cc (apt-get install gcc libc6-dev)")
 
 //go:embed clock/clock.c
@@ -45,7 +45,7 @@ func buildClock() ([]byte, error) {
 	return os.ReadFile(library)
 }
 
-// StartWithClock is Start with a server whose wall clock is offset before (negative) or after the machine's.
+// StartWithClock is Start with a server whose wall clock differs from the machine's by offset.
 func StartWithClock(tb testing.TB, offset time.Duration, args ...string) *Server {
 	tb.Helper()
 	server, err := LaunchWithClock(offset, args...)
@@ -61,7 +61,7 @@ func LaunchWithClock(offset time.Duration, args ...string) (*Server, error) {
 	return launch(func(s *Server) error { return s.addClock(offset) }, args)
 }
 
-// addClock makes the server, which does not run yet, start with a clock of its own.
+// addClock gives the server, which is not started yet, a clock of its own.
 func (s *Server) addClock(offset time.Duration) error {
 	library, err := clockLibrary()
 	if err != nil {
@@ -77,7 +77,7 @@ func (s *Server) addClock(offset time.Duration) error {
 }
 
 func (s *Server) setOffset(offset time.Duration) error {
-	file, err := os.OpenFile(s.clock, os.O_CREATE|os.O_WRONLY, 0o600) // it is mapped: written in place
+	file, err := os.OpenFile(s.clock, os.O_CREATE|os.O_WRONLY, 0o600) // the server has it mapped: written in place
 	if err != nil {
 		return err
 	}
@@ -87,9 +87,10 @@ func (s *Server) setOffset(offset time.Duration) error {
 
 var errNoOwnClock = errors.New("the server was not started with a clock of its own")
 
-// SetClock sets the wall clock of a server of StartWithClock to an offset from the machine's, and returns when its TIME shows it.
-// A server that was killed starts with it. Redis's timers go on; what it keeps as a time, such as the end of a blocking
-// read, it compares with the new clock. A paused server has to be resumed first.
+// SetClock sets the wall clock of a server of StartWithClock to an offset from the machine's, and
+// returns when TIME shows it. A server that was killed starts with it. The server's timers are not
+// affected, but it compares stored times, such as the end of a blocking read, with the new clock.
+// Resume a paused server first.
 func (s *Server) SetClock(offset time.Duration) error {
 	if s.clock == "" {
 		return errNoOwnClock
@@ -98,14 +99,14 @@ func (s *Server) SetClock(offset time.Duration) error {
 		return err
 	}
 	if _, err := os.Stat(s.pidfile()); err != nil {
-		return nil // it does not run
+		return nil // not running
 	}
 	client := redis.NewClient(&redis.Options{Addr: s.Addr, MaxRetries: -1, DialerRetries: 1})
 	defer client.Close()
 	return poll("the clock of "+s.Addr, func() error {
 		now, err := client.Time(context.Background()).Result()
 		if off := time.Until(now) - offset; err == nil && off.Abs() > time.Second {
-			err = fmt.Errorf("%s off", off) //nolint:err113 // for people
+			err = fmt.Errorf("differs by %s", off) //nolint:err113 // for a reader
 		}
 		return err
 	})

@@ -13,7 +13,7 @@ import (
 
 func TestMain(m *testing.M) { redistest.Main(m) }
 
-// offset is how far a server's clock is from the machine's.
+// offset returns by how much a server's clock differs from the machine's.
 func offset(t *testing.T, client *redis.Client) time.Duration {
 	t.Helper()
 	now, err := client.Time(context.Background()).Result()
@@ -34,11 +34,11 @@ func TestSetClock(t *testing.T) {
 	assert.InDelta(t, time.Hour, offset(t, client), float64(time.Minute))
 	late, err := client.XAdd(ctx, &redis.XAddArgs{Stream: "s", Values: []string{"f", "v"}}).Result()
 	require.NoError(t, err)
-	assert.Less(t, early, late, "IDs are of the server's clock")
+	assert.Less(t, early, late, "IDs come from the server's clock")
 
 	blocked := time.Now()
 	assert.Equal(t, redis.Nil, client.XRead(ctx, &redis.XReadArgs{Streams: []string{"s", "$"}, Block: 50 * time.Millisecond}).Err())
-	assert.Less(t, time.Since(blocked), redistest.Soon, "timers go on")
+	assert.Less(t, time.Since(blocked), redistest.Soon, "timers are not affected")
 }
 
 func TestSetClock_survivesRestart(t *testing.T) {
@@ -49,7 +49,7 @@ func TestSetClock_survivesRestart(t *testing.T) {
 	server.Restart(t)
 	assert.InDelta(t, time.Hour, offset(t, client), float64(time.Minute))
 	server.Kill()
-	require.NoError(t, server.SetClock(-time.Hour), "a server that does not run")
+	require.NoError(t, server.SetClock(-time.Hour), "the server is not running")
 	server.Restart(t)
 	assert.InDelta(t, -time.Hour, offset(t, client), float64(time.Minute))
 }

@@ -16,10 +16,11 @@ import (
 const (
 	slots       = 16384
 	shards      = 3
-	nodeTimeout = "1000" // ms without an answer after which a node counts as failed
+	nodeTimeout = "1000" // ms without a reply until a node counts as failed
 )
 
-// StartCluster starts a cluster of one server that holds all slots; it is stopped when the test ends.
+// StartCluster starts a cluster of one server that holds all slots; it is stopped when the test
+// ends.
 func StartCluster(tb testing.TB) *Server {
 	tb.Helper()
 	server := Start(tb, clusterNode()...)
@@ -31,17 +32,19 @@ func StartCluster(tb testing.TB) *Server {
 	return server
 }
 
-// clusterNode returns the arguments of a node. The default port of the cluster's bus, 10000 above, may be none.
+// clusterNode returns the arguments of a node. The port of the cluster bus is chosen, because the
+// default (port + 10000) may be above 65535.
 func clusterNode() []string {
 	return []string{"--cluster-enabled", "yes", "--cluster-port", freePort(), "--cluster-node-timeout", nodeTimeout}
 }
 
-// replicated makes replicas follow at once, and a node show those that follow: they must have got something, if only a ping.
+// replicated starts replication without a delay. Frequent pings keep a replica recent: a node lists
+// only replicas that have received something.
 var replicated = []string{"--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1", "--cluster-replica-validity-factor", "0"}
 
-// Cluster is a cluster of three masters, with a replica each or with none.
+// Cluster is a cluster of three masters, each with one replica or none.
 type Cluster struct {
-	Nodes []*Server // the first three begin as masters
+	Nodes []*Server // the first three start as masters
 	nodes map[string]*node
 }
 
@@ -51,7 +54,8 @@ type node struct {
 	id    string
 }
 
-// StartFullCluster starts a cluster of three masters with a replica each; it is stopped when the test ends.
+// StartFullCluster starts a cluster of three masters with a replica each; it is stopped when the
+// test ends.
 func StartFullCluster(tb testing.TB) *Cluster {
 	tb.Helper()
 	ctx := context.Background()
@@ -70,8 +74,8 @@ func StartFullCluster(tb testing.TB) *Cluster {
 	return c
 }
 
-// StartMasters starts a cluster of three masters without replicas, whose clocks are offset as StartWithClock says, with further
-// arguments; it is stopped when the test ends.
+// StartMasters starts a cluster of three masters without replicas. Their clocks have these offsets,
+// as in StartWithClock. It is stopped when the test ends.
 func StartMasters(tb testing.TB, offsets [shards]time.Duration, args ...string) *Cluster {
 	tb.Helper()
 	c := &Cluster{nodes: map[string]*node{}}
@@ -88,14 +92,15 @@ func (c *Cluster) add(tb testing.TB, server *Server) {
 	n := &node{Server: server, admin: server.admin(tb)}
 	n.id = n.admin.ClusterMyID(context.Background()).Val()
 	c.Nodes, c.nodes[server.Addr] = append(c.Nodes, server), n
-	// On a busy machine the reply may come too late, and the client asks again. Nobody else sets the epoch of a new node.
+	// On a busy machine the reply may be late, and the client repeats the command. Nothing else
+	// sets the epoch of a new node.
 	err := n.admin.Do(context.Background(), "cluster", "set-config-epoch", len(c.Nodes)).Err()
 	if err != nil && !strings.Contains(err.Error(), "already non-zero") {
 		tb.Fatalf("set-config-epoch on %s: %v", n.Addr, err)
 	}
 }
 
-// introduce gives the first nodes the slots, and all to each other.
+// introduce assigns the slots to the first nodes and connects all nodes.
 func (c *Cluster) introduce(tb testing.TB) {
 	tb.Helper()
 	first := c.nodes[c.Nodes[0].Addr]
@@ -111,7 +116,7 @@ func (c *Cluster) introduce(tb testing.TB) {
 	}
 }
 
-// AwaitReady waits until each node sees the whole cluster, and takes commands.
+// AwaitReady waits until each node sees the whole cluster and accepts commands.
 func (c *Cluster) AwaitReady(tb testing.TB) {
 	tb.Helper()
 	for _, n := range c.nodes {
@@ -119,9 +124,10 @@ func (c *Cluster) AwaitReady(tb testing.TB) {
 	}
 }
 
-// ready reports whether the node sees the whole cluster of so many nodes, and its replica or master if there are any.
+// ready returns nil if the node sees a cluster of this size, and is connected to its replica or
+// master.
 func (n *node) ready(ctx context.Context, size int) error {
-	view, err := n.admin.ClusterSlots(ctx).Result() //nolint:staticcheck // what go-redis asks
+	view, err := n.admin.ClusterSlots(ctx).Result() //nolint:staticcheck // the command of go-redis
 	if err != nil {
 		return err
 	}
@@ -135,7 +141,7 @@ func (n *node) ready(ctx context.Context, size int) error {
 	state := n.admin.ClusterInfo(ctx).Val()
 	linked := size == shards || strings.Contains(info, "master_link_status:up") || strings.Contains(info, "state=online")
 	if len(nodes) != size || !linked || !strings.Contains(state, "cluster_state:ok") {
-		return errors.Join(err, fmt.Errorf("%d nodes in view, %s%s", len(nodes), state, info)) //nolint:err113 // for people
+		return errors.Join(err, fmt.Errorf("%d nodes in view, %s%s", len(nodes), state, info)) //nolint:err113 // for a reader
 	}
 	return nil
 }
@@ -147,7 +153,7 @@ func (n *node) must(tb testing.TB, args ...any) {
 	}
 }
 
-// Master returns the master of key as most of the nodes that answer see it.
+// Master returns the master of key that most nodes name.
 func (c *Cluster) Master(tb testing.TB, key string) *Server {
 	tb.Helper()
 	var master *Server
@@ -164,12 +170,12 @@ func (c *Cluster) Master(tb testing.TB, key string) *Server {
 				return nil
 			}
 		}
-		return fmt.Errorf("no majority: %v", votes) //nolint:err113 // for people
+		return fmt.Errorf("no majority: %v", votes) //nolint:err113 // for a reader
 	})
 	return master
 }
 
-// AwaitFailover returns the new master of key, as soon as there is one that takes writes.
+// AwaitFailover returns the new master of key as soon as it accepts writes.
 func (c *Cluster) AwaitFailover(tb testing.TB, key string, old *Server) *Server {
 	tb.Helper()
 	var master *Server
@@ -177,7 +183,7 @@ func (c *Cluster) AwaitFailover(tb testing.TB, key string, old *Server) *Server 
 		for _, n := range c.nodes {
 			addr, err := n.masterOf(key)
 			if err != nil || addr != n.Addr || addr == old.Addr {
-				continue // only the new master itself is asked: the others learn it from it
+				continue // ask only the new master: the other nodes learn it later
 			}
 			if !strings.Contains(n.admin.ClusterInfo(context.Background()).Val(), "cluster_state:ok") {
 				continue
@@ -192,7 +198,7 @@ func (c *Cluster) AwaitFailover(tb testing.TB, key string, old *Server) *Server 
 
 var errNoFailover = errors.New("no new master")
 
-// masterOf returns the address of key's master as this node sees it.
+// masterOf returns the address of key's master, according to this node.
 func (n *node) masterOf(key string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -200,7 +206,7 @@ func (n *node) masterOf(key string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	view, err := n.admin.ClusterSlots(ctx).Result() //nolint:staticcheck // what go-redis asks
+	view, err := n.admin.ClusterSlots(ctx).Result() //nolint:staticcheck // the command of go-redis
 	if err != nil {
 		return "", err
 	}
@@ -209,7 +215,7 @@ func (n *node) masterOf(key string) (string, error) {
 			return s.Nodes[0].Addr, nil
 		}
 	}
-	return "", fmt.Errorf("slot %d has no master", slot) //nolint:err113 // for people
+	return "", fmt.Errorf("slot %d has no master", slot) //nolint:err113 // for a reader
 }
 
 // Other returns a master other than the one of key.
@@ -224,7 +230,7 @@ func (c *Cluster) Other(tb testing.TB, key string) *Server {
 	panic("unreachable")
 }
 
-// Move is the move of a key's slot to another master, in steps.
+// Move moves a key's slot to another master, step by step.
 type Move struct {
 	tb       testing.TB
 	cluster  *Cluster
@@ -232,8 +238,8 @@ type Move struct {
 	from, to *node
 }
 
-// BeginMove begins to move the slot of key to another master: from now on, keys that the old master doesn't have are
-// asked for there.
+// BeginMove starts to move the slot of key to another master. From now on the old master redirects
+// commands for keys that it does not have (ASK).
 func (c *Cluster) BeginMove(tb testing.TB, key string, to *Server) *Move {
 	tb.Helper()
 	m := &Move{tb: tb, cluster: c, from: c.nodes[c.Master(tb, key).Addr], to: c.nodes[to.Addr]}
@@ -279,7 +285,8 @@ func (c *Cluster) MoveSlot(tb testing.TB, key string, to *Server) {
 	move.End()
 }
 
-// Client returns a client with go-redis's defaults; it is closed when the test ends. Change the options in the functions.
+// Client returns a client with go-redis's defaults, changed by the functions. It is closed when the
+// test ends.
 func (c *Cluster) Client(tb testing.TB, change ...func(*redis.ClusterOptions)) *redis.ClusterClient {
 	tb.Helper()
 	options := &redis.ClusterOptions{Addrs: addrs(c.Nodes)}
@@ -291,7 +298,7 @@ func (c *Cluster) Client(tb testing.TB, change ...func(*redis.ClusterOptions)) *
 	return client
 }
 
-// URL is what Connect takes.
+// URL returns the URL for Connect.
 func (c *Cluster) URL() string {
 	return "redis://" + c.Nodes[0].Addr + "?addr=" + strings.Join(addrs(c.Nodes[1:]), "&addr=")
 }
@@ -304,7 +311,7 @@ func addrs(servers []*Server) []string {
 	return list
 }
 
-// admin returns a client that gives up soon: the server may be dead.
+// admin returns a client with short time-outs: the server may be dead.
 func (s *Server) admin(tb testing.TB) *redis.Client {
 	tb.Helper()
 	return s.Client(tb, func(o *redis.Options) {
@@ -328,5 +335,5 @@ func poll(what string, ready func() error) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%s: not in time: %w", what, err)
+	return fmt.Errorf("%s: timed out: %w", what, err)
 }

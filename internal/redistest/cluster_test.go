@@ -24,7 +24,7 @@ func TestStartMasters(t *testing.T) {
 	client := cluster.Client(t)
 	const key = "topic"
 	require.NoError(t, client.Set(ctx, key, "value", 0).Err())
-	for range 3 { // to and fro
+	for range 3 { // there and back
 		require.NoError(t, outside.Try(func(tb testing.TB) {
 			tb.Helper()
 			cluster.AwaitReady(tb)
@@ -46,9 +46,9 @@ func TestOutside(t *testing.T) {
 		tb.Helper()
 		tb.Cleanup(func() { cleaned += "second" })
 		tb.Cleanup(func() { cleaned += "first " })
-		tb.Fatalf("so it is: %d", 7)
+		tb.Fatalf("failed: %d", 7)
 	})
-	require.EqualError(t, err, "so it is: 7")
+	require.EqualError(t, err, "failed: 7")
 	outside.Close()
 	outside.Close()
 	assert.Equal(t, "first second", cleaned)

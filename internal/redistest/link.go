@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// slicesASecond is how finely a link with a bandwidth divides what it passes on.
+// slicesASecond bounds what a link with a bandwidth passes on at once: one slice has the bytes of
+// 10 ms.
 const slicesASecond = 100
 
 // link is one direction of a proxy: its connections share the bandwidth.
@@ -15,7 +16,7 @@ type link struct {
 	rate    atomic.Int64 // bytes a second; 0: no limit
 
 	mu   sync.Mutex
-	free time.Time // when what was let through has passed
+	free time.Time // when the admitted bytes have passed
 }
 
 // slice returns how many of n bytes pass next.
@@ -57,7 +58,7 @@ func pause(d time.Duration, ended <-chan struct{}) {
 	}
 }
 
-// gate can be shut, for all who come to it.
+// gate blocks its callers while it is shut.
 type gate struct {
 	mu   sync.Mutex
 	shut chan struct{} // nil while it is open; closed when it opens

@@ -8,7 +8,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill"
 )
 
-// Log keeps what is logged, so that a test can count lines.
+// Log keeps log lines, so that a test can count them.
 type Log struct {
 	mu    sync.Mutex
 	lines []string
@@ -22,7 +22,7 @@ func (l *Log) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// Count returns how many lines hold the text.
+// Count returns how many lines contain the text.
 func (l *Log) Count(text string) (n int) {
 	for _, line := range l.Lines() {
 		if strings.Contains(line, text) {
@@ -32,7 +32,7 @@ func (l *Log) Count(text string) (n int) {
 	return n
 }
 
-// Lines returns what was logged so far.
+// Lines returns all lines.
 func (l *Log) Lines() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

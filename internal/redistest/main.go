@@ -12,8 +12,8 @@ var shared *Server
 
 const multiplier = "github.com/ThreeDotsLabs/watermill/internal/subscriber.(*multiplier).Subscribe.func"
 
-// Main is the TestMain of a package whose tests share a server: it fails the package with one
-// line when there is no server, and when a goroutine outlives the tests.
+// Main is the TestMain of a package whose tests share a server. The package fails with one line if
+// there is no server, and if a goroutine outlives the tests.
 func Main(m *testing.M) {
 	var err error
 	if shared, err = Launch(); err != nil {
@@ -23,10 +23,11 @@ func Main(m *testing.M) {
 	code := m.Run()
 	if code == 0 {
 		if err := goleak.Find(
-			// Watermill's suite leaves those of its own behind.
+			// Watermill's test suite leaks these.
 			goleak.IgnoreAnyFunction(multiplier+"1"), goleak.IgnoreAnyFunction(multiplier+"2"), goleak.IgnoreAnyFunction(multiplier+"3"),
 			goleak.IgnoreAnyFunction("github.com/ThreeDotsLabs/watermill/pubsub/tests.TestReconnect.func2"),
-			// go-redis's looks each second whether a server that could not be dialled is back, or its client closed.
+			// go-redis checks every second whether a server that refused connections is back, until
+			// its client is closed.
 			goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"),
 		); err != nil {
 			fmt.Fprintln(os.Stderr, "goroutines outlive the tests:", err)
@@ -37,5 +38,5 @@ func Main(m *testing.M) {
 	os.Exit(code)
 }
 
-// Shared returns the server that all tests of the package use; nobody kills it.
+// Shared returns the server that all tests of the package use. Tests must not kill it.
 func Shared() *Server { return shared }

@@ -6,18 +6,18 @@ import (
 	"testing"
 )
 
-// Outside is what a program that is no test gives to functions that take a testing.TB. Such a function may fail, log nothing,
-// and clean up.
+// Outside is a testing.TB for programs that are not tests. A function that gets it may fail and
+// clean up, but not log.
 type Outside struct {
-	testing.TB // nil: anything else panics
+	testing.TB // nil: other methods panic
 
 	cleanups []func()
 }
 
-// failure is the end of a function that called Fatal.
+// failure is the panic value of Fatal.
 type failure struct{ error }
 
-// Try calls f, and returns what it called Fatal with.
+// Try calls f and returns the error of its call of Fatal.
 func (o *Outside) Try(f func(tb testing.TB)) (err error) {
 	defer func() {
 		switch end := recover().(type) {
@@ -32,7 +32,7 @@ func (o *Outside) Try(f func(tb testing.TB)) (err error) {
 	return nil
 }
 
-// Close cleans up, in the reverse order.
+// Close runs the cleanups in reverse order.
 func (o *Outside) Close() {
 	for len(o.cleanups) > 0 {
 		last := len(o.cleanups) - 1
@@ -50,10 +50,10 @@ func (o *Outside) Cleanup(f func()) { o.cleanups = append(o.cleanups, f) }
 
 // Fatal ends the function that Try called.
 func (o *Outside) Fatal(args ...any) {
-	panic(failure{errors.New(fmt.Sprint(args...))}) //nolint:err113 // for people
+	panic(failure{errors.New(fmt.Sprint(args...))}) //nolint:err113 // for a reader
 }
 
 // Fatalf is Fatal with a format.
 func (o *Outside) Fatalf(format string, args ...any) {
-	panic(failure{fmt.Errorf(format, args...)}) //nolint:err113 // for people
+	panic(failure{fmt.Errorf(format, args...)}) //nolint:err113 // for a reader
 }

@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// Proxy is a TCP proxy to a server whose connections can be delayed, watched and cut, and that can have a bandwidth or hang.
+// Proxy is a TCP proxy in front of a server. Tests delay, watch, throttle, hang and cut its
+// connections.
 type Proxy struct {
 	Addr     string
 	listener net.Listener
@@ -25,13 +26,13 @@ type Proxy struct {
 	onSend   atomic.Pointer[Filter]
 	onReply  atomic.Pointer[Filter]
 	accepted atomic.Int64
-	up, down link // to the server, and back
+	up, down link // to the server, and from it
 	gate     gate
 	ended    chan struct{}
 }
 
-// Filter sees each chunk of bytes on its way. It returns how many of them to pass on, and whether
-// to cut the connection after that.
+// Filter is called with each chunk of bytes. It returns how many of them to pass on, and whether to
+// cut the connection afterwards.
 type Filter func(chunk []byte) (pass int, cut bool)
 
 type pair struct {
@@ -65,29 +66,29 @@ func LaunchProxy(target string, delay time.Duration) (*Proxy, error) {
 	return p, nil
 }
 
-// OnSend sets a filter for what clients send; nil: none.
+// OnSend sets a filter for the bytes that clients send; nil: none.
 func (p *Proxy) OnSend(f Filter) { p.onSend.Store(&f) }
 
-// OnReply sets a filter for what the server replies; nil: none.
+// OnReply sets a filter for the bytes that the server sends; nil: none.
 func (p *Proxy) OnReply(f Filter) { p.onReply.Store(&f) }
 
-// Accepted is how many connections were made.
+// Accepted returns how many connections were accepted.
 func (p *Proxy) Accepted() int { return int(p.accepted.Load()) }
 
-// Throttle gives each direction a bandwidth that all connections share; 0: no limit. What has no room waits with its sender,
-// as on a slow link, but for what the system's socket buffers take.
+// Throttle gives each direction a bandwidth that all connections share; 0: no limit. As on a slow
+// link, a sender blocks when the socket buffers of the system are full.
 func (p *Proxy) Throttle(bytesPerSecond int) {
 	p.up.rate.Store(int64(bytesPerSecond))
 	p.down.rate.Store(int64(bytesPerSecond))
 }
 
-// Carried is how many bytes were passed on to the server, and back.
+// Carried returns how many bytes were passed on to the server and from it.
 func (p *Proxy) Carried() (sent, replied int64) { return p.up.carried.Load(), p.down.carried.Load() }
 
-// Hang makes the network hang until Resume: connections can be made, and carry nothing.
+// Hang stops all traffic until Resume. Connections are still accepted.
 func (p *Proxy) Hang() { p.gate.close() }
 
-// Resume lets a proxy that hangs go on, with all that was sent meanwhile.
+// Resume ends Hang. Bytes that arrived meanwhile are passed on.
 func (p *Proxy) Resume() { p.gate.open() }
 
 // Cut closes all connections.
@@ -153,7 +154,8 @@ type delayed struct {
 	due   time.Time
 }
 
-// pipe copies one direction, each chunk delayed by itself, so that the delay bounds no throughput.
+// pipe copies one direction. Each chunk is delayed on its own, so that the delay does not limit the
+// throughput.
 func (p *Proxy) pipe(both *pair, to, from net.Conn, filter *atomic.Pointer[Filter], link *link) {
 	chunks := make(chan delayed, 4096)
 	var writer sync.WaitGroup
@@ -166,7 +168,7 @@ func (p *Proxy) pipe(both *pair, to, from net.Conn, filter *atomic.Pointer[Filte
 			n, cut = (*f)(buffer[:n])
 		}
 		p.gate.wait(both.ended)
-		for rest := buffer[:n]; len(rest) > 0; { // more than a slice when the bandwidth is new
+		for rest := buffer[:n]; len(rest) > 0; { // Throttle may have been called since
 			slice := rest[:link.slice(len(rest))]
 			rest = rest[len(slice):]
 			link.pass(len(slice), both.ended)

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// through returns a client through the proxy that waits as long as it has to.
+// through returns a client that connects through the proxy and has no time-outs.
 func through(t *testing.T, proxy *redistest.Proxy) *redis.Client {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{
@@ -74,7 +74,7 @@ func TestProxy_Throttle_trickles(t *testing.T) {
 	require.NoError(t, client.Get(ctx, t.Name()).Err())
 	mu.Lock()
 	defer mu.Unlock()
-	assert.LessOrEqual(t, largest, 10_000, "10 ms worth")
+	assert.LessOrEqual(t, largest, 10_000, "the bytes of 10 ms")
 }
 
 func TestProxy_Hang(t *testing.T) {
@@ -85,12 +85,12 @@ func TestProxy_Hang(t *testing.T) {
 	require.NoError(t, client.Ping(ctx).Err())
 	proxy.Hang()
 	pong := make(chan error, 2)
-	for range cap(pong) { // one on the connection that is there, one on a new one
+	for range cap(pong) { // one on the existing connection, one on a new one
 		go func() { pong <- client.Ping(ctx).Err() }()
 	}
 	select {
 	case err := <-pong:
-		require.FailNow(t, "came through", "%v", err)
+		require.FailNow(t, "a reply while the proxy hangs", "%v", err)
 	case <-time.After(100 * time.Millisecond):
 	}
 	proxy.Resume()

@@ -16,7 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// StartSentinel starts a Sentinel that watches master under a name; further lines go to its
+// StartSentinel starts a Sentinel that watches master under a name. The lines are added to its
 // configuration. It is stopped when the test ends.
 func StartSentinel(tb testing.TB, name string, master *Server, lines ...string) *Server {
 	tb.Helper()
@@ -54,20 +54,20 @@ func (s *Server) watch(tb testing.TB, name string, master *Server, quorum int, l
 	}
 }
 
-// spaced returns an address as configurations write it.
+// spaced returns an address in the notation of configuration files: "host port".
 func spaced(addr string) string { return strings.Replace(addr, ":", " ", 1) }
 
-// SentinelSet is a master with two replicas that three Sentinels watch under the name MasterName.
+// SentinelSet is a master with two replicas. Three Sentinels watch it under the name MasterName.
 type SentinelSet struct {
-	Servers   []*Server // the first begins as the master
+	Servers   []*Server // the first starts as the master
 	Sentinels []*Server
 }
 
-// MasterName is how the Sentinels of a SentinelSet call their master.
+// MasterName is the name of the master of a SentinelSet.
 const MasterName = "mymaster"
 
-// StartSentinelSet starts a master, two replicas and three Sentinels, two of which must agree on a failover; it is
-// stopped when the test ends.
+// StartSentinelSet starts a master, two replicas and three Sentinels. Two Sentinels must agree on a
+// failover. It is stopped when the test ends.
 func StartSentinelSet(tb testing.TB) *SentinelSet {
 	tb.Helper()
 	set := &SentinelSet{Servers: []*Server{Start(tb, "--repl-diskless-sync-delay", "0")}}
@@ -89,8 +89,9 @@ func StartSentinelSet(tb testing.TB) *SentinelSet {
 	return set
 }
 
-// StartReplica starts a replica that is in step with its master when it returns; it is stopped when the test ends. The
-// master should not wait for others to ask for its data: "--repl-diskless-sync-delay", "0".
+// StartReplica starts a replica, and returns when it has the data of its master. It is stopped when
+// the test ends. Start the master with "--repl-diskless-sync-delay", "0": otherwise it waits for
+// more replicas.
 func StartReplica(tb testing.TB, master *Server) *Server {
 	tb.Helper()
 	replica := Start(tb, "--replicaof", spaced(master.Addr), "--repl-diskless-sync-delay", "0")
@@ -98,14 +99,15 @@ func StartReplica(tb testing.TB, master *Server) *Server {
 	_, port, _ := net.SplitHostPort(replica.Addr)
 	await(tb, "replication to "+replica.Addr, func() error {
 		if info := admin.Info(context.Background(), "replication").Val(); !strings.Contains(info, "port="+port+",state=online") {
-			return errors.New(info) //nolint:err113 // for people
+			return errors.New(info) //nolint:err113 // for a reader
 		}
 		return nil
 	})
 	return replica
 }
 
-// introduceSentinels starts three Sentinels that know each other: else they would find each other within seconds.
+// introduceSentinels starts three Sentinels that are configured to know each other, because
+// discovery takes seconds.
 func (s *SentinelSet) introduceSentinels(tb testing.TB, lines []string) {
 	tb.Helper()
 	var ids, known []string
@@ -135,7 +137,7 @@ func (s *Server) sentinelClient(tb testing.TB) *redis.SentinelClient {
 	return client
 }
 
-// Master returns the master that the first Sentinel knows.
+// Master returns the master that the first Sentinel reports.
 func (s *SentinelSet) Master(tb testing.TB) *Server {
 	tb.Helper()
 	var master *Server
@@ -147,7 +149,7 @@ func (s *SentinelSet) Master(tb testing.TB) *Server {
 	return master
 }
 
-// AwaitFailover returns the new master, as soon as a Sentinel knows it.
+// AwaitFailover returns the new master as soon as a Sentinel reports it.
 func (s *SentinelSet) AwaitFailover(tb testing.TB, old *Server) *Server {
 	tb.Helper()
 	var master *Server
@@ -176,10 +178,10 @@ func (s *SentinelSet) ask(client *redis.SentinelClient) (*Server, error) {
 			return server, nil
 		}
 	}
-	return nil, fmt.Errorf("unknown master %v", addr) //nolint:err113 // for people
+	return nil, fmt.Errorf("unknown master %v", addr) //nolint:err113 // for a reader
 }
 
-// URL is what Connect takes.
+// URL returns the URL for Connect.
 func (s *SentinelSet) URL() string {
 	return "redis://" + s.Sentinels[0].Addr + "?master_name=" + MasterName + "&addr=" + strings.Join(addrs(s.Sentinels[1:]), "&addr=")
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ErrNoServer says what to do when no server binary is found.
+// ErrNoServer reports that no server binary was found.
 var ErrNoServer = errors.New("no redis-server found: run `make test`, which installs it, or put it on the PATH, " +
 	"or name a binary in REDIS_SERVER (apt-get install redis-server; brew install redis)")
 
@@ -42,21 +42,23 @@ func Binary() (string, error) {
 // startTimeout is how long a server may take to answer, on a busy machine.
 const startTimeout = 20 * time.Second
 
-// Durable makes a server lose nothing at Kill: else what it wrote in the last seconds may not be on the disk.
+// Durable makes a server write each command to disk. Without it, Kill may lose the writes of the
+// last second.
 var Durable = []string{"--appendfsync", "always"}
 
-// Server is a private server. It writes an append-only file, so that its data survive Kill and Restart.
+// Server is a private server. It writes an append-only file, so that its data survives Kill and
+// Restart.
 type Server struct {
 	Addr    string // host:port
 	TLSAddr string // of StartTLS
 	Dir     string
 	args    []string
-	env     []string // beside this process's
-	clock   string   // the file of its clock's offset; empty: it has the machine's
+	env     []string // added to this process's
+	clock   string   // file with the offset of its clock; empty: the machine's clock
 }
 
-// Start starts a server with further arguments such as "--maxmemory", "10mb"; it is stopped when
-// the test ends.
+// Start starts a server with these arguments, such as "--maxmemory", "10mb". It is stopped when the
+// test ends.
 func Start(tb testing.TB, args ...string) *Server {
 	tb.Helper()
 	server, err := Launch(args...)
@@ -80,7 +82,7 @@ func launch(prepare func(s *Server) error, args []string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	for range 5 { // somebody else may take the free port first
+	for range 5 { // another process may take the free port first
 		port := freePort()
 		server := &Server{Addr: "127.0.0.1:" + port, Dir: dir}
 		server.args = append([]string{
@@ -100,8 +102,8 @@ func launch(prepare func(s *Server) error, args []string) (*Server, error) {
 	return nil, errors.Join(fmt.Errorf("%w\n%s", err, log), os.RemoveAll(dir))
 }
 
-// freePort returns a port that nobody has. It is below those that a system gives to clients (32768 on Linux, 49152
-// elsewhere): so nobody gets it while the server that has it restarts.
+// freePort returns an unused port. It is below the ports that a system assigns to clients (32768 on
+// Linux, 49152 elsewhere), so that no client gets it while its server restarts.
 func freePort() string {
 	for {
 		port := strconv.Itoa(10_000 + rand.IntN(20_000))
@@ -123,7 +125,7 @@ func (s *Server) start() error {
 	}
 	command := exec.Command(binary, s.args...)
 	command.Env = append(os.Environ(), s.env...)
-	before, _ := os.ReadFile(s.logfile()) // an earlier process's
+	before, _ := os.ReadFile(s.logfile()) // of an earlier process
 	if out, err := command.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", binary, err, out)
 	}
@@ -131,12 +133,12 @@ func (s *Server) start() error {
 }
 
 var (
-	errNotReady = errors.New("its log does not say that it is ready")
+	errNotReady = errors.New("its log does not report that it is ready")
 	errPort     = errors.New("its port is taken")
 )
 
-// wait waits until the server answers, and its log after the first logged bytes says that it has the port: else another
-// server answers, which took the port first.
+// wait waits until the server answers and its log, after the first logged bytes, reports that it
+// listens. Without the log, the answer may come from another server that took the port first.
 func (s *Server) wait(logged int) error {
 	client := redis.NewClient(&redis.Options{Addr: s.Addr, MaxRetries: -1, DialerRetries: 1})
 	defer client.Close()
@@ -191,10 +193,10 @@ func (s *Server) Restart(tb testing.TB) {
 // Relaunch is Restart outside of a test.
 func (s *Server) Relaunch() error { return s.start() }
 
-// Pause stops the server's process: it accepts connections and answers nothing, until Resume.
+// Pause stops the server's process until Resume: connections are accepted, but nothing is answered.
 func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
 
-// Resume lets a paused server go on.
+// Resume continues a paused server.
 func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
 
 // Remove kills the server and removes its data.
@@ -220,7 +222,7 @@ func (s *Server) RestartCommand(tb testing.TB) []string {
 	return []string{"bash", script}
 }
 
-// quoted returns words as a shell reads them.
+// quoted quotes words for a shell.
 func quoted(words []string) []string {
 	list := make([]string, len(words))
 	for i, word := range words {
@@ -229,8 +231,8 @@ func quoted(words []string) []string {
 	return list
 }
 
-// Client returns a client of the server; it is closed when the test ends. Change the options in
-// the functions.
+// Client returns a client of the server with go-redis's defaults, changed by the functions. It is
+// closed when the test ends.
 func (s *Server) Client(tb testing.TB, change ...func(*redis.Options)) *redis.Client {
 	tb.Helper()
 	options := &redis.Options{Addr: s.Addr}

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A server whose port another one took does not run, though the other one answers on it.
+// When another server has the port, Start fails, although the other server answers.
 func TestStart_portIsTaken(t *testing.T) {
 	t.Parallel()
 	first := Start(t)
@@ -27,7 +27,7 @@ func TestStart_portIsTaken(t *testing.T) {
 	require.NoError(t, first.Client(t).Ping(t.Context()).Err())
 
 	first.Kill()
-	require.NoError(t, second.start(), "what its log says of an earlier start counts no more")
+	require.NoError(t, second.start(), "log lines of an earlier start do not count")
 	second.Kill()
 	_, err := os.Stat(second.pidfile())
 	require.ErrorIs(t, err, os.ErrNotExist)

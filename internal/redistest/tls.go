@@ -19,8 +19,8 @@ import (
 	"time"
 )
 
-// NewTLSProxy starts a TLS server in front of a plain one, with a certificate for 127.0.0.1 that no authority
-// signed, and returns its address. It needs no server that was built with TLS. It ends with the test.
+// NewTLSProxy starts a TLS proxy in front of a plain server, with a self-signed certificate for
+// 127.0.0.1, and returns its address. The server needs no TLS support. It ends with the test.
 func NewTLSProxy(tb testing.TB, target string) string {
 	tb.Helper()
 	certificate, err := selfSigned()
@@ -54,7 +54,7 @@ func NewTLSProxy(tb testing.TB, target string) string {
 	return listener.Addr().String()
 }
 
-// forward passes on what client sends, and its end, until the server hangs up.
+// forward copies the client's bytes, and their end, until the server closes the connection.
 func forward(client net.Conn, target string) {
 	defer client.Close()
 	server, err := net.Dial("tcp", target)
@@ -72,8 +72,8 @@ func forward(client net.Conn, target string) {
 	sending.Wait()
 }
 
-// StartTLS starts a server that speaks TLS by itself, on its TLSAddr, with a certificate for 127.0.0.1 that no authority signed. If the
-// server was built without TLS, a proxy speaks it. It ends with the test.
+// StartTLS starts a server with TLS on its TLSAddr, with a self-signed certificate for 127.0.0.1.
+// If the server binary has no TLS support, a proxy adds it. It ends with the test.
 func StartTLS(tb testing.TB) *Server {
 	tb.Helper()
 	certificate, err := selfSigned()
@@ -101,7 +101,7 @@ func StartTLS(tb testing.TB) *Server {
 	return server
 }
 
-// speaksTLS reports whether the server binary was built with TLS.
+// speaksTLS reports whether the server binary supports TLS.
 func speaksTLS(tb testing.TB) bool {
 	tb.Helper()
 	known, err := Shared().Client(tb).ConfigGet(context.Background(), "tls-port").Result()

@@ -17,8 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// quick is how long a Close that waits for nobody may take; the bound of 100 ms is shown by benchmarks/, this one
-// holds on a busy machine with the race detector too.
+// quick bounds a Close that waits for nothing. It holds on a busy machine with the race detector;
+// benchmarks/ checks the bound of 100 ms.
 const quick = time.Second
 
 func TestClose_idleSubscription(t *testing.T) {
@@ -33,16 +33,16 @@ func TestClose_idleSubscription(t *testing.T) {
 	assert.False(t, open)
 	_, err := subscriber.Subscribe(t.Context(), b.Topic)
 	require.ErrorIs(t, err, redisstream.ErrSubscriberClosed)
-	assert.Empty(t, b.Consumers(), "a generated name vanishes")
+	assert.Empty(t, b.Consumers(), "a consumer with a generated name is removed")
 }
 
-// blockedReaders is how many clients wait on the stream.
+// blockedReaders returns how many clients are in a blocked read of the stream.
 func blockedReaders(b *fixture.Bench) (n int) {
 	b.Helper()
 	return clientsThat(b, "cmd=xreadgroup")
 }
 
-// connections is how many connections the bench's client and its subscriptions have.
+// connections returns how many connections the Bench's client and its subscriptions have.
 func connections(b *fixture.Bench) int {
 	b.Helper()
 	return clientsThat(b, "")
@@ -92,7 +92,7 @@ func TestClose_endsNackBackoff(t *testing.T) {
 	}
 }
 
-// An ack that a handler gives while Close is under way is sent, also when the subscription's context ended first.
+// An ack during Close is sent, even if the context of Subscribe ended first.
 func TestClose_ackUnderWayCounts(t *testing.T) {
 	t.Parallel()
 	for _, end := range []string{"close", "context"} {
@@ -121,7 +121,7 @@ func TestClose_ackUnderWayCounts(t *testing.T) {
 				defer close(closed)
 				assert.NoError(t, subscriber.Close())
 			}()
-			b.Eventually("Close is under way", func() bool { return connections(b) < before })
+			b.Eventually("Close has begun", func() bool { return connections(b) < before })
 			fixture.NothingComes(t, output, 5*time.Millisecond)
 			require.NoError(t, running[0].Context().Err(), "handlers may finish")
 			for _, msg := range running[:3] {
@@ -143,8 +143,8 @@ func TestClose_ackUnderWayCounts(t *testing.T) {
 	}
 }
 
-// A leaves with a backlog read ahead: B has it at once, in spite of a claim time of an hour, and what A's handlers
-// never saw is not counted as delivered.
+// Subscriber A closes with a read-ahead backlog. B gets it at once, although ClaimMinIdle is an
+// hour. Entries that no handler of A got are not counted as delivered.
 func TestClose_releasesUnhandledMessages(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
@@ -166,7 +166,7 @@ func TestClose_releasesUnhandledMessages(t *testing.T) {
 	assert.Less(t, time.Since(began), 2*time.Second)
 }
 
-// The server may be handing over entries in the very moment of Close: none of them is left behind.
+// Close loses no entries that the server hands out at that moment.
 func TestClose_losesNothingThatIsJustComing(t *testing.T) {
 	t.Parallel()
 	closeLosesNothing(fixture.New(t), 3000)
@@ -184,10 +184,10 @@ func closeLosesNothing(b *fixture.Bench, total int) {
 	})
 	config := fixture.GroupConfig()
 	config.Unmarshaler = redisstream.PlainMarshaler{}
-	config.ClaimMinIdle = time.Hour // nothing is found by its idle time
+	config.ClaimMinIdle = time.Hour // idle entries are never claimed
 	config.ClaimInterval = 20 * time.Millisecond
 	seen := make(map[string]int)
-	progress := time.Now() // when a message came last
+	progress := time.Now() // when the last message came
 	for closes := 0; len(seen) < total; closes++ {
 		require.Less(b, time.Since(progress), fixture.Soon, "%d of %d after %d closes", len(seen), total, closes)
 		subscriber, messages := b.Subscribe(config)
@@ -209,7 +209,7 @@ func closeLosesNothing(b *fixture.Bench, total int) {
 	assert.Zero(b, b.Pending())
 }
 
-// A context that ends while a read is blocked takes no entry with it.
+// When the context of Subscribe ends during a blocked read, no entry is lost.
 func TestClose_contextOfSubscribeEnds(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
@@ -228,14 +228,15 @@ func TestClose_contextOfSubscribeEnds(t *testing.T) {
 	assert.Equal(t, fixture.Payloads(10), fixture.ReceiveAll(t, again, 10))
 }
 
-// Close overtakes a Subscribe that waits for the server: that fails, and gives its consumer's name back.
+// Close during a Subscribe that waits for the server: Subscribe fails and releases its consumer's
+// name.
 func TestClose_overtakesSubscribe(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
 	proxy := redistest.NewProxy(t, b.Server.Addr, 0)
 	config := fixture.GroupConfig()
 	config.Client = b.Server.Client(t, func(o *redis.Options) { o.Addr = proxy.Addr })
-	config.Consumer = "fixed" // its name is returned under the Subscriber's lock
+	config.Consumer = "fixed" // releasing a fixed name takes the Subscriber's lock
 	subscriber := b.Subscriber(config)
 	require.NoError(t, config.Client.Ping(t.Context()).Err())
 	asked, closed := make(chan struct{}), make(chan struct{})
@@ -250,7 +251,7 @@ func TestClose_overtakesSubscribe(t *testing.T) {
 		_, err := subscriber.Subscribe(t.Context(), b.Topic)
 		result <- err
 	}()
-	redistest.Within(t, "Subscribe asks the server", asked)
+	redistest.Within(t, "a command of Subscribe", asked)
 	require.NoError(t, subscriber.Close())
 	close(closed)
 	require.ErrorIs(t, redistest.Within(t, "Subscribe", result), redisstream.ErrSubscriberClosed)

@@ -24,22 +24,22 @@ import (
 )
 
 const (
-	rollingKinds     = 8 // of commands, and of events
+	rollingKinds     = 8 // kinds of commands, and of events
 	rollingProcesses = 3
 	rollingCommands  = 1500
 	rollingRestarts  = 6
 )
 
-// rollingEnv tells a process of the test binary that it is a worker: the server's address and the prefix of all keys.
+// rollingEnv is set in a worker process: the server's address and the prefix of all keys.
 const rollingEnv = "REDISSTREAM_ROLLING_WORKER"
 
-// rollingOrder is a command, rollingOrdered the event that its handler publishes.
+// rollingOrder is a command. Its handler publishes the event rollingOrdered.
 type (
 	rollingOrder   struct{ N int }
 	rollingOrdered struct{ N int }
 )
 
-// rolling is a CQRS application whose keys have a prefix.
+// rolling is a CQRS application. Its keys share a prefix.
 type rolling struct {
 	client *redis.Client
 	prefix string
@@ -49,14 +49,14 @@ func (r rolling) topic(what string, kind int) string {
 	return fmt.Sprint(r.prefix, ":", what, ":", kind)
 }
 
-// times is the key that counts how often something was done, by number.
+// times returns the key that counts how often each number was handled.
 func (r rolling) times(what string) string { return r.prefix + ":times:" + what }
 
 func (r rolling) subscriber() (message.Subscriber, error) {
 	return redisstream.NewSubscriber(redisstream.SubscriberConfig{Client: r.client, ConsumerGroup: "g"}, watermill.NopLogger{})
 }
 
-// addCommand adds a handler of a kind of commands, which publishes an event of that kind.
+// addCommand adds a handler of a kind of commands. It publishes an event of the same kind.
 func (r rolling) addCommand(router *message.Router, events *cqrs.EventBus, kind int) error {
 	processor, err := cqrs.NewCommandProcessorWithConfig(router, cqrs.CommandProcessorConfig{
 		GenerateSubscribeTopic: func(cqrs.CommandProcessorGenerateSubscribeTopicParams) (string, error) {
@@ -99,7 +99,7 @@ func (r rolling) addEvent(router *message.Router, kind int) error {
 	}))
 }
 
-// work runs a Router until ctx ends, as applications do at SIGTERM.
+// work runs a Router until ctx ends, as an application does until SIGTERM.
 func (r rolling) work(ctx context.Context) error {
 	publisher, err := redisstream.NewPublisher(redisstream.PublisherConfig{Client: r.client}, watermill.NopLogger{})
 	if err != nil {
@@ -136,7 +136,7 @@ func (r rolling) work(ctx context.Context) error {
 	return publisher.Close()
 }
 
-// rollingWorker is main of a worker.
+// rollingWorker is the main function of a worker process.
 func rollingWorker(config string) {
 	addr, prefix, _ := strings.Cut(config, " ")
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
@@ -147,11 +147,11 @@ func rollingWorker(config string) {
 	}
 }
 
-// worker is a process.
+// worker is a worker process.
 type worker struct {
 	command *exec.Cmd
 	ready   chan struct{}
-	printed []string // without "ready"; complete when its output has ended
+	printed []string // its output without "ready"; complete after ended
 	ended   chan struct{}
 }
 
@@ -176,10 +176,10 @@ func startWorker(t *testing.T, config string) *worker {
 	return w
 }
 
-// wait waits until a worker that was told to end has ended well.
+// wait waits until a worker that got SIGTERM has ended without an error.
 func (w *worker) wait(t *testing.T) {
 	t.Helper()
-	fixture.WaitDone(t, w.ended, "a worker ends")
+	fixture.WaitDone(t, w.ended, "the end of a worker")
 	assert.NoError(t, w.command.Wait(), w.printed)
 }
 
@@ -189,11 +189,12 @@ func (w *worker) restart(t *testing.T, config string) *worker {
 	require.NoError(t, w.command.Process.Signal(syscall.SIGTERM))
 	next := startWorker(t, config)
 	w.wait(t)
-	fixture.WaitDone(t, next.ready, "a worker starts")
+	fixture.WaitDone(t, next.ready, "the start of a worker")
 	return next
 }
 
-// A CQRS application is restarted process by process under load: no command is run again, and no event is doubled.
+// The processes of a CQRS application restart one after the other under load. No command or event
+// is handled twice.
 func TestRollingRestart(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
@@ -204,7 +205,7 @@ func TestRollingRestart(t *testing.T) {
 		workers[i] = startWorker(t, config)
 	}
 	for _, w := range workers {
-		fixture.WaitDone(t, w.ready, "a worker starts")
+		fixture.WaitDone(t, w.ready, "the start of a worker")
 	}
 	commands, err := cqrs.NewCommandBusWithConfig(fixture.OpenPublisher(t, redisstream.PublisherConfig{Client: b.Client}), cqrs.CommandBusConfig{
 		GeneratePublishTopic: func(params cqrs.CommandBusGeneratePublishTopicParams) (string, error) {

@@ -20,9 +20,11 @@ import (
 
 const (
 	shortClose = 100 * time.Millisecond
-	// closeBound is what Close promises beyond CloseTimeout, and what a busy machine with the race detector adds.
+	// closeBound is CloseTimeout, plus the second that Close may take beyond it, plus a margin for
+	// a busy machine with the race detector.
 	closeBound = shortClose + time.Second + 500*time.Millisecond
-	// hungTimeout is the time-out of a client whose server hangs: a Close that waits for it is found out.
+	// hungTimeout is the time-out of the client. It is longer than closeBound, so that a Close that
+	// waits for it fails the test.
 	hungTimeout = 2500 * time.Millisecond
 )
 
@@ -32,7 +34,7 @@ type hanging struct {
 	config     redisstream.SubscriberConfig
 	hang       func()
 	proxy      *redistest.Proxy
-	direct     *redis.Client // does not go through the proxy
+	direct     *redis.Client // without the proxy
 	subscriber *redisstream.Subscriber
 	messages   <-chan *message.Message
 }
@@ -60,7 +62,7 @@ func hangConfig() redisstream.SubscriberConfig {
 	return config
 }
 
-// subscribe subscribes with a log of its own: what is left behind may log after the test.
+// subscribe subscribes with its own log, because goroutines may log after the test.
 func (h *hanging) subscribe() {
 	h.Helper()
 	h.config.Client = h.Client
@@ -72,7 +74,8 @@ func (h *hanging) subscribe() {
 	require.NoError(h, err)
 }
 
-// close closes within the bound, and waits until nothing is left of the subscription while the server still hangs.
+// close checks that Close returns within the bound, and that all goroutines of the subscription end
+// while the server still hangs.
 func (h *hanging) close() {
 	h.Helper()
 	began := time.Now()
@@ -81,12 +84,12 @@ func (h *hanging) close() {
 	require.Eventually(h, func() bool { return h.left() == 0 }, 4*hungTimeout, 20*time.Millisecond, "goroutines outlive the client's time-outs")
 }
 
-// labelled labels this goroutine and those that it starts.
+// labelled labels this goroutine and the goroutines that it starts.
 func (h *hanging) labelled() {
 	pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), pprof.Labels("topic", h.Topic)))
 }
 
-// left is how many goroutines of the subscription there are.
+// left returns the number of goroutines of the subscription.
 func (h *hanging) left() (n int) {
 	var profile bytes.Buffer
 	require.NoError(h, pprof.Lookup("goroutine").WriteTo(&profile, 1))
@@ -98,7 +101,7 @@ func (h *hanging) left() (n int) {
 	return n
 }
 
-// hungStates are what a subscription can be at when its server hangs.
+// hungStates has the states in which a subscription can be when its server hangs.
 var hungStates = map[string]func(h *hanging){
 	"blocked read": func(h *hanging) {
 		h.subscribe()
@@ -111,7 +114,7 @@ var hungStates = map[string]func(h *hanging){
 		fixture.Receive(h, h.messages)
 		h.hang()
 	},
-	"ack under way": func(h *hanging) {
+	"ack in flight": func(h *hanging) {
 		h.subscribe()
 		h.PublishThrough(h.direct, 3)
 		msg := fixture.Receive(h, h.messages)
@@ -125,7 +128,7 @@ var hungStates = map[string]func(h *hanging){
 		h.hang()
 		time.AfterFunc(shortClose, func() { msg.Ack() })
 	},
-	"renewal before a message is handed out again": func(h *hanging) {
+	"renewal before a redelivery": func(h *hanging) {
 		h.subscribe()
 		h.PublishThrough(h.direct, 3)
 		msg := fixture.Receive(h, h.messages)
@@ -148,13 +151,13 @@ var hungStates = map[string]func(h *hanging){
 		h.subscribe()
 		fixture.WaitDone(h, h.hangAt("evalsha"), "a periodic task")
 	},
-	"group that is created again": func(h *hanging) {
+	"recreated group": func(h *hanging) {
 		h.subscribe()
 		h.PublishThrough(h.direct, 1)
 		fixture.ReceiveAll(h, h.messages, 1)
 		hung := h.hangAt("xinfo\r\n$6\r\nstream")
 		require.NoError(h, h.direct.XGroupDestroy(h.Context(), h.Topic, "g").Err())
-		fixture.WaitDone(h, hung, "the group is created again")
+		fixture.WaitDone(h, hung, "the group is recreated")
 	},
 	"reconnect": func(h *hanging) {
 		h.subscribe()
@@ -163,7 +166,8 @@ var hungStates = map[string]func(h *hanging){
 	},
 }
 
-// hangAt hangs the network when a command with one of the texts is sent, and returns a channel that is closed then.
+// hangAt hangs the network when a command with one of the texts is sent. It returns a channel that
+// is closed then.
 func (h *hanging) hangAt(texts ...string) <-chan struct{} {
 	hung := make(chan struct{})
 	once := sync.OnceFunc(func() {
@@ -181,8 +185,8 @@ func (h *hanging) hangAt(texts ...string) <-chan struct{} {
 	return hung
 }
 
-// Close keeps its bound whatever the subscription waits for when the server hangs, and what it leaves behind ends with the
-// client's time-outs.
+// Close keeps its bound in whatever state the server hangs. The goroutines that it leaves end with
+// the client's time-outs.
 func TestClose_serverHangs(t *testing.T) {
 	t.Parallel()
 	for name, begin := range hungStates {
@@ -196,7 +200,7 @@ func TestClose_serverHangs(t *testing.T) {
 	}
 }
 
-// The process of the server is stopped: connections can be made, and nothing answers.
+// The server's process is stopped: connections are accepted, but nothing is answered.
 func TestClose_serverIsStopped(t *testing.T) {
 	t.Parallel()
 	h := &hanging{Bench: fixture.NewOn(t, redistest.Start(t)), config: hangConfig()}
@@ -212,7 +216,7 @@ func TestClose_serverIsStopped(t *testing.T) {
 	h.close()
 }
 
-// Close does not wait for a Subscribe that is under way, which then fails.
+// Close does not wait for a Subscribe in progress, which then fails.
 func TestClose_duringSubscribe(t *testing.T) {
 	t.Parallel()
 	h := newHanging(t)
@@ -223,14 +227,14 @@ func TestClose_duringSubscribe(t *testing.T) {
 		_, err := h.subscriber.Subscribe(t.Context(), h.Topic)
 		failed <- err
 	}()
-	fixture.WaitDone(t, hung, "Subscribe is under way")
+	fixture.WaitDone(t, hung, "a command of Subscribe")
 	began := time.Now()
 	require.NoError(t, h.subscriber.Close())
 	assert.Less(t, time.Since(began), closeBound)
 	require.Error(t, redistest.Within(t, "Subscribe ends with the client's time-outs", failed))
 }
 
-// One node of a cluster hangs, the one that has the stream.
+// In a cluster, only the node with the stream hangs.
 func TestClose_clusterNodeHangs(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartMasters(t, [3]time.Duration{})
@@ -255,7 +259,7 @@ func TestClose_clusterNodeHangs(t *testing.T) {
 	assert.Less(t, time.Since(began), closeBound)
 }
 
-// Behind Sentinel, the master hangs, and so does the Sentinel that would have to be asked for another.
+// The master hangs, and so does the Sentinel that the client would ask for a new one.
 func TestClose_sentinelMasterHangs(t *testing.T) {
 	t.Parallel()
 	master := redistest.Start(t)

@@ -15,8 +15,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A handler takes longer than CloseTimeout when the Router is closed, with all defaults: its message is handled once, what it
-// returns is published, and no other member starts it meanwhile.
+// A Router with default settings is closed while a handler takes longer than CloseTimeout. Its
+// message is handled once, its result is published, and no other consumer
+// gets the message.
 func TestClose_routerWithASlowHandler(t *testing.T) {
 	t.Parallel()
 	const work = 8 * time.Second
@@ -54,10 +55,11 @@ func TestClose_routerWithASlowHandler(t *testing.T) {
 	assert.EqualValues(t, 1, started.Load())
 	assert.EqualValues(t, 1, b.Client.XLen(t.Context(), b.Topic+"-out").Val())
 	assert.Zero(t, log.Count("level=ERROR"), log.Lines())
-	assert.Len(t, b.Consumers(), 1, "the Router's has left")
+	assert.Len(t, b.Consumers(), 1, "the Router's consumer is removed")
 }
 
-// A consumer that leaves the loop over the channel never acks. Close returns all the same, and another consumer gets the message.
+// A consumer that leaves the loop over the channel never acks. Close returns all the same, and
+// another consumer gets the message.
 func TestClose_consumerLeftItsLoop(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
@@ -70,18 +72,18 @@ func TestClose_consumerLeftItsLoop(t *testing.T) {
 	assert.InDelta(t, redisstream.DefaultCloseTimeout.Seconds(), time.Since(began).Seconds(), 1)
 	closed := time.Now()
 	_, next := b.Subscribe(config)
-	assert.Equal(t, "1", string(fixture.Receive(t, next).Payload), "what no handler had is free at once")
+	assert.Equal(t, "1", string(fixture.Receive(t, next).Payload), "undelivered entries are released at once")
 	require.Error(t, left.Context().Err())
 	select {
 	case _, open := <-messages:
 		assert.False(t, open)
 	case <-time.After(config.ClaimMinIdle + fixture.Soon):
-		require.Fail(t, "the channel is never closed")
+		require.Fail(t, "the channel was not closed")
 	}
 	assert.Greater(t, time.Since(closed), config.ClaimMinIdle-time.Second)
 }
 
-// lateConfig has a CloseTimeout that a handler exceeds.
+// lateConfig has a CloseTimeout that is shorter than the handlers.
 func lateConfig(b *fixture.Bench) redisstream.SubscriberConfig {
 	config := fixture.FastClaimConfig()
 	config.Client, config.CloseTimeout, config.ClaimMinIdle = b.Client, 50*time.Millisecond, 2*time.Second
@@ -110,7 +112,7 @@ func TestClose_lateNackReleasesTheMessage(t *testing.T) {
 	_, open := <-messages
 	assert.False(t, open)
 	b.Eventually("both acks count", func() bool { return b.Pending() == 0 })
-	assert.Len(t, b.Consumers(), 1, "the closed one is removed")
+	assert.Len(t, b.Consumers(), 1, "the consumer that closed is removed")
 }
 
 func TestClose_ackAfterTheLease(t *testing.T) {
@@ -131,13 +133,13 @@ func TestClose_ackAfterTheLease(t *testing.T) {
 	again := fixture.Receive(t, next)
 	assert.Equal(t, msg.UUID, again.UUID)
 	assert.Equal(t, 1, log.Count("handlers still have messages when the subscription ends"))
-	_, open := <-messages // when the lease is over
+	_, open := <-messages // closed when the lease is over
 	require.False(t, open)
 	msg.Ack()
 	b.Eventually("the late ack is logged", func() bool { return log.Count("an ack came too late") == 1 })
 	assert.Equal(t, 1, log.Count("entry="+entry.ID))
 	assert.GreaterOrEqual(t, log.Count("topic="+b.Topic), 2)
-	assert.EqualValues(t, 1, b.Pending(), "the other one's")
+	assert.EqualValues(t, 1, b.Pending(), "the entry of the other consumer")
 	again.Ack()
 }
 
@@ -159,8 +161,8 @@ func TestClose_negativeTimeoutReleasesAtOnce(t *testing.T) {
 	assert.Equal(t, msg.UUID, fixture.Receive(t, next).UUID)
 }
 
-// A fan-out and AutoAck have nothing to protect; their handlers may finish before the output is closed, which the Router takes
-// for the sign to close their publisher.
+// With a fan-out or AutoAck, Close does not wait for handlers. They may finish before the output is
+// closed: then the Router closes their publisher.
 func TestClose_fanoutDoesNotWait(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
@@ -198,7 +200,7 @@ func TestClose_autoAckHandlerMayPublish(t *testing.T) {
 	assert.False(t, open)
 }
 
-// The end of a context with a deadline is no error.
+// When the context of Subscribe ends by its deadline, no error is logged.
 func TestClose_deadlineOfSubscribeIsNoError(t *testing.T) {
 	t.Parallel()
 	for name, delay := range map[string]time.Duration{"near": 0, "far": 5 * time.Millisecond} {

@@ -9,13 +9,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A read is ended by closing our side only. In TLS that is an alert, and the server hangs up on it as it does on the
-// end of a plain connection: else Close would take as long as it takes to lose patience with the server.
+// Close ends a read by closing the sending side of the connection. In TLS that is an alert, and the
+// server closes the connection in reply. If it did not, Close would wait until it cuts the socket.
 func TestTLS_closeOfAnIdleSubscription(t *testing.T) {
 	t.Parallel()
 	b := fixture.NewTLS(t)
 	quickest := time.Hour
-	for range 10 { // on a busy machine not each of them is quick
+	for range 10 { // on a busy machine some are slow
 		subscriber, _ := b.Subscribe(fixture.GroupConfig())
 		b.Eventually("the reader waits", func() bool { return blockedReaders(b) == 1 })
 		began := time.Now()

@@ -28,7 +28,7 @@ func assertBusyPolls(t *testing.T, client redis.UniversalClient) {
 	t.Helper()
 	key := fixture.NewTopic(t) + ":list"
 	reply := make(chan error, 1)
-	name := make(chan string, 1) // "goroutine 42 ": other tests have readers, too
+	name := make(chan string, 1) // such as "goroutine 42 ": other tests have readers too
 	go func() {
 		stack := make([]byte, 64)
 		stack = stack[:runtime.Stack(stack, false)]
@@ -70,7 +70,7 @@ func TestEnableBusyPolling_clientOfYourOwn(t *testing.T) {
 
 func TestConnect_unixSocket(t *testing.T) {
 	t.Parallel()
-	dir, err := os.MkdirTemp("", "socket-") // t.TempDir may be too long for a socket
+	dir, err := os.MkdirTemp("", "socket-") // the path of t.TempDir may be too long for a socket
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	socket := filepath.Join(dir, "redis.sock")
@@ -79,7 +79,7 @@ func TestConnect_unixSocket(t *testing.T) {
 	assert.Equal(t, 7, client.(*redis.Client).Options().PoolSize)
 	size, err := server.Client(t, func(o *redis.Options) { o.DB = 2 }).DBSize(t.Context()).Result()
 	require.NoError(t, err)
-	assert.EqualValues(t, 1, size, "it is the server that was asked for")
+	assert.EqualValues(t, 1, size, "connected to the given server")
 	assertBusyPolls(t, client)
 }
 
@@ -132,7 +132,7 @@ func TestConnect_sentinel(t *testing.T) {
 		assert.Equal(t, 7, client.(*redis.Client).Options().PoolSize)
 		size, err := master.Client(t, func(o *redis.Options) { o.Password = password }).DBSize(t.Context()).Result()
 		require.NoError(t, err)
-		assert.Positive(t, size, "it is the master that was asked for")
+		assert.Positive(t, size, "connected to the given master")
 	})
 	t.Run("several sentinels", func(t *testing.T) {
 		t.Parallel()
@@ -237,7 +237,7 @@ func TestConnect_errorNamesThePlaceAndHidesThePassword(t *testing.T) {
 func TestConnect_respectsTheContext(t *testing.T) {
 	t.Parallel()
 	heard := make(chan struct{}, 100)
-	addr := fixture.Serve(t, func(conn net.Conn) { // takes what is sent and never answers
+	addr := fixture.Serve(t, func(conn net.Conn) { // reads all commands and never answers
 		if _, err := bufio.NewReader(conn).ReadByte(); err == nil {
 			heard <- struct{}{}
 		}

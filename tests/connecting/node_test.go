@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A client of one node would fail topic by topic with MOVED.
+// Without this check, a client of one node would fail with MOVED for many topics.
 func TestConnect_nodeOfACluster(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartFullCluster(t)
@@ -37,28 +37,28 @@ func TestConnect_nodeOfAClusterAlone(t *testing.T) {
 	server := redistest.StartCluster(t)
 	assert.IsType(t, &redis.Client{}, fixture.ConnectTo(t, "redis://"+server.Addr+"?cluster=false"))
 	assert.IsType(t, &redis.Client{}, fixture.ConnectTo(t, "redis://"+redistest.Shared().Addr))
-	assert.IsType(t, &redis.Client{}, fixture.ConnectTo(t, "redis://"+miniredis.RunT(t).Addr()), "it does not report its mode")
+	assert.IsType(t, &redis.Client{}, fixture.ConnectTo(t, "redis://"+miniredis.RunT(t).Addr()), "miniredis does not report its mode")
 }
 
-// Connect fails when the user may not read the slots, and when the connection (a unix socket, a database) fits no cluster. The
-// error names the cluster.
+// Connect fails if the user may not read the slots, or if the connection (a unix socket, a
+// database) can't be used with a cluster. The error tells that it is a cluster.
 func TestConnect_nodeOfAClusterThatCannotBeUsedAsOne(t *testing.T) {
 	t.Parallel()
 	server := fixture.NewACLServer(t)
 	server.Server = redistest.StartCluster(t)
 	server.Password = ""
 	b := server.NewBench(t)
-	const said = "node of a cluster"
+	const want = "node of a cluster"
 	_, err := redisstream.Connect(t.Context(), server.CreateUser(b, "publisher"))
-	require.ErrorContains(t, err, said)
+	require.ErrorContains(t, err, want)
 	require.ErrorContains(t, err, "cluster=false")
 	require.ErrorContains(t, err, server.Addr)
 
-	dir, err := os.MkdirTemp("", "socket-") // t.TempDir may be too long for a socket
+	dir, err := os.MkdirTemp("", "socket-") // the path of t.TempDir may be too long for a socket
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	socket := filepath.Join(dir, "redis.sock")
 	redistest.Start(t, "--cluster-enabled", "yes", "--unixsocket", socket)
 	_, err = redisstream.Connect(t.Context(), "unix://"+socket)
-	require.ErrorContains(t, err, said)
+	require.ErrorContains(t, err, want)
 }

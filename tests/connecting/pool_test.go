@@ -9,7 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Subscriptions hold none of the user's connections: a hundred on a pool of ten starve nobody.
+// Subscriptions hold no connections of the user's pool: a hundred subscriptions work with a pool of
+// ten.
 func TestPool_manySubscriptionsOnASmallPool(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)

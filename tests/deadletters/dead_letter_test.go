@@ -25,22 +25,22 @@ func TestDeadLetter_undecodableEntry(t *testing.T) {
 	require.NoError(t, err)
 	b.Publish(50)
 	_, messages := b.Subscribe(fixture.GroupConfig())
-	assert.Equal(t, append([]string{"0"}, fixture.Payloads(50)...), fixture.ReceiveAll(t, messages, 51), "in nobody's way")
+	assert.Equal(t, append([]string{"0"}, fixture.Payloads(50)...), fixture.ReceiveAll(t, messages, 51), "it blocks no other entry")
 	b.Eventually("nothing stays pending", func() bool { return b.Pending() == 0 })
-	letters := b.DeadLetters()
-	require.Len(t, letters, 1)
-	assert.Equal(t, "entry\xff", letters[0].Values["foreign"])
-	assert.Equal(t, "fields", letters[0].Values["more"])
-	assert.Equal(t, id, letters[0].Values[redisstream.DeadLetterIDKey])
-	assert.Equal(t, b.Topic, letters[0].Values[redisstream.DeadLetterStreamKey])
-	assert.Equal(t, "g", letters[0].Values[redisstream.DeadLetterGroupKey])
-	assert.Equal(t, "0", letters[0].Values[redisstream.DeadLetterDeliveriesKey], "no handler saw it")
-	assert.NotEmpty(t, letters[0].Values[redisstream.DeadLetterConsumerKey])
-	at, err := time.Parse(time.RFC3339Nano, letters[0].Values[redisstream.DeadLetterTimeKey].(string))
+	deadLetters := b.DeadLetters()
+	require.Len(t, deadLetters, 1)
+	assert.Equal(t, "entry\xff", deadLetters[0].Values["foreign"])
+	assert.Equal(t, "fields", deadLetters[0].Values["more"])
+	assert.Equal(t, id, deadLetters[0].Values[redisstream.DeadLetterIDKey])
+	assert.Equal(t, b.Topic, deadLetters[0].Values[redisstream.DeadLetterStreamKey])
+	assert.Equal(t, "g", deadLetters[0].Values[redisstream.DeadLetterGroupKey])
+	assert.Equal(t, "0", deadLetters[0].Values[redisstream.DeadLetterDeliveriesKey], "no handler got it")
+	assert.NotEmpty(t, deadLetters[0].Values[redisstream.DeadLetterConsumerKey])
+	at, err := time.Parse(time.RFC3339Nano, deadLetters[0].Values[redisstream.DeadLetterTimeKey].(string))
 	require.NoError(t, err)
 	assert.WithinDuration(t, time.Now(), at, time.Minute)
 
-	// A subscriber of the dead-letter topic sees the fields and the reason.
+	// A subscriber of the dead-letter topic gets the fields and the reason.
 	dead, err := b.Subscriber(redisstream.SubscriberConfig{StartID: "0"}).Subscribe(t.Context(), redisstream.DeadLetterTopic(b.Topic))
 	require.NoError(t, err)
 	msg := fixture.Receive(t, dead)
@@ -84,8 +84,8 @@ func TestDeadLetter_maxDeliveriesByNacks(t *testing.T) {
 	}
 }
 
-// crash ends a subscription as the death of its process would: nothing is acknowledged, released or renewed any
-// more. What it held is idle for ever at once, so that nobody has to wait.
+// crash ends a subscription as the death of its process would: nothing is acknowledged, released or
+// renewed. The entries that it held are idle for so long that others claim them at once.
 func crash(b *fixture.Bench, held ...*message.Message) {
 	b.Helper()
 	for _, msg := range held {
@@ -93,7 +93,8 @@ func crash(b *fixture.Bench, held ...*message.Message) {
 	}
 }
 
-// A message that kills its process counts, across processes; those that were only read ahead with it don't.
+// Deliveries are counted across processes if a message kills them. Entries that were only read
+// ahead are not counted.
 func TestDeadLetter_maxDeliveriesByCrashes(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
@@ -130,7 +131,8 @@ func TestDeadLetter_maxDeliveriesByCrashes(t *testing.T) {
 	}
 }
 
-// What was only read ahead when its consumer died is not counted, however often that happens.
+// An entry that was only read ahead when its consumer died is not counted, however often that
+// happens.
 func TestDeadLetter_readAheadDoesNotCount(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
@@ -138,7 +140,7 @@ func TestDeadLetter_readAheadDoesNotCount(t *testing.T) {
 	b.ReadAs("dead", 1)
 	config := fixture.FastClaimConfig()
 	config.MaxDeliveries = 2
-	for range 4 { // each claims the entry, and closes before its handler takes it
+	for range 4 { // each claims the entry and closes before a handler gets it
 		subscriber, _ := b.Subscribe(config)
 		b.Eventually("claimed", func() bool {
 			rows, err := b.Client.XPendingExt(t.Context(), &redis.XPendingExtArgs{Stream: b.Topic, Group: "g", Start: "-", End: "+", Count: 1}).Result()
@@ -188,7 +190,7 @@ func TestReplayDeadLetters(t *testing.T) {
 	for i := 3; i < 250; i++ {
 		msg := fixture.Receive(t, messages)
 		require.Equal(t, fmt.Sprint(i), string(msg.Payload))
-		require.Empty(t, msg.Metadata, "a new entry, as it was published first")
+		require.Empty(t, msg.Metadata, "replayed as it was first published")
 		msg.Ack()
 	}
 	assert.Empty(t, b.DeadLetters())

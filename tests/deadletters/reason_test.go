@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// twoDeliveries dead-letters a message after two deliveries.
+// twoDeliveries is a configuration that dead-letters a message after two deliveries.
 func twoDeliveries(b *fixture.Bench) redisstream.SubscriberConfig {
 	config := fixture.FastClaimConfig()
 	config.Client, config.MaxDeliveries = b.Client, 2
@@ -25,16 +25,17 @@ func twoDeliveries(b *fixture.Bench) redisstream.SubscriberConfig {
 	return config
 }
 
-// onlyDeadLetterHas checks that there is one dead letter with the reason, and its log line.
+// onlyDeadLetterHas checks that there is one dead letter, with this reason, and one log line about
+// it.
 func onlyDeadLetterHas(b *fixture.Bench, log *redistest.Log, reason string) {
 	b.Helper()
 	b.Eventually("dead-lettered", func() bool { return len(b.DeadLetters()) == 1 && log.Count("entry dead-lettered") == 1 })
-	letter := b.DeadLetters()[0].Values
-	assert.Contains(b, letter[redisstream.DeadLetterErrorKey], reason)
+	deadLetter := b.DeadLetters()[0].Values
+	assert.Contains(b, deadLetter[redisstream.DeadLetterErrorKey], reason)
 	for _, line := range log.Lines() {
 		if strings.Contains(line, "entry dead-lettered") {
 			assert.Contains(b, line, reason)
-			assert.Contains(b, line, "entry="+letter[redisstream.DeadLetterIDKey].(string))
+			assert.Contains(b, line, "entry="+deadLetter[redisstream.DeadLetterIDKey].(string))
 			assert.Contains(b, line, "message_uuid=")
 			assert.NotContains(b, line, "message_uuid= ")
 			assert.Contains(b, line, "deliveries=2")

@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// manyFields is an entry with n fields, f0 to f<n-1>, and no payload.
+// manyFields returns an entry with n fields, f0 to f<n-1>, and no payload.
 func manyFields(topic string, n int) *redis.XAddArgs {
 	values := make([]string, 0, 2*n)
 	for i := range n {
@@ -28,7 +28,7 @@ func manyFields(topic string, n int) *redis.XAddArgs {
 	return &redis.XAddArgs{Stream: topic, Values: values}
 }
 
-// dataOf returns the field "data" of the entries of a stream.
+// dataOf returns the field "data" of each entry of a stream.
 func dataOf(b *fixture.Bench, topic string) (all []string) {
 	b.Helper()
 	entries, err := b.Client.XRange(b.Context(), topic, "-", "+").Result()
@@ -42,9 +42,9 @@ func dataOf(b *fixture.Bench, topic string) (all []string) {
 // listDeadLetters returns the dead letters of the topic.
 func listDeadLetters(b *fixture.Bench) (all []redisstream.DeadLetter) {
 	b.Helper()
-	for letter, err := range redisstream.DeadLetters(b.Context(), b.Client, b.Topic) {
+	for deadLetter, err := range redisstream.DeadLetters(b.Context(), b.Client, b.Topic) {
 		require.NoError(b, err)
-		all = append(all, letter)
+		all = append(all, deadLetter)
 	}
 	return all
 }
@@ -63,10 +63,10 @@ func TestDeadLetters_list(t *testing.T) {
 		{ID: b.DeadLetters()[1].ID, Fields: map[string]any{"foreign": "letter"}},
 	}, listDeadLetters(b))
 
-	for letter, err := range redisstream.DeadLetters(t.Context(), b.Client, b.Topic) {
+	for deadLetter, err := range redisstream.DeadLetters(t.Context(), b.Client, b.Topic) {
 		require.NoError(t, err)
-		require.Equal(t, id, letter.ID)
-		break // at any time
+		require.Equal(t, id, deadLetter.ID)
+		break // a loop may end early
 	}
 	b.Do("SET", redisstream.DeadLetterTopic("string-"+b.Topic), "")
 	for _, err := range redisstream.DeadLetters(t.Context(), b.Client, "string-"+b.Topic) {
@@ -75,7 +75,7 @@ func TestDeadLetters_list(t *testing.T) {
 	}
 }
 
-// Pages are bounded in dead letters and in bytes.
+// Pages are bounded by the number of dead letters and by their bytes.
 func TestDeadLetters_pages(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
@@ -99,16 +99,16 @@ func TestDeadLetters_pages(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: proxy.Addr})
 	t.Cleanup(func() { _ = client.Close() })
 	n := 0
-	for letter, err := range redisstream.DeadLetters(t.Context(), client, b.Topic) {
+	for deadLetter, err := range redisstream.DeadLetters(t.Context(), client, b.Topic) {
 		require.NoError(t, err)
 		want := fmt.Sprint(n)
 		if n >= 350 {
 			want = large
 		}
-		require.Equal(t, want, letter.Fields["data"])
+		require.Equal(t, want, deadLetter.Fields["data"])
 		n++
 		if n == 1 {
-			b.AddDeadLetter(b.Topic, "what comes meanwhile is left out")
+			b.AddDeadLetter(b.Topic, "newer dead letters are not listed")
 		}
 	}
 	assert.Equal(t, 355, n)
@@ -148,10 +148,10 @@ func TestDeadLetters_chooseByIDAndPredicate(t *testing.T) {
 		_, err = redisstream.DropDeadLettersByID(ctx, b.Client, b.Topic, ids[0], id)
 		require.ErrorContains(t, err, b.Topic)
 	}
-	assert.Len(t, b.DeadLetters(), 3, "nothing is done for a list with a wrong ID")
+	assert.Len(t, b.DeadLetters(), 3, "a list with a wrong ID changes nothing")
 }
 
-// A dead letter without a field of its entry can't be replayed. It blocks no other.
+// A dead letter without fields of its entry can't be replayed. It does not block others.
 func TestReplayDeadLetters_deadLetterWithoutFields(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
@@ -165,7 +165,8 @@ func TestReplayDeadLetters_deadLetterWithoutFields(t *testing.T) {
 	assert.Equal(t, "none", listDeadLetters(b)[0].Reason)
 }
 
-// "{orders}" and "orders" share a dead-letter stream. Each topic gets back its own dead letters.
+// The topics "{orders}" and "orders" share a dead-letter stream. Each gets only its own dead
+// letters back.
 func TestDeadLetters_ofTwoTopicsInOneStream(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
@@ -197,7 +198,8 @@ func TestDeadLetters_ofTwoTopicsInOneStream(t *testing.T) {
 	assert.Empty(t, b.DeadLetters())
 }
 
-// An entry with more fields than a script can pass on is dead-lettered and replayed whole, in order.
+// An entry with more fields than a script can pass on is dead-lettered and replayed with all
+// fields, in order.
 func TestDeadLetter_thousandsOfFields(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
@@ -235,16 +237,16 @@ func texts(values []any) []string {
 	return list
 }
 
-// A command that fails in a transaction does not stop the others. Nothing is lost all the same.
+// A failed command in a transaction does not stop the others. Even so, nothing is lost.
 func TestDeadLetter_thousandsOfFieldsThatCannotBeAdded(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
-	letters := redisstream.DeadLetterTopic(b.Topic)
+	deadLetterTopic := redisstream.DeadLetterTopic(b.Topic)
 	for name, spoil := range map[string]func(){
-		"a string":        func() { b.Do("SET", letters, "") },
-		"no ID left over": func() { b.Do("XADD", letters, "18446744073709551615-18446744073709551615", "data", "") },
+		"a string":        func() { b.Do("SET", deadLetterTopic, "") },
+		"no ID left over": func() { b.Do("XADD", deadLetterTopic, "18446744073709551615-18446744073709551615", "data", "") },
 	} {
-		b.Do("DEL", b.Topic, letters)
+		b.Do("DEL", b.Topic, deadLetterTopic)
 		spoil()
 		subscriber, _ := b.Subscribe(fixture.GroupConfig())
 		require.NoError(t, b.Client.XAdd(t.Context(), manyFields(b.Topic, 5000)).Err())
@@ -252,9 +254,9 @@ func TestDeadLetter_thousandsOfFieldsThatCannotBeAdded(t *testing.T) {
 		require.NoError(t, subscriber.Close())
 		assert.EqualValues(t, 1, b.Pending(), name)
 
-		b.Do("DEL", letters)
-		b.Do("RENAME", b.Topic, letters)
-		b.Do("XGROUP", "DESTROY", letters, "g")
+		b.Do("DEL", deadLetterTopic)
+		b.Do("RENAME", b.Topic, deadLetterTopic)
+		b.Do("XGROUP", "DESTROY", deadLetterTopic, "g")
 		if name == "a string" {
 			b.Do("SET", b.Topic, "")
 		} else {
@@ -292,7 +294,8 @@ func TestDeadLetter_maxLen(t *testing.T) {
 	require.ErrorContains(t, err, "DeadLetterMaxLen")
 }
 
-// Every third reply is lost. Dead letters that were moved all the same are counted, and none is moved twice.
+// Every third reply is lost. Dead letters that were moved are counted all the same, and none is
+// moved twice.
 func TestDeadLetters_countWhenRepliesAreCut(t *testing.T) {
 	t.Parallel()
 	const total = 60
@@ -333,7 +336,7 @@ func TestDeadLetters_countWhenRepliesAreCut(t *testing.T) {
 	}
 }
 
-// A replay ends with its context.
+// A replay ends when its context ends.
 func TestReplayDeadLetters_endsWithItsContext(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
@@ -353,13 +356,14 @@ func TestReplayDeadLetters_endsWithItsContext(t *testing.T) {
 	assert.Len(t, b.DeadLetters(), 2)
 }
 
-// Replicas may lag: dead letters are read from the master, whatever the client's options.
+// Replicas may lag behind, so dead letters are read from the master, whatever the client's options.
 func TestReplayDeadLetters_readsFromTheMaster(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartFullCluster(t)
 	for name, change := range map[string]func(*redis.ClusterOptions){
 		"ReadOnly": func(o *redis.ClusterOptions) { o.ReadOnly = true },
-		// Not RouteByLatency: go-redis 9.23 races with itself when it makes such a client.
+		// RouteByLatency is not tested: go-redis 9.23 has a data race when it creates such a
+		// client.
 		"RouteRandomly": func(o *redis.ClusterOptions) { o.RouteRandomly = true },
 	} {
 		options := &redis.ClusterOptions{Addrs: []string{cluster.Nodes[0].Addr}}
@@ -367,10 +371,10 @@ func TestReplayDeadLetters_readsFromTheMaster(t *testing.T) {
 		client := redis.NewClusterClient(options)
 		t.Cleanup(func() { _ = client.Close() })
 		topic := fixture.NewTopic(t)
-		letter := manyFields(redisstream.DeadLetterTopic(topic), 4000)
-		require.NoError(t, client.XAdd(t.Context(), letter).Err())
+		deadLetter := manyFields(redisstream.DeadLetterTopic(topic), 4000)
+		require.NoError(t, client.XAdd(t.Context(), deadLetter).Err())
 		for range 20 {
-			require.NoError(t, client.XAdd(t.Context(), &redis.XAddArgs{Stream: letter.Stream, Values: []string{"n", "1"}}).Err())
+			require.NoError(t, client.XAdd(t.Context(), &redis.XAddArgs{Stream: deadLetter.Stream, Values: []string{"n", "1"}}).Err())
 		}
 		listed := 0
 		for _, err := range redisstream.DeadLetters(t.Context(), client, topic) {
@@ -387,6 +391,6 @@ func TestReplayDeadLetters_readsFromTheMaster(t *testing.T) {
 		read := slices.ContainsFunc([]string{"xrange", "xrevrange", "eval", "evalsha"}, func(command string) bool {
 			return strings.Contains(stats, "cmdstat_"+command+":")
 		})
-		assert.False(t, read, "a replica was asked")
+		assert.False(t, read, "dead letters are read from the master")
 	}
 }

@@ -25,12 +25,12 @@ func (u brittle) Unmarshal(id string, fields map[string]any) (*message.Message, 
 	case "1", "3":
 		panic("no such luck")
 	case "2":
-		return nil, nil //nolint:nilnil // it is what is tested
+		return nil, nil //nolint:nilnil // this is tested
 	}
 	return msg, nil
 }
 
-// An Unmarshaler that panics or returns nothing costs its entry, not the process.
+// When an Unmarshaler panics or returns nothing, only its entry is affected.
 func TestCallbacks_unmarshaler(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*redisstream.SubscriberConfig){
@@ -51,22 +51,23 @@ func TestCallbacks_unmarshaler(t *testing.T) {
 			b.Publish(6)
 			messages := b.SubscribeLogged(config, &log)
 			assert.Equal(t, []string{"0", "4", "5"}, fixture.ReceiveAll(t, messages, 3))
-			assert.Equal(t, 1, log.Count("goroutine "), "the stack once")
+			assert.Equal(t, 1, log.Count("goroutine "), "the stack is logged once")
 			if config.ConsumerGroup == "" || config.AutoAck {
 				assert.Equal(t, 3, log.Count("entry skipped"))
 				return
 			}
 			b.Eventually("nothing stays pending", func() bool { return b.Pending() == 0 })
-			letters := b.DeadLetters()
-			require.Len(t, letters, 3)
-			assert.Equal(t, "Unmarshaler panicked: no such luck", letters[0].Values[redisstream.DeadLetterReasonKey])
-			assert.Equal(t, "the Unmarshaler returned neither a message nor an error", letters[1].Values[redisstream.DeadLetterReasonKey])
+			deadLetters := b.DeadLetters()
+			require.Len(t, deadLetters, 3)
+			assert.Equal(t, "Unmarshaler panicked: no such luck", deadLetters[0].Values[redisstream.DeadLetterReasonKey])
+			assert.Equal(t, "the Unmarshaler returned neither a message nor an error", deadLetters[1].Values[redisstream.DeadLetterReasonKey])
 			assert.Equal(t, 3, log.Count("entry dead-lettered"))
 		})
 	}
 }
 
-// A subscriber of the dead-letter topic gets the fields of what its own Unmarshaler panics at.
+// A subscriber of the dead-letter topic gets the plain fields of an entry that makes its
+// Unmarshaler panic.
 func TestCallbacks_unmarshalerOfDeadLetters(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
@@ -76,10 +77,10 @@ func TestCallbacks_unmarshalerOfDeadLetters(t *testing.T) {
 	_, messages := b.Subscribe(config)
 	fixture.ReceiveAll(t, messages, 1)
 	b.Eventually("dead-lettered", func() bool { return len(b.DeadLetters()) == 2 })
-	letters, err := b.Subscriber(config).Subscribe(t.Context(), redisstream.DeadLetterTopic(b.Topic))
+	deadLetters, err := b.Subscriber(config).Subscribe(t.Context(), redisstream.DeadLetterTopic(b.Topic))
 	require.NoError(t, err)
 	for range 2 {
-		msg := fixture.Receive(t, letters)
+		msg := fixture.Receive(t, deadLetters)
 		assert.Contains(t, string(msg.Payload), `"payload":`)
 		assert.Contains(t, msg.Metadata.Get(redisstream.DeadLetterReasonKey), "Unmarshaler")
 		msg.Ack()
@@ -117,7 +118,7 @@ func TestCallbacks_nackBackoff(t *testing.T) {
 	for range 2 {
 		fixture.Receive(t, messages).Nack()
 	}
-	assert.Equal(t, []string{"0", "1"}, fixture.ReceiveAll(t, messages, 2), "after a pause, in order")
+	assert.Equal(t, []string{"0", "1"}, fixture.ReceiveAll(t, messages, 2), "redelivered after a pause, in order")
 	assert.Equal(t, 1, log.Count("NackBackoff panicked"))
 }
 

@@ -12,7 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A subscription that starts when the channel of the last one closes has its name at once, and continues in order.
+// A subscription that starts when the previous one has closed its channel gets the same name at
+// once, and continues in order.
 func TestConsumerName_isFreeWhenTheChannelCloses(t *testing.T) {
 	t.Parallel()
 	const lives, perLife = 200, 5
@@ -34,14 +35,14 @@ func TestConsumerName_isFreeWhenTheChannelCloses(t *testing.T) {
 			next++
 		}
 		end()
-		for msg := range messages { // what was just being handed out
+		for msg := range messages { // messages that were just offered
 			msg.Nack()
 		}
 	}
 	assert.Equal(t, []string{"fixed"}, b.Consumers())
 }
 
-// A second subscription at the same time has a numbered name, which is removed when it ends.
+// A second subscription with the same name gets a number. Its consumer is removed when it ends.
 func TestConsumerName_ofASecondSubscription(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
@@ -53,14 +54,15 @@ func TestConsumerName_ofASecondSubscription(t *testing.T) {
 	ctx, end := context.WithCancel(t.Context())
 	messages, err := subscriber.Subscribe(ctx, b.Topic)
 	require.NoError(t, err)
-	b.Eventually("both are there", func() bool { return slices.Contains(b.Consumers(), "fixed#2") })
+	b.Eventually("both consumers exist", func() bool { return slices.Contains(b.Consumers(), "fixed#2") })
 	end()
 	for range messages {
 	}
 	assert.Equal(t, []string{"fixed"}, b.Consumers())
 }
 
-// Numbered names of dead processes are removed after ConsumerTimeout: only those of our own name without pending entries.
+// Numbered consumers of dead processes are removed after ConsumerTimeout, if they have our fixed
+// name and no pending entries.
 func TestConsumerName_numberedNamesOfDeadProcessesAreRemoved(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"fixed", "a.b-c%d+[x]*(^$)?"} {
@@ -87,7 +89,7 @@ func TestConsumerName_numberedNamesOfDeadProcessesAreRemoved(t *testing.T) {
 	}
 }
 
-// A subscription with a generated name removes no numbered names.
+// A subscription with a generated name does not remove numbered consumers.
 func TestConsumerName_numberedNamesOfOthersStay(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
@@ -123,14 +125,14 @@ func TestConsumerName_fixedNameBeginsWithItsPendingEntries(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
 	b.Publish(300)
-	// An earlier process died with 250 entries, of which it had acknowledged one.
+	// A process died with 250 pending entries. It had acknowledged one of them.
 	entries := b.ReadAs("fixed", 250)
 	require.NoError(t, b.Client.XAck(t.Context(), b.Topic, "g", entries[100].ID).Err())
 	config := fixture.GroupConfig()
 	config.Consumer = "fixed"
 	_, messages := b.Subscribe(config)
 	first := fixture.Receive(t, messages)
-	assert.EqualValues(t, 2, fixture.EntryOf(t, first).Deliveries, "the delivery that died counts")
+	assert.EqualValues(t, 2, fixture.EntryOf(t, first).Deliveries, "the delivery in the dead process counts")
 	first.Ack()
 	want := slices.Delete(fixture.Payloads(300), 100, 101)
 	assert.Equal(t, want[1:], fixture.ReceiveAll(t, messages, 298))

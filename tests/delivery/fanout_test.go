@@ -19,7 +19,7 @@ import (
 
 const wentBackLine = "reading continues at an earlier ID"
 
-// A stream that is deleted starts again with small IDs: a fan-out reads them.
+// A deleted stream starts again with small IDs. A fan-out reads them.
 func TestFanOut_streamStartsAgain(t *testing.T) {
 	t.Parallel()
 	for name, remove := range map[string]func(b *fixture.Bench) error{
@@ -48,14 +48,14 @@ func TestFanOut_streamStartsAgain(t *testing.T) {
 				assert.Equal(t, []string{"again"}, fixture.ReceiveAll(t, messages, 1))
 				fixture.NothingComes(t, messages, 200*time.Millisecond)
 				assert.GreaterOrEqual(t, log.Count(wentBackLine), 2)
-				assert.LessOrEqual(t, log.Count(wentBackLine), 4, "a line for each time, or two where the stream was seen missing")
+				assert.LessOrEqual(t, log.Count(wentBackLine), 4, "one line each time, two if the reader noticed the missing stream")
 				assert.Equal(t, log.Count(wentBackLine), log.Count("level=ERROR"))
 			})
 		}
 	}
 }
 
-// movable is a client whose server may change.
+// movable is a client whose server can change.
 type movable struct {
 	*redis.Client
 	addr atomic.Value
@@ -75,20 +75,20 @@ func newMovable(t *testing.T, first *redistest.Server) *movable {
 	return m
 }
 
-// move lets the client go on with another server.
+// move switches the client to another server.
 func (m *movable) move(t *testing.T, from, to *redistest.Server) {
 	t.Helper()
 	m.addr.Store(to.Addr)
 	require.NoError(t, from.Client(t).ClientKillByFilter(t.Context(), "TYPE", "normal", "SKIPME", "yes").Err())
 }
 
-// After a failover to a replica that lacks the last entries, and whose clock is behind, new entries have the IDs of lost ones,
-// or smaller ones than were read.
+// After a failover, the new master may lack the last entries, and its clock may be behind. New
+// entries then have the IDs of lost ones, or smaller IDs than were read.
 func TestFanOut_failoverToAReplicaBehind(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		fresh []string // IDs of the new entries that are there before the fan-out comes
-		later []string // and of those after
+		fresh []string // new entries before the fan-out connects
+		later []string // new entries afterwards
 	}{
 		"nothing new yet": {later: []string{"1000-3", "1000-4", "3000-0"}},
 		"the same IDs":    {fresh: []string{"1000-3", "1000-4"}, later: []string{"1000-5", "3000-0"}},
@@ -138,7 +138,8 @@ func TestFanOut_failoverToAReplicaBehind(t *testing.T) {
 	}
 }
 
-// A fan-out does not go back when entries before its position are trimmed or deleted, or when StartID is ahead of the stream.
+// A fan-out keeps its position when entries before it are trimmed or deleted, or when StartID is
+// ahead of the stream.
 func TestFanOut_keepsItsPosition(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(b *fixture.Bench, ids []string) error{
@@ -186,7 +187,8 @@ func TestFanOut_keepsItsPosition(t *testing.T) {
 
 const missedLine = "entries were trimmed from the stream before the subscription read them"
 
-// Entries that are trimmed before a fan-out reads them are counted. The count is exact once all is read.
+// Entries that are trimmed before a fan-out reads them are counted. The count is exact when
+// everything is read.
 func TestFanOut_countsTrimmedEntries(t *testing.T) {
 	t.Parallel()
 	for _, start := range []string{"0", "$"} {
@@ -196,7 +198,7 @@ func TestFanOut_countsTrimmedEntries(t *testing.T) {
 			log := &redistest.Log{}
 			config := fixture.PlainFanOutConfig(b.Client)
 			config.StartID = start
-			for range 30 { // before it began: not missed
+			for range 30 { // before the fan-out began: not counted
 				fixture.AddPlain(t, b.Client, b.Topic, "*", "old")
 			}
 			require.NoError(t, b.Client.XTrimMaxLen(t.Context(), b.Topic, 0).Err())

@@ -25,7 +25,7 @@ func addLarge(b *fixture.Bench, n, bytes int) {
 	}
 }
 
-// slowLink returns a client whose connections go through a proxy, and whose replies must come within the time.
+// slowLink returns a client with this ReadTimeout that connects through a proxy.
 func slowLink(b *fixture.Bench, readTimeout time.Duration) (*redis.Client, *redistest.Proxy) {
 	b.Helper()
 	proxy := redistest.NewProxy(b.T, b.Server.Addr, 0)
@@ -34,7 +34,8 @@ func slowLink(b *fixture.Bench, readTimeout time.Duration) (*redis.Client, *redi
 	return client, proxy
 }
 
-// Small entries first, then large ones over a slow link, where not even a few of them pass within the client's ReadTimeout.
+// Small entries come first, then large ones over a slow link. Not even a few large ones pass within
+// the client's ReadTimeout.
 func TestLargeEntries_passASlowLink(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*redisstream.SubscriberConfig){
@@ -69,12 +70,13 @@ func TestLargeEntries_passASlowLink(t *testing.T) {
 			}
 			_, after := proxy.Carried()
 			t.Logf("%s, %d KiB carried for %d KiB", time.Since(began).Round(time.Millisecond), (after-before)>>10, large*size>>10)
-			assert.Less(t, after-before, int64(4*large*size), "what is carried twice")
+			assert.Less(t, after-before, int64(4*large*size), "bytes that are carried repeatedly are bounded")
 		})
 	}
 }
 
-// One member of a group can carry no entry within its ReadTimeout. Another one, that is healthy, gets them all.
+// One consumer can't receive a single entry within its ReadTimeout. A healthy consumer gets them
+// all.
 func TestLargeEntries_healthyMemberGetsWhatASlowOneCannotCarry(t *testing.T) {
 	t.Parallel()
 	const large, size = 20, 512 << 10
@@ -90,7 +92,7 @@ func TestLargeEntries_healthyMemberGetsWhatASlowOneCannotCarry(t *testing.T) {
 	fixture.ReceiveAll(t, fromSlow, 500)
 	proxy.Throttle(300_000)
 	addLarge(b, large, size)
-	b.Eventually("the slow one has some of them", func() bool { return b.Pending() > 0 })
+	b.Eventually("the slow one has pending entries", func() bool { return b.Pending() > 0 })
 	_, messages := b.Subscribe(config)
 	began := time.Now()
 	for done := range large {
@@ -98,7 +100,7 @@ func TestLargeEntries_healthyMemberGetsWhatASlowOneCannotCarry(t *testing.T) {
 		case msg := <-messages:
 			require.True(t, msg.Ack())
 		case <-fromSlow:
-			require.Fail(t, "it can carry none")
+			require.Fail(t, "the slow one got a message")
 		case <-time.After(2 * fixture.Soon):
 			require.FailNow(t, "no progress", "%d done", done)
 		}
@@ -107,7 +109,8 @@ func TestLargeEntries_healthyMemberGetsWhatASlowOneCannotCarry(t *testing.T) {
 	assert.Less(t, time.Since(began), 15*time.Second)
 }
 
-// Replies of hundreds of megabytes are never asked for: a subscription's reply holds its byte budget, about.
+// A subscription never asks for replies of hundreds of megabytes: its replies keep roughly to the
+// byte budget.
 func TestLargeEntries_repliesAreBounded(t *testing.T) {
 	t.Parallel()
 	for _, group := range []string{"g", ""} {

@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A handler of many times ClaimMinIdle keeps its entry, and so do the entries that wait behind it or in a nack's
-// pause, although another consumer scans for entries to claim all the time.
+// A handler that takes many times ClaimMinIdle keeps its entry. The entries that wait behind it or
+// in a nack backoff are kept too. Another consumer tries to claim entries all the time.
 func TestLease_slowHandlerKeepsItsEntries(t *testing.T) {
 	t.Parallel()
 	for _, workers := range []int{1, 3} {
@@ -29,10 +29,10 @@ func TestLease_slowHandlerKeepsItsEntries(t *testing.T) {
 			first := fixture.Receive(t, slow)
 			_, other := b.Subscribe(config)
 			if workers > 1 {
-				fixture.Receive(t, slow).Nack() // in a pause
+				fixture.Receive(t, slow).Nack() // waits in its backoff
 				fixture.Receive(t, slow).Nack()
 			} else {
-				assert.ElementsMatch(t, []string{"1", "2"}, fixture.ReceiveAll(t, other, 2), "read ahead by nobody")
+				assert.ElementsMatch(t, []string{"1", "2"}, fixture.ReceiveAll(t, other, 2), "entries that nobody has read ahead")
 			}
 			fixture.NothingComes(t, other, 4*config.ClaimMinIdle)
 			require.NoError(t, first.Context().Err())
@@ -50,8 +50,8 @@ func TestLease_slowHandlerKeepsItsEntries(t *testing.T) {
 	}
 }
 
-// The handler of an entry that somebody took over learns it from its message's context; its ack still counts,
-// because its work is done, and its nack does not bring the entry back here.
+// When another consumer takes an entry over, the message's context ends. An ack still counts,
+// because the work is done. A nack does not redeliver the entry here.
 func TestLease_lost(t *testing.T) {
 	t.Parallel()
 	for _, ack := range []bool{true, false} {
@@ -61,19 +61,19 @@ func TestLease_lost(t *testing.T) {
 			_, messages := b.Subscribe(fixture.FastClaimConfig())
 			b.Publish(1)
 			msg := fixture.Receive(t, messages)
-			thief := &redis.XClaimArgs{Stream: b.Topic, Group: "g", Consumer: "thief", Messages: []string{fixture.EntryOf(t, msg).ID}}
-			require.NoError(t, b.Client.XClaim(t.Context(), thief).Err())
+			other := &redis.XClaimArgs{Stream: b.Topic, Group: "g", Consumer: "other", Messages: []string{fixture.EntryOf(t, msg).ID}}
+			require.NoError(t, b.Client.XClaim(t.Context(), other).Err())
 			fixture.WaitDone(t, msg.Context().Done(), "the context ends when the lease is lost")
 			if ack {
 				msg.Ack()
 				b.Eventually("acknowledged", func() bool { return b.Pending() == 0 })
 				return
 			}
-			keep := *thief
+			keep := *other
 			keep.MinIdle = 0
 			msg.Nack()
 			deadline := time.Now().Add(600 * time.Millisecond)
-			for time.Now().Before(deadline) { // the thief lives
+			for time.Now().Before(deadline) { // the other consumer renews its lease
 				require.NoError(t, b.Client.XClaimJustID(t.Context(), &keep).Err())
 				fixture.NothingComes(t, messages, 20*time.Millisecond)
 			}
@@ -81,7 +81,7 @@ func TestLease_lost(t *testing.T) {
 	}
 }
 
-// Entries that were trimmed while pending are logged, and hold up nothing.
+// Entries that were trimmed while pending are logged, and block nothing.
 func TestLease_trimmed(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)

@@ -45,7 +45,7 @@ func TestLog_takenOver(t *testing.T) {
 	config.Client = b.Client
 	messages := b.SubscribeLogged(config, &log)
 	fixture.ReceiveAll(t, messages, 300)
-	b.Eventually("one line", func() bool { return log.Count("from_consumer=dead") > 0 })
+	b.Eventually("the log line", func() bool { return log.Count("from_consumer=dead") > 0 })
 	fixture.NothingComes(t, messages, 2*config.ClaimInterval)
 	lines := 0
 	for _, line := range log.Lines() {
@@ -57,7 +57,7 @@ func TestLog_takenOver(t *testing.T) {
 	assert.Zero(t, log.Count("level=ERROR"))
 }
 
-// Entries that a consumer releases at Close are not logged as taken over.
+// Entries that a consumer released at Close are not logged as taken over.
 func TestLog_releasedIsNotTakenOver(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
@@ -86,7 +86,7 @@ func TestLog_consumersRemoved(t *testing.T) {
 	assert.Equal(t, 1, log.Count("level=INFO  msg=\"consumers whose process is gone"))
 }
 
-// A group that is created again is logged once, by one of its members.
+// The recreation of a group is logged once, by one of its members.
 func TestLog_groupCreatedAgain(t *testing.T) {
 	t.Parallel()
 	b := fixture.NewOn(t, redistest.Start(t))
@@ -100,13 +100,14 @@ func TestLog_groupCreatedAgain(t *testing.T) {
 	b.AwaitTwoScans()
 	require.NoError(t, b.Client.XGroupDestroy(t.Context(), b.Topic, "g").Err())
 	const text = "the consumer group had vanished and was created again"
-	b.Eventually("created again", func() bool { return log.Count(text) == 1 })
+	b.Eventually("recreated", func() bool { return log.Count(text) == 1 })
 	b.AwaitTwoScans()
 	assert.Equal(t, 1, log.Count(text))
 	assert.Equal(t, 1, log.Count("id="))
 }
 
-// A dead-letter stream of the wrong type is logged once, not for each entry, and once when it works again.
+// When the dead-letter stream has the wrong type, one line is logged, not one for each entry, and
+// one more when it works again.
 func TestLog_deadLettersOfTheWrongType(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
@@ -153,7 +154,7 @@ func TestLog_deadLetteredIsNotLost(t *testing.T) {
 	assert.Equal(t, 1000, log.Count("level=ERROR"))
 }
 
-// Many entries that are trimmed while they are held are logged in one line with their count.
+// When many held entries are trimmed, one line with their count is logged.
 func TestLog_trimmedWhileHeld(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
@@ -178,10 +179,10 @@ func TestLog_trimmedWhileHeld(t *testing.T) {
 		}
 	}
 	assert.Equal(t, 50, total, log.Lines())
-	assert.LessOrEqual(t, lines, 5, "one for each round of renewals: not all entries were read at once")
+	assert.LessOrEqual(t, lines, 5, "one for each round of renewals, because the entries came in several reads")
 }
 
-// A slot that moves is followed, and not logged as an error.
+// A subscription follows a slot that moves. Nothing is logged as an error.
 func TestLog_slotMoves(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartMasters(t, [3]time.Duration{})

@@ -16,10 +16,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// byteBudget is what a subscription may hold, as documented.
+// byteBudget is the documented byte budget of a subscription.
 const byteBudget = 16 << 20
 
-// peakHeap returns by how much the heap grows, at most, while f runs: with what is garbage already, but not collected.
+// peakHeap returns the peak growth of the heap while f runs. It includes garbage that is not
+// collected yet.
 func peakHeap(f func()) int64 {
 	runtime.GC()
 	heap := func() int64 {
@@ -48,12 +49,12 @@ func peakHeap(f func()) int64 {
 	return peak.Load()
 }
 
-// A subscription takes less than four times its byte budget of memory while many large entries pass. (It has the process
-// for itself: no other test runs beside it.)
+// A subscription needs less than four times its byte budget of memory for a stream of large
+// entries. The test is not parallel, because it measures the process.
 func TestLargeEntries_memoryIsBounded(t *testing.T) { //nolint:paralleltest // it measures the heap
 	for _, small := range []int{0, 5000} {
 		for _, workers := range []int{16} {
-			t.Run(fmt.Sprintf("behind %d small ones, %d workers", small, workers), func(t *testing.T) { //nolint:paralleltest // likewise
+			t.Run(fmt.Sprintf("behind %d small ones, %d workers", small, workers), func(t *testing.T) { //nolint:paralleltest // as above
 				const large, size = 48, 4 << 20
 				b := fixture.NewOn(t, redistest.Start(t, "--appendonly", "no"))
 				config := fixture.GroupConfig()
@@ -82,12 +83,12 @@ func TestLargeEntries_memoryIsBounded(t *testing.T) { //nolint:paralleltest // i
 	}
 }
 
-// fill adds n entries, and leaves no garbage of that in this process.
+// fill adds n entries with a script, so that this process allocates nothing for them.
 func fill(t *testing.T, b *fixture.Bench, n, size int) {
 	t.Helper()
 	add := redis.NewScript(`redis.call('XADD', KEYS[1], '*', '_watermill_message_uuid', ARGV[1], 'payload', string.rep('x', ARGV[1]), 'metadata', '\128')`)
 	for range n {
-		if err := add.Run(t.Context(), b.Client, []string{b.Topic}, size).Err(); err != redis.Nil { //nolint:errorlint // as it is
+		if err := add.Run(t.Context(), b.Client, []string{b.Topic}, size).Err(); err != redis.Nil { //nolint:errorlint // redis.Nil is not wrapped
 			require.NoError(t, err)
 		}
 	}

@@ -14,14 +14,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// firstDeliveries is the payloads of messages in the order in which they were first handed out.
+// firstDeliveries records the payloads of messages in the order of their first deliveries.
 type firstDeliveries struct {
 	mu      sync.Mutex
 	numbers []int
 	seen    map[int]bool
 }
 
-// record reports whether it is the first time.
+// record records a delivery, and reports whether it is the first one of its message.
 func (o *firstDeliveries) record(msg *message.Message) (number int, first bool) {
 	number, err := strconv.Atoi(string(msg.Payload))
 	if err != nil {
@@ -40,7 +40,8 @@ func (o *firstDeliveries) record(msg *message.Message) (number int, first bool) 
 	return number, first
 }
 
-// claimedInOrder fails where one of the first old numbers comes behind a larger one that was handed out after the first of them.
+// claimedInOrder checks the order from the first claimed message on, that is, one with a number
+// below old. No claimed message may come after a larger number.
 func claimedInOrder(t *testing.T, numbers []int, old int) {
 	t.Helper()
 	newest, begun := -1, false
@@ -63,7 +64,8 @@ func pendingOf(b *fixture.Bench, consumer string) int {
 	return len(rows)
 }
 
-// What a dead member had read comes before all newer messages that no handler has had, however many were read ahead.
+// Entries of a dead consumer come before all newer messages that no handler got, however many of
+// those were read ahead.
 func TestOrder_afterTakeOver(t *testing.T) {
 	t.Parallel()
 	for name, takes := range map[string]time.Duration{
@@ -91,11 +93,11 @@ func TestOrder_afterTakeOver(t *testing.T) {
 				msg := fixture.Receive(t, messages)
 				n, first := o.record(msg)
 				if due {
-					require.Less(t, n, old, "what was read ahead comes before what is claimed")
+					require.Less(t, n, old, "only messages that were read ahead come before the claim")
 					due, claimed = false, true
 				}
 				if handled >= total/10 && !claimed && pendingOf(b, "dead") < old {
-					b.AwaitTwoScans() // the reader has what it claimed
+					b.AwaitTwoScans() // wait until the reader has claimed
 					due = true
 				}
 				if first && handled%13 == 5 && !due {
@@ -112,7 +114,7 @@ func TestOrder_afterTakeOver(t *testing.T) {
 	}
 }
 
-// With an OrderingKey that holds for each key; nacks and other keys do not matter.
+// With an OrderingKey the same holds for each key, regardless of nacks and other keys.
 func TestOrder_afterTakeOverWithKeys(t *testing.T) {
 	t.Parallel()
 	const old, total, keys = 100, 1000, 9

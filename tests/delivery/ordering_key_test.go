@@ -32,7 +32,8 @@ func publishKeyed(b *fixture.Bench, key string, n int) {
 
 func ofKey(msg *message.Message) string { return msg.Metadata.Get("key") }
 
-// A key whose messages all fail has many of them in front of those of other keys: these are handled all the same.
+// All messages of one key fail, and many of them are in front of other keys. The other keys are
+// handled all the same.
 func TestOrderingKey_failingKeyBlocksNoOther(t *testing.T) {
 	t.Parallel()
 	for _, poison := range []int{20, 500, 900} {
@@ -62,7 +63,7 @@ func TestOrderingKey_failingKeyBlocksNoOther(t *testing.T) {
 	}
 }
 
-// A key that is merely slow delays nobody else, also when a dead member had its messages.
+// A slow key delays no other key, even if its messages were taken over from a dead consumer.
 func TestOrderingKey_slowKeyDelaysNoOther(t *testing.T) {
 	t.Parallel()
 	for _, claimed := range []bool{false, true} {

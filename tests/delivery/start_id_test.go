@@ -14,7 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// IDs are pairs of unsigned 64-bit numbers: where a server would refuse one, or never reach it, NewSubscriber does.
+// IDs are pairs of unsigned 64-bit numbers. NewSubscriber refuses an ID that the server would
+// refuse or could never reach.
 func TestNewSubscriber_startID(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)

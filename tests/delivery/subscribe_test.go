@@ -35,7 +35,7 @@ func TestNack_redeliversTheWholeMessage(t *testing.T) {
 	assert.Equal(t, "g", entry.Group)
 	assert.NotEmpty(t, entry.Consumer)
 	assert.EqualValues(t, 1, entry.Deliveries)
-	first.Payload[0] = 'X' // whatever the handler does to it
+	first.Payload[0] = 'X' // handlers may change the payload
 	first.Metadata.Set("k", "changed")
 	first.Nack()
 	fixture.WaitDone(t, first.Context().Done(), "the context ends with the nack")
@@ -51,7 +51,7 @@ func TestNack_redeliversTheWholeMessage(t *testing.T) {
 	assert.EqualValues(t, 2, again.Deliveries)
 	rows, err := b.Client.XPendingExt(t.Context(), &redis.XPendingExtArgs{Stream: b.Topic, Group: "g", Start: "-", End: "+", Count: 1}).Result()
 	require.NoError(t, err)
-	assert.EqualValues(t, 2, rows[0].RetryCount, "the server counts our deliveries too")
+	assert.EqualValues(t, 2, rows[0].RetryCount, "the server counts both deliveries")
 	second.Ack()
 	fixture.WaitDone(t, second.Context().Done(), "the context ends with the ack")
 }
@@ -68,7 +68,7 @@ func TestMaxInFlight(t *testing.T) {
 		held = append(held, fixture.Receive(t, messages))
 	}
 	fixture.NothingComes(t, messages, 50*time.Millisecond)
-	held[3].Nack() // its pause frees the worker, and the message comes again
+	held[3].Nack() // frees the worker; the message is redelivered after its backoff
 	seen := map[string]bool{string(held[3].Payload): false}
 	for !seen[string(held[3].Payload)] {
 		msg := fixture.Receive(t, messages)
@@ -98,7 +98,7 @@ func TestAutoAck_deliversAtMostOnce(t *testing.T) {
 	b.Publish(100)
 	msg := fixture.Receive(t, messages)
 	assert.Zero(t, b.Pending())
-	msg.Nack() // delivered again from memory
+	msg.Nack() // redelivered from memory
 	assert.Equal(t, fixture.Payloads(100), fixture.ReceiveAll(t, messages, 100))
 	require.NoError(t, subscriber.Close())
 	consumers, err := b.Client.XInfoConsumers(t.Context(), b.Topic, "g").Result()
@@ -127,7 +127,7 @@ func TestSubscribeInitialize(t *testing.T) {
 	subscriber := b.Subscriber(config)
 	require.NoError(t, subscriber.SubscribeInitialize(b.Topic))
 	b.Publish(3)
-	require.NoError(t, subscriber.SubscribeInitialize(b.Topic), "an existing group stays as it is")
+	require.NoError(t, subscriber.SubscribeInitialize(b.Topic), "an existing group is not changed")
 	messages, err := subscriber.Subscribe(t.Context(), b.Topic)
 	require.NoError(t, err)
 	assert.Equal(t, fixture.Payloads(3), fixture.ReceiveAll(t, messages, 3))
@@ -149,12 +149,13 @@ func TestSubscribe_sharedClientSurvivesEveryClose(t *testing.T) {
 		require.NoError(t, publisher.Publish(b.Topic, message.NewMessage("", []byte(fmt.Sprint(i)))))
 		require.NoError(t, publisher.Close())
 		require.NoError(t, subscriber.Close())
-		require.NoError(t, subscriber.Close(), "safe to repeat")
+		require.NoError(t, subscriber.Close(), "second call")
 	}
 	assert.Equal(t, fixture.Payloads(10), fixture.ReceiveAll(t, kept, 10))
 }
 
-// The handler's pace decides: four consumers share 40 messages although one was first.
+// Messages are shared by the pace of the handlers: four consumers get 10 of 40 messages each,
+// although one started first.
 func TestReadAhead_slowHandlersShareTheMessages(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
@@ -178,7 +179,7 @@ func TestReadAhead_slowHandlersShareTheMessages(t *testing.T) {
 	t.Cleanup(consumers.Wait)
 }
 
-// Subscribe returns what is wrong with the topic.
+// Subscribe returns an error if the topic is not a stream.
 func TestSubscribe_reportsWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)

@@ -18,26 +18,27 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// resumeWithin is how long after the election of a new master publishing and consuming may stand still.
+// resumeWithin bounds how long publishing and consuming stop after the election of a new master.
 const resumeWithin = 5 * time.Second
 
-// flow publishes messages one after the other, each until Publish returns nil, to a subscription that acks them.
+// flow publishes messages one at a time, each until Publish returns nil, and acks them in a
+// subscription.
 type flow struct {
 	*testing.T
 	topic     string
 	publisher *redisstream.Publisher
 
 	mu        sync.Mutex
-	published []time.Time // when Publish returned nil, by number
+	published []time.Time // by number, when Publish returned nil
 	received  map[int]time.Time
-	order     []int // of the first deliveries
-	again     int   // further deliveries
+	order     []int // numbers in the order of first deliveries
+	again     int   // repeated deliveries
 	failures  []error
 	stopped   bool
 	ended     chan struct{}
 }
 
-// startFlow begins a flow between two clients.
+// startFlow starts a flow with a client to publish and a client to subscribe.
 func startFlow(t *testing.T, from, to redis.UniversalClient, config redisstream.PublisherConfig) *flow {
 	t.Helper()
 	f := &flow{T: t, topic: fixture.NewTopic(t), received: map[int]time.Time{}, ended: make(chan struct{})}
@@ -93,7 +94,7 @@ func (f *flow) publish() {
 	}
 }
 
-// change lets another publisher go on.
+// change continues with a Publisher without WaitReplicas.
 func (f *flow) change(client redis.UniversalClient) {
 	publisher := fixture.OpenPublisher(f.T, redisstream.PublisherConfig{Client: client})
 	f.mu.Lock()
@@ -101,7 +102,7 @@ func (f *flow) change(client redis.UniversalClient) {
 	f.publisher = publisher
 }
 
-// stop ends publishing, and returns how many messages were.
+// stop stops publishing, and returns the number of published messages.
 func (f *flow) stop() int {
 	f.mu.Lock()
 	f.stopped = true
@@ -124,23 +125,24 @@ func (f *flow) awaitProgress(n int) {
 	}, 2*fixture.Soon, time.Millisecond, "progress")
 }
 
-// resumed returns how long after a moment the first message was published, and the first that was published since then received.
+// resumed returns how long after a time the first message was published, and the first message of
+// these was received.
 func (f *flow) resumed(since time.Time) (published, received time.Duration) {
 	f.Helper()
 	require.Eventually(f, func() bool {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		for n := len(f.published) - 1; n >= 0 && f.published[n].After(since); n-- {
-			if at := f.received[n]; at.After(since) { // one that had no reply may have come before
+			if at := f.received[n]; at.After(since) { // a message without a reply may have been received before
 				published, received = f.published[n].Sub(since), at.Sub(since)
 			}
 		}
 		return received > 0
-	}, 6*fixture.Soon, 20*time.Millisecond, "nothing came after the failover")
+	}, 6*fixture.Soon, 20*time.Millisecond, "messages after the failover")
 	return published, received
 }
 
-// complete ends the flow: all that Publish returned nil for arrived, in order.
+// complete stops the flow, and checks that all published messages arrived in order.
 func (f *flow) complete() {
 	f.Helper()
 	total := f.stop()
@@ -162,7 +164,7 @@ func (f *flow) complete() {
 	assert.IsIncreasing(f, f.order)
 }
 
-// topology is a set of servers with a failover: it knows the master of a topic, and the next one.
+// topology is a set of servers with a failover.
 type topology struct {
 	replicas int // of each master
 	client   func() redis.UniversalClient
@@ -204,8 +206,8 @@ var topologies = map[string]func(*testing.T) topology{
 	"cluster, go-redis' defaults": func(t *testing.T) topology { t.Helper(); return cluster(t, false) },
 }
 
-// The master dies. Publishing and consuming go on by themselves soon after there is a new one, and what all replicas had
-// confirmed is not lost.
+// The master dies or hangs. Publishing and consuming resume soon after the election. Messages that
+// all replicas confirmed are not lost.
 func TestFailover(t *testing.T) {
 	t.Parallel()
 	for name, start := range topologies {
@@ -226,7 +228,7 @@ func TestFailover(t *testing.T) {
 				old := servers.master(f.topic)
 				began := time.Now()
 				strike(old)
-				f.change(client) // no new master has as many replicas
+				f.change(client) // the new master has fewer replicas
 				servers.failover(f.topic, old)
 				elected := time.Now()
 				published, received := f.resumed(elected)
@@ -241,7 +243,7 @@ func TestFailover(t *testing.T) {
 	}
 }
 
-// A slot moves, with the stream, while it is written and read.
+// The slot of a stream moves while the stream is written and read.
 func TestFailover_slotMoves(t *testing.T) {
 	t.Parallel()
 	for name, config := range map[string]redisstream.PublisherConfig{"plain": {}, "with WAIT": {WaitReplicas: 1}} {
@@ -254,7 +256,7 @@ func TestFailover_slotMoves(t *testing.T) {
 				move := cluster.BeginMove(t, f.topic, cluster.Other(t, f.topic))
 				f.awaitProgress(50)
 				move.Keys()
-				f.awaitProgress(50) // ASK
+				f.awaitProgress(50) // while the server redirects with ASK
 				move.End()
 				moved := time.Now()
 				published, received := f.resumed(moved)
@@ -267,13 +269,13 @@ func TestFailover_slotMoves(t *testing.T) {
 			for _, err := range f.failures {
 				assert.NoError(t, err)
 			}
-			assert.Zero(t, f.again, "the group was never gone")
+			assert.Zero(t, f.again, "the group always existed")
 		})
 	}
 }
 
-// The replica that takes over is behind: what it has and nobody acknowledged there is delivered, in order, though its group
-// knows less than ours did, or does not exist.
+// The promoted replica is behind. Its entries that are not acknowledged there are delivered in
+// order, although its group is older than ours or missing.
 func TestFailover_replicaIsBehind(t *testing.T) {
 	t.Parallel()
 	for name, withGroup := range map[string]bool{"with the group": true, "without the group": false} {
@@ -306,12 +308,12 @@ func TestFailover_replicaIsBehind(t *testing.T) {
 			}
 			fixture.ReceiveAll(t, messages, 3)
 			b.AwaitTwoScans()
-			b.Publish(5) // these are lost with the master
+			b.Publish(5) // lost with the master
 			current.Store(replica.Server)
 			master.Kill()
 			replica.Publish(11)
 			seen := map[string]bool{}
-			replica.Eventually("all come, and are acknowledged", func() bool {
+			replica.Eventually("all are acknowledged", func() bool {
 				select {
 				case msg := <-messages:
 					seen[string(msg.Payload)] = true

@@ -53,7 +53,8 @@ func TestWaitReplicas_replicasHaveWhatIsPublished(t *testing.T) {
 	}
 }
 
-// One replica hangs: the messages are in the master's stream, and Publish reports in time that they are not safe.
+// One replica hangs. The messages are in the master's stream, and Publish reports within
+// WaitTimeout that too few replicas have them.
 func TestWaitReplicas_tooFewReplicas(t *testing.T) {
 	t.Parallel()
 	master, replicas := replicated(t, 2)
@@ -99,7 +100,7 @@ func TestWaitReplicas_refusedIsFailed(t *testing.T) {
 	assert.Equal(t, messages, fixture.AsPublishError(t, err).Failed)
 }
 
-// The master dies before the replicas have confirmed.
+// The master dies before the replicas confirm.
 func TestWaitReplicas_masterDies(t *testing.T) {
 	t.Parallel()
 	master, replicas := replicated(t, 1)
@@ -134,7 +135,8 @@ func TestWaitReplicas_onlyWhenConfigured(t *testing.T) {
 	assert.True(t, waits())
 }
 
-// A part of a call that too few replicas have ends the call: each further one would wait as long.
+// When too few replicas have one part of a call, the rest is not sent: each further part would wait
+// as long.
 func TestWaitReplicas_theRestOfACallIsNotSent(t *testing.T) {
 	t.Parallel()
 	master, replicas := replicated(t, 1)

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// readAs lets a consumer of a group read n entries, as another process would.
+// readAs reads n entries as a consumer of another process.
 func readAs(b *fixture.Bench, group, consumer string, n int) (ids []string) {
 	b.Helper()
 	streams, err := b.Client.XReadGroup(b.Context(), &redis.XReadGroupArgs{
@@ -24,7 +24,8 @@ func readAs(b *fixture.Bench, group, consumer string, n int) (ids []string) {
 	return ids
 }
 
-// Consumers with generated names go when their process died, but no live one, none that owns entries and none whose name was given.
+// Consumers with generated names are removed when their process died. Live ones, those with pending
+// entries, and those with configured names stay.
 func TestConsumerTimeout_removesConsumersOfDeadProcesses(t *testing.T) {
 	t.Parallel()
 	const dead, owner = "host~ABCDEFGHI2", "other~ABCDEFGHI3"
@@ -41,10 +42,10 @@ func TestConsumerTimeout_removesConsumersOfDeadProcesses(t *testing.T) {
 	b.Subscribe(config)
 	b.Subscribe(config)
 	b.Eventually("removed", func() bool { return !slices.Contains(b.Consumers(), dead) })
-	for range 3 { // while others go, live ones stay
+	for range 3 { // live ones stay while others are removed
 		b.Do("XGROUP", "CREATECONSUMER", b.Topic, "g", dead)
 		b.Eventually("removed", func() bool { return !slices.Contains(b.Consumers(), dead) })
-		assert.Len(t, b.Consumers(), len(given)+3, "the live ones, and the owner")
+		assert.Len(t, b.Consumers(), len(given)+3, "the live ones and the owner")
 	}
 	assert.Subset(t, b.Consumers(), append(given, owner))
 	assert.EqualValues(t, 2, b.Pending())
@@ -70,7 +71,8 @@ func TestConsumerTimeout_disabled(t *testing.T) {
 	}
 }
 
-// A consumer whose Close released entries can't be removed there; it goes when another has handled them.
+// Close can't remove a consumer whose released entries are pending. It is removed after others have
+// handled them.
 func TestConsumerTimeout_removesConsumersThatReleasedEntries(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
@@ -80,7 +82,7 @@ func TestConsumerTimeout_removesConsumersThatReleasedEntries(t *testing.T) {
 	first, messages := b.Subscribe(config)
 	fixture.Receive(t, messages)
 	require.NoError(t, first.Close())
-	require.Len(t, b.Consumers(), 1, "it owns what it released")
+	require.Len(t, b.Consumers(), 1, "it owns the entries that it released")
 	released := b.Consumers()[0]
 	config.ClaimInterval = 20 * time.Millisecond
 	_, messages = b.Subscribe(config)

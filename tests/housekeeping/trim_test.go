@@ -19,7 +19,7 @@ func trimming(every time.Duration) redisstream.SubscriberConfig {
 	return config
 }
 
-// inStream returns those of the IDs that are in the stream.
+// inStream returns the IDs that are in the stream.
 func inStream(b *fixture.Bench, ids []string) (there []string) {
 	b.Helper()
 	for _, id := range ids {
@@ -32,7 +32,8 @@ func inStream(b *fixture.Bench, ids []string) (there []string) {
 	return there
 }
 
-// What every group has acknowledged is dropped, and nothing else, however far apart the groups are.
+// Entries that every group has acknowledged are trimmed, and no others, however far apart the
+// groups are.
 func TestTrim_dropsWhatAllGroupsAcknowledged(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
@@ -45,18 +46,18 @@ func TestTrim_dropsWhatAllGroupsAcknowledged(t *testing.T) {
 	require.NoError(t, b.Client.XAck(t.Context(), b.Topic, "slow", read[:120]...).Err())
 	b.Eventually("dropped", func() bool { return b.Len() <= 380 })
 	require.NoError(t, b.Client.XAck(t.Context(), b.Topic, "slow", read[150:]...).Err())
-	b.Publish(1) // a scan later
+	b.Publish(1) // a scan takes place
 	fixture.ReceiveAll(t, messages, 1)
 	b.Eventually("acknowledged", func() bool { return b.Pending() == 0 })
-	assert.Equal(t, read[120:150], inStream(b, read[120:150]), "these are pending")
+	assert.Equal(t, read[120:150], inStream(b, read[120:150]), "pending entries are kept")
 	assert.Empty(t, inStream(b, read[:120]))
 	rest := readAs(b, "slow", "consumer", 1000)
-	assert.Len(t, rest, 201, "these were not read")
+	assert.Len(t, rest, 201, "unread entries are kept")
 	require.NoError(t, b.Client.XAck(t.Context(), b.Topic, "slow", append(rest, read...)...).Err())
 	b.Eventually("dropped", func() bool { return b.Len() == 0 })
 }
 
-// From Redis 8.2 on what lies between pending entries is dropped too.
+// Since Redis 8.2, acknowledged entries between pending ones are trimmed too.
 func TestTrim_betweenPendingEntries(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
@@ -76,7 +77,7 @@ func TestTrim_betweenPendingEntries(t *testing.T) {
 	b.Eventually("dropped", func() bool { return b.Len() == 0 })
 }
 
-// A group that reads nothing keeps all, and so do a minimum age and a minimum length.
+// Trimming keeps entries that a group has not read, a minimum age and a minimum length.
 func TestTrim_keeps(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -101,14 +102,14 @@ func TestTrim_keeps(t *testing.T) {
 			b.Eventually("acknowledged", func() bool { return b.Pending() == 0 })
 			b.Eventually("dropped", func() bool { return b.Len() <= test.most })
 			for range 5 {
-				fixture.NothingComes(t, messages, 20*time.Millisecond) // further scans
+				fixture.NothingComes(t, messages, 20*time.Millisecond) // more scans take place
 				require.GreaterOrEqual(t, b.Len(), test.least)
 			}
 		})
 	}
 }
 
-// Much is dropped in pieces, so that the server serves others in between.
+// Many entries are trimmed in several steps, so that the server can serve others in between.
 func TestTrim_inPieces(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
@@ -130,7 +131,7 @@ func TestTrim_inPieces(t *testing.T) {
 	b.Eventually("dropped", func() bool { return b.Len() == 0 })
 }
 
-// What is trimmed before the group read it is counted, once.
+// Entries that are trimmed before the group reads them are counted once.
 func TestTrim_unreadEntriesAreCounted(t *testing.T) {
 	t.Parallel()
 	b := fixture.NewOn(t, redistest.Start(t))
@@ -144,7 +145,7 @@ func TestTrim_unreadEntriesAreCounted(t *testing.T) {
 		require.NoError(t, err)
 		b.AwaitTwoScans()
 		b.Publish(1)
-		held := fixture.Receive(t, messages) // a new subscription reads nothing ahead
+		held := fixture.Receive(t, messages) // a new subscription does not read ahead
 		b.Publish(test.added)
 		require.NoError(t, b.Client.XTrimMaxLen(t.Context(), b.Topic, int64(test.left)).Err())
 		const line = "before the group read them"

@@ -27,7 +27,7 @@ func groupMissed(log *redistest.Log) (sum int) {
 	return sum
 }
 
-// addCapped adds n entries at once; the newest keep stay.
+// addCapped adds n entries in one transaction. The newest keep entries stay.
 func addCapped(b *fixture.Bench, n int, keep int64) {
 	b.Helper()
 	pipe := b.Client.TxPipeline()
@@ -38,7 +38,8 @@ func addCapped(b *fixture.Bench, n int, keep int64) {
 	require.NoError(b, err)
 }
 
-// Entries that are trimmed before the group reads its first one are counted, but not those from before the group.
+// Entries that are trimmed before the group's first read are counted, except those from before the
+// group.
 func TestTrimmedCount_groupThatNeverRead(t *testing.T) {
 	t.Parallel()
 	for _, start := range []string{"0", "$"} {
@@ -68,7 +69,7 @@ func TestTrimmedCount_groupThatNeverRead(t *testing.T) {
 	}
 }
 
-// A live consumer whose message fails again and again falls behind the trimming.
+// A consumer whose message fails repeatedly falls behind the trimming.
 func TestTrimmedCount_messageThatFails(t *testing.T) {
 	t.Parallel()
 	b := fixture.NewOn(t, redistest.Start(t))
@@ -81,7 +82,7 @@ func TestTrimmedCount_messageThatFails(t *testing.T) {
 	id := fixture.EntryOf(t, failing).ID
 	for i := range 10 {
 		addCapped(b, 50, 100)
-		b.AwaitTwoScans() // entries that are trimmed and passed over between two scans are not counted
+		b.AwaitTwoScans() // entries that are trimmed and skipped between two scans are not counted
 		failing.Nack()
 		failing = fixture.Receive(t, messages)
 		require.Equal(t, id, fixture.EntryOf(t, failing).ID, "after nack %d\n%s", i+1, log.Lines())
@@ -102,7 +103,8 @@ func TestTrimmedCount_messageThatFails(t *testing.T) {
 	assert.Equal(t, 500-handled, groupMissed(log), log.Lines())
 }
 
-// XINFO STREAM is rare where entries are large, because the server copies the first and the last.
+// XINFO STREAM is rarely sent if entries are large, because its reply contains the first and the
+// last entry.
 func TestTrimmedCount_largeEntriesAreNotCopiedEachScan(t *testing.T) {
 	t.Parallel()
 	b := fixture.NewOn(t, redistest.Start(t))

@@ -28,14 +28,14 @@ func TestPublisher_Close(t *testing.T) {
 	other := fixture.OpenPublisher(t, redisstream.PublisherConfig{Client: client})
 	require.NoError(t, publisher.Publish(topic, fixture.Numbered("before", 1)...))
 	require.NoError(t, publisher.Close())
-	require.NoError(t, publisher.Close(), "twice")
+	require.NoError(t, publisher.Close(), "second call")
 
 	messages := fixture.Numbered("after", 2)
 	err = publisher.Publish(topic, messages...)
 	require.ErrorIs(t, err, redisstream.ErrPublisherClosed)
 	assert.Equal(t, messages, fixture.AsPublishError(t, err).Failed)
-	assert.Equal(t, []string{"before-0"}, fixture.StoredUUIDs(t, client, topic), "the client is open")
-	require.NoError(t, other.Publish(topic, fixture.Numbered("other", 1)...), "and other publishers use it")
+	assert.Equal(t, []string{"before-0"}, fixture.StoredUUIDs(t, client, topic), "Close does not close the client")
+	require.NoError(t, other.Publish(topic, fixture.Numbered("other", 1)...), "other publishers still use the client")
 }
 
 func TestPublisher_CloseWaitsForCallsUnderWay(t *testing.T) {
@@ -44,7 +44,7 @@ func TestPublisher_CloseWaitsForCallsUnderWay(t *testing.T) {
 	result := g.publish("m", 2)
 	redistest.Within(t, "the round trip", g.entered)
 	closed := make(chan int64, 2)
-	for range 2 { // both wait
+	for range 2 { // both calls wait
 		go func() {
 			assert.NoError(t, g.publisher.Close())
 			closed <- g.client.XLen(context.Background(), g.topic).Val()
@@ -52,13 +52,13 @@ func TestPublisher_CloseWaitsForCallsUnderWay(t *testing.T) {
 	}
 	assert.Never(t, func() bool { return len(closed) > 0 }, 50*time.Millisecond, 10*time.Millisecond)
 	g.open()
-	require.NoError(t, redistest.Within(t, "Publish", result), "Close ends no call that is under way")
+	require.NoError(t, redistest.Within(t, "Publish", result), "Close does not interrupt a call")
 	for range 2 {
 		assert.EqualValues(t, 2, redistest.Within(t, "Close", closed))
 	}
 }
 
-// slow takes as long to marshal as it is told.
+// slow is a Marshaler that waits for end.
 type slow struct{ begun, end chan struct{} }
 
 func (s slow) Marshal(topic string, msg *message.Message) (map[string]any, error) {
@@ -92,7 +92,7 @@ func TestPublisher_CloseThatWaitsHoldsUpNobody(t *testing.T) {
 	closed := make(chan error, 1)
 	go func() { closed <- g.publisher.Close() }()
 	late := fixture.NewTopic(t)
-	require.Eventually(t, func() bool { // until Close has begun, it is published
+	require.Eventually(t, func() bool { // published until Close begins
 		return errors.Is(redistest.Within(t, "Publish", fixture.GoPublish(g.publisher, late, fixture.Numbered("late", 1)...)), redisstream.ErrPublisherClosed)
 	}, fixture.Soon, time.Millisecond)
 	g.open()
@@ -155,7 +155,7 @@ func TestPublisher_CloseWhileOthersPublish(t *testing.T) {
 		require.NoError(t, publisher.Close())
 		atClose := client.XLen(t.Context(), topic).Val()
 		all.Wait()
-		assert.Equal(t, published.Load(), client.XLen(t.Context(), topic).Val(), "each nil is an entry")
+		assert.Equal(t, published.Load(), client.XLen(t.Context(), topic).Val(), "each nil stands for an entry")
 		assert.Equal(t, atClose, client.XLen(t.Context(), topic).Val(), "nothing is sent after Close")
 	}
 }

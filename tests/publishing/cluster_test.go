@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// firstReply passes one bulk string of a reply and ends the connection.
+// firstReply passes one bulk string of a reply and then ends the connection.
 type firstReply struct {
 	net.Conn
 
@@ -34,8 +34,9 @@ func (c firstReply) Read(p []byte) (int, error) {
 	return length + bytes.Index(p[length:n], []byte("\r\n")) + 2, io.EOF
 }
 
-// A slot moved, so the node refuses the whole pipeline, and the client sends it to the new node. There the connection breaks after the
-// first reply: the others are Uncertain, although the old node refused them.
+// After a slot moved, the old node refuses the whole pipeline, and the client sends it to the new
+// node. There the connection breaks after the first reply. The other messages are Uncertain,
+// although the old node refused them.
 func TestPublish_aPipelineThatIsCutAfterItsSlotMoved(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartMasters(t, [3]time.Duration{})
@@ -59,7 +60,7 @@ func TestPublish_aPipelineThatIsCutAfterItsSlotMoved(t *testing.T) {
 	err := publisher.Publish(topic, fixture.Numbered("m", 20)...)
 	armed.Store(false)
 	failure := fixture.AsPublishError(t, err)
-	assert.Empty(t, failure.Failed, "each is in the stream")
+	assert.Empty(t, failure.Failed, "all messages are in the stream")
 	assert.Equal(t, []string{"m-0"}, fixture.UUIDs(failure.Published))
 	assert.Len(t, failure.Uncertain, 19)
 	assert.Len(t, fixture.StoredUUIDs(t, to.Client(t), topic), 21)

@@ -24,16 +24,16 @@ func TestPublish_contextThatIsOverSendsNothing(t *testing.T) {
 	cause := errors.New("the request is over")
 	cancel(cause)
 	messages := fixture.Numbered("m", 3)
-	messages[1].SetContext(ctx) // one is enough
+	messages[1].SetContext(ctx) // one ended context is enough
 	err := publisher.Publish(topic, messages...)
 	assert.Equal(t, messages, fixture.AsPublishError(t, err).Failed)
 	assert.ErrorIs(t, err, cause)
 	assert.Zero(t, client.Exists(t.Context(), topic).Val())
 }
 
-// values is a context that can't be compared.
+// values is a context that is not comparable.
 type values struct {
-	context.Context //nolint:containedctx // it is one
+	context.Context //nolint:containedctx // it is a context
 	list            []string
 }
 
@@ -57,7 +57,7 @@ func TestPublish_contextThatEndsInTheQueueSendsNothing(t *testing.T) {
 	t.Parallel()
 	var marshaled atomic.Int64
 	g := openGated(t, moody{&marshaled})
-	const pipelines = 2 // may be under way at the same time
+	const pipelines = 2 // may be in flight at the same time
 	var first []<-chan error
 	for i := range pipelines {
 		first = append(first, g.publish(fmt.Sprint("first-", i), 1))
@@ -100,7 +100,7 @@ func TestPublish_contextThatEndsAfterwardsChangesNothing(t *testing.T) {
 	assert.Len(t, fixture.StoredUUIDs(t, client, topic), 100)
 }
 
-// A Publish that waits for a server ends with its context, and tells what kept it waiting.
+// A Publish that waits for the server ends with its context. The error has the reason for the wait.
 func TestPublish_givesUpAtTheDeadline(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -112,7 +112,7 @@ func TestPublish_givesUpAtTheDeadline(t *testing.T) {
 	messages := fixture.Numbered("late", 2)
 	messages[0].SetContext(ctx)
 	failure := fixture.AsPublishError(t, publisher.Publish(fixture.NewTopic(t), messages...))
-	assert.Equal(t, messages, append(failure.Failed, failure.Uncertain...), "uncertain if it ended in the middle of a try")
+	assert.Equal(t, messages, append(failure.Failed, failure.Uncertain...), "uncertain if the context ended during an attempt")
 	assert.ErrorIs(t, failure, context.DeadlineExceeded)
 	assert.ErrorContains(t, failure, "READONLY")
 }

@@ -22,7 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// moody fails as the metadata of a message tells it to.
+// moody is a Marshaler that fails as the metadata of the message demands.
 type moody struct{ marshaled *atomic.Int64 }
 
 var errMood = errors.New("not today")
@@ -35,7 +35,7 @@ func (m moody) Marshal(topic string, msg *message.Message) (map[string]any, erro
 	case "nothing":
 		return map[string]any{}, nil
 	case "a struct":
-		return map[string]any{"field": struct{}{}}, nil // which go-redis can't send
+		return map[string]any{"field": struct{}{}}, nil // go-redis can't send it
 	default:
 		return redisstream.MsgpackMarshaler{}.Marshal(topic, msg)
 	}
@@ -127,8 +127,8 @@ func TestPublish_concurrentCallsGetOnlyTheirOwnErrors(t *testing.T) {
 				}
 				results[i] = fixture.GoPublish(publisher, topic, calls[i]...)
 			}
-			// They are in the queue, or are about to be.
-			const least = 1 + 3*callers - callers/4 // the bad message ends its call's marshaling
+			// The calls are in the queue, or about to be queued.
+			const least = 1 + 3*callers - callers/4 // a bad message ends the marshaling of its call
 			require.Eventually(t, func() bool { return marshaled.Load() >= least }, fixture.Soon, time.Millisecond)
 			gate.open()
 
@@ -148,7 +148,7 @@ func TestPublish_concurrentCallsGetOnlyTheirOwnErrors(t *testing.T) {
 			}
 			assert.ElementsMatch(t, append(want, "first-0"), fixture.StoredUUIDs(t, client, topic))
 			_, largest := gate.roundTrips()
-			assert.Greater(t, largest, 3, "calls shared a round trip")
+			assert.Greater(t, largest, 3, "calls share a round trip")
 		})
 	}
 }
@@ -186,7 +186,7 @@ func TestPublish_aTopicThatIsNoStreamFailsItsOwnCallersOnly(t *testing.T) {
 func checkOutcome(t *testing.T, failure *redisstream.PublishError, messages []*message.Message, inStream []string) {
 	t.Helper()
 	published, failed, uncertain := fixture.UUIDs(failure.Published), fixture.UUIDs(failure.Failed), fixture.UUIDs(failure.Uncertain)
-	assert.ElementsMatch(t, fixture.UUIDs(messages), slices.Concat(published, failed, uncertain), "each message has one fate")
+	assert.ElementsMatch(t, fixture.UUIDs(messages), slices.Concat(published, failed, uncertain), "each message has one outcome")
 	assert.Subset(t, inStream, published)
 	for _, uuid := range failed {
 		assert.NotContains(t, inStream, uuid)
@@ -199,7 +199,7 @@ func checkOutcome(t *testing.T, failure *redisstream.PublishError, messages []*m
 		}), "%s is not in the order of the call", name)
 	}
 	assert.Error(t, failure.Err)
-	assert.Len(t, slices.Compact(slices.Sorted(slices.Values(inStream))), len(inStream), "none is twice in the stream")
+	assert.Len(t, slices.Compact(slices.Sorted(slices.Values(inStream))), len(inStream), "no message is in the stream twice")
 }
 
 func TestPublish_reportsEachMessageWhenMemoryRunsOut(t *testing.T) {
@@ -220,7 +220,8 @@ func TestPublish_reportsEachMessageWhenMemoryRunsOut(t *testing.T) {
 	assert.Empty(t, failure.Uncertain)
 }
 
-// throughProxy returns a Publisher to a proxy in front of the server that all tests share; its connections are made.
+// throughProxy returns a Publisher that connects through a proxy to the shared server. Its
+// connections are open.
 func throughProxy(t *testing.T, change ...func(*redis.Options)) (*redisstream.Publisher, *redistest.Proxy) {
 	t.Helper()
 	proxy := redistest.NewProxy(t, redistest.Shared().Addr, 0)
@@ -228,7 +229,7 @@ func throughProxy(t *testing.T, change ...func(*redis.Options)) (*redisstream.Pu
 	publisher := fixture.OpenPublisher(t, redisstream.PublisherConfig{Client: client})
 	warm := fixture.NewTopic(t)
 	require.NoError(t, publisher.Publish(warm, fixture.Numbered("m", 1)...))
-	require.NoError(t, publisher.Publish(warm, fixture.Numbered("m", 2)...), "go-redis has a second pool for pipelines")
+	require.NoError(t, publisher.Publish(warm, fixture.Numbered("m", 2)...), "a pipeline too: go-redis has a second pool for pipelines")
 	return publisher, proxy
 }
 
@@ -254,13 +255,14 @@ func TestPublish_reportsEachMessageWhenTheConnectionBreaksInTheReplies(t *testin
 			checkOutcome(t, failure, messages, inStream)
 			assert.Empty(t, failure.Failed)
 			assert.NotEmpty(t, failure.Uncertain)
-			assert.Equal(t, fixture.UUIDs(messages), inStream, "all arrived: only the replies are lost")
+			assert.Equal(t, fixture.UUIDs(messages), inStream, "all arrived, only replies were lost")
 			assert.Len(t, failure.Published, wholeReplies(t, topic, int(bytesOfReplies)))
 		})
 	}
 }
 
-// wholeReplies returns how many of the replies to the XADD commands of a stream fit in the given bytes.
+// wholeReplies returns how many of the replies to the XADD commands of a stream fit in the given
+// bytes.
 func wholeReplies(t *testing.T, topic string, bytes int) int {
 	t.Helper()
 	entries, err := redistest.Shared().Client(t).XRange(context.Background(), topic, "-", "+").Result()
@@ -348,7 +350,7 @@ func TestPublish_doesNotSendAgainWhatMayHaveArrived(t *testing.T) {
 				assert.Empty(t, failure.Failed)
 				assert.Equal(t, fixture.UUIDs(messages), fixture.StoredUUIDs(t, test.server.Client(t), topic))
 
-				require.NoError(t, publisher.Publish(topic, fixture.Numbered("next", n)...), "the Publisher goes on")
+				require.NoError(t, publisher.Publish(topic, fixture.Numbered("next", n)...), "the Publisher still works")
 			})
 		}
 	}

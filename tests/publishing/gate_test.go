@@ -12,15 +12,15 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// xaddHook is a hook that sees every round trip with XADD commands before it begins.
+// xaddHook is a hook that is called before each round trip with XADD commands.
 type xaddHook struct {
 	before func(topic string, commands int)
 
 	mu    sync.Mutex
-	sizes []int // commands in each round trip
+	sizes []int // number of commands in each round trip
 }
 
-// roundTrips returns how many there were, and the most commands in one.
+// roundTrips returns the number of round trips, and the most commands in one.
 func (a *xaddHook) roundTrips() (count, largest int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -61,10 +61,10 @@ func (a *xaddHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pro
 	}
 }
 
-// gate holds the round trips to one topic from the moment it is made until open is called.
+// gate holds back the round trips to one topic until open is called.
 type gate struct {
 	xaddHook
-	entered chan struct{} // one for each round trip that came to the gate
+	entered chan struct{} // one value for each round trip at the gate
 	open    func()
 }
 
@@ -80,7 +80,7 @@ func newGate(topic string) *gate {
 	return g
 }
 
-// gated is a Publisher to a stream that only this test uses, through a gate.
+// gated is a Publisher to its own stream, through a gate.
 type gated struct {
 	*gate
 	publisher *redisstream.Publisher
@@ -88,7 +88,8 @@ type gated struct {
 	topic     string
 }
 
-// openGated returns a gated Publisher with its gate shut; it is opened at the end of the test at the latest.
+// openGated returns a gated Publisher with its gate shut. The gate is opened at the end of the test
+// at the latest.
 func openGated(t *testing.T, marshaler redisstream.Marshaler) gated {
 	t.Helper()
 	g := gated{client: redistest.Shared().Client(t), topic: fixture.NewTopic(t)}
@@ -99,7 +100,7 @@ func openGated(t *testing.T, marshaler redisstream.Marshaler) gated {
 	return g
 }
 
-// publish publishes numbered messages in a goroutine, and returns where the result comes.
+// publish publishes numbered messages in a goroutine, and returns a channel for the result.
 func (g gated) publish(prefix string, n int) <-chan error {
 	return fixture.GoPublish(g.publisher, g.topic, fixture.Numbered(prefix, n)...)
 }

@@ -15,7 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// overSlowLink returns a Publisher whose connections share a bandwidth, and whose replies must come soon.
+// overSlowLink returns a Publisher and its client, with a ReadTimeout and a bandwidth that its
+// connections share.
 func overSlowLink(t *testing.T, bytesPerSecond int, timeout time.Duration) (*redisstream.Publisher, *redis.Client) {
 	t.Helper()
 	server := redistest.Start(t, "--appendonly", "no")
@@ -27,7 +28,8 @@ func overSlowLink(t *testing.T, bytesPerSecond int, timeout time.Duration) (*red
 	return fixture.OpenPublisher(t, redisstream.PublisherConfig{Client: client}), server.Client(t)
 }
 
-// Together the messages take far longer than a reply may take: they may not go together.
+// All messages together take far longer than the client's time-out, so they must not be sent in one
+// pipeline.
 func TestPublish_manyLargeMessagesOverASlowLink(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ callers, each, size int }{
@@ -52,7 +54,7 @@ func TestPublish_manyLargeMessagesOverASlowLink(t *testing.T) {
 	}
 }
 
-// Topics of one server share the link.
+// Topics on one server share the link.
 func TestPublish_largeMessagesToManyTopicsOverASlowLink(t *testing.T) {
 	t.Parallel()
 	publisher, client := overSlowLink(t, 4_000_000, 600*time.Millisecond)
@@ -78,7 +80,7 @@ func TestPublish_aCallOfManyPipelinesKeepsItsOrder(t *testing.T) {
 	}
 	messages = append(messages, fixture.Numbered("small", 10_000)...)
 	var all sync.WaitGroup
-	for i := range 4 { // others use the queue, too
+	for i := range 4 { // other calls use the queue too
 		all.Go(func() {
 			for j := range 50 {
 				assert.NoError(t, publisher.Publish(topic+"other", fixture.Numbered(fmt.Sprint(i, j), 1)...))
@@ -90,7 +92,8 @@ func TestPublish_aCallOfManyPipelinesKeepsItsOrder(t *testing.T) {
 	assert.Equal(t, fixture.UUIDs(messages), fixture.StoredUUIDs(t, client, topic))
 }
 
-// After a pipeline that failed the rest of the call is not sent: it would come in another order when it is published again.
+// After a failed pipeline the rest of the call is not sent: published again, the messages would be
+// out of order.
 func TestPublish_theRestOfACallIsNotSentAfterAFailure(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "--maxmemory", "30mb", "--maxmemory-policy", "noeviction")
@@ -105,7 +108,8 @@ func TestPublish_theRestOfACallIsNotSentAfterAFailure(t *testing.T) {
 	assert.Equal(t, fixture.UUIDs(messages[len(failure.Published):]), fixture.UUIDs(failure.Failed))
 }
 
-// The server closes the connection of a message that is longer than it takes. That touches no other message.
+// The server closes the connection when a message is too long for it. Other messages are not
+// affected.
 func TestPublish_anOversizedMessageHurtsNoOther(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{1_200_000, 20_000_000} {
@@ -131,7 +135,7 @@ func TestPublish_anOversizedMessageHurtsNoOther(t *testing.T) {
 					for range 3 {
 						messages := fixture.Heavy(fmt.Sprint("oversized-", caller), 1, size)
 						failure := fixture.AsPublishError(t, publisher.Publish(topic, messages...))
-						assert.Equal(t, fixture.UUIDs(messages), fixture.UUIDs(failure.Failed), "it is certainly not added: %v", failure.Err)
+						assert.Equal(t, fixture.UUIDs(messages), fixture.UUIDs(failure.Failed), "the long message is certainly not added: %v", failure.Err)
 						assert.ErrorContains(t, failure, "proto-max-bulk-len")
 					}
 				})
@@ -142,7 +146,7 @@ func TestPublish_anOversizedMessageHurtsNoOther(t *testing.T) {
 	}
 }
 
-// When the server hangs, calls in the queue fail within the time-outs of a few pipelines.
+// When the server hangs, queued calls fail within the time-outs of a few pipelines.
 func TestPublish_largeMessagesToAServerThatHangs(t *testing.T) {
 	t.Parallel()
 	publisher, proxy := throughProxy(t, func(o *redis.Options) { o.ReadTimeout = 300 * time.Millisecond })
@@ -158,11 +162,11 @@ func TestPublish_largeMessagesToAServerThatHangs(t *testing.T) {
 	for _, result := range results {
 		failed += len(fixture.AsPublishError(t, redistest.Within(t, "Publish", result)).Failed)
 	}
-	assert.Less(t, time.Since(began), fixture.Soon, "one after the other would take half a minute")
-	assert.NotZero(t, failed, "those that were not sent are Failed")
+	assert.Less(t, time.Since(began), fixture.Soon, "one at a time they would take half a minute")
+	assert.NotZero(t, failed, "messages that were not sent are Failed")
 }
 
-// The reply to a message of 1 MiB and more is read in another way than others.
+// The reply to a message of 1 MiB or more is read in a different way.
 func TestPublish_aLongMessage(t *testing.T) {
 	t.Parallel()
 	one, cluster := redistest.Shared(), redistest.StartCluster(t)

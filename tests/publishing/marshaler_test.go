@@ -12,19 +12,19 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// marshalerFunc is a Marshaler.
+// marshalerFunc is a function as a Marshaler.
 type marshalerFunc func(msg *message.Message) (map[string]any, error)
 
 func (f marshalerFunc) Marshal(_ string, msg *message.Message) (map[string]any, error) { return f(msg) }
 
 var errBroken = errors.New("broken")
 
-// A Marshaler that fails in any way fails the call, and nothing else.
+// A Marshaler that fails in any way fails only its call.
 func TestPublish_aMarshalerThatPanics(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		marshal marshalerFunc
-		says    string
+		text    string
 		is      error
 		stacks  int
 	}{
@@ -32,7 +32,7 @@ func TestPublish_aMarshalerThatPanics(t *testing.T) {
 		"panic with an error": {func(*message.Message) (map[string]any, error) { panic(errBroken) }, "panicked: broken", errBroken, 1},
 		"nil map": {func(*message.Message) (map[string]any, error) {
 			var fields map[string]any
-			fields["a"] = 1 //nolint:staticcheck // it panics
+			fields["a"] = 1 //nolint:staticcheck // this panics
 			return fields, nil
 		}, "assignment to entry in nil map", nil, 1},
 		"no fields":     {func(*message.Message) (map[string]any, error) { return map[string]any{}, nil }, "no fields", nil, 0},
@@ -56,7 +56,7 @@ func TestPublish_aMarshalerThatPanics(t *testing.T) {
 			err = publisher.Publish(topic, messages...)
 			assert.Equal(t, messages, fixture.AsPublishError(t, err).Failed)
 			require.ErrorContains(t, err, `message 2 of 3, UUID "m-1"`)
-			require.ErrorContains(t, err, test.says)
+			require.ErrorContains(t, err, test.text)
 			if test.is != nil {
 				require.ErrorIs(t, err, test.is)
 			}
@@ -64,7 +64,7 @@ func TestPublish_aMarshalerThatPanics(t *testing.T) {
 			assert.Zero(t, client.Exists(t.Context(), topic).Val())
 
 			require.NoError(t, publisher.Publish(topic, fixture.Numbered("good", 2)...))
-			require.NoError(t, publisher.Close(), "no call is left")
+			require.NoError(t, publisher.Close(), "no call is in progress")
 		})
 	}
 }

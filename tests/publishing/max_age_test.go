@@ -15,7 +15,7 @@ import (
 
 const maxAge = 5 * time.Minute
 
-// old adds n entries that were that old by the server's clock.
+// old adds n entries of this age, by the server's clock.
 func old(t *testing.T, client *redis.Client, topic string, n int, age time.Duration) {
 	t.Helper()
 	now, err := client.Time(t.Context()).Result()
@@ -26,7 +26,7 @@ func old(t *testing.T, client *redis.Client, topic string, n int, age time.Durat
 	}
 }
 
-// The age of an entry is that by the server's clock, wherever ours is.
+// The age of an entry is measured by the server's clock, whatever ours is.
 func TestPublish_MaxAgeGoesByTheServersClock(t *testing.T) {
 	t.Parallel()
 	for _, offset := range []time.Duration{0, -10 * time.Minute, 10 * time.Minute, -24 * time.Hour} {
@@ -39,18 +39,19 @@ func TestPublish_MaxAgeGoesByTheServersClock(t *testing.T) {
 			old(t, client, topic, 400, maxAge-time.Minute)
 			publisher := fixture.OpenPublisher(t, redisstream.PublisherConfig{Client: client, MaxAge: maxAge})
 			require.NoError(t, publisher.Publish(topic, fixture.Numbered("first", 1)...))
-			assert.EqualValues(t, 801, client.XLen(t.Context(), topic).Val(), "the first ID tells the time")
+			assert.EqualValues(t, 801, client.XLen(t.Context(), topic).Val(), "the first ID shows the server's time")
 			for i := range 499 {
 				require.NoError(t, publisher.Publish(topic, fixture.Numbered(fmt.Sprint(i), 1)...))
 			}
 			length := client.XLen(t.Context(), topic).Val()
-			assert.GreaterOrEqual(t, length, int64(900), "what is younger stays")
-			assert.Less(t, length, int64(1000), "what is older goes, but for a part of a node of the stream")
+			assert.GreaterOrEqual(t, length, int64(900), "younger entries are kept")
+			assert.Less(t, length, int64(1000), "older entries are trimmed, except part of a node of the stream")
 		})
 	}
 }
 
-// The server's clock is set back: the times of new IDs stand still, and nothing is dropped because of that.
+// When the server's clock is set back, the times of new IDs stand still. Nothing is trimmed because
+// of that.
 func TestPublish_MaxAgeWhenTheClockIsSetBack(t *testing.T) {
 	t.Parallel()
 	server := redistest.StartWithClock(t, 0)
@@ -67,16 +68,17 @@ func TestPublish_MaxAgeWhenTheClockIsSetBack(t *testing.T) {
 	publish("behind")
 	assert.Len(t, fixture.StoredUUIDs(t, client, topic), 300)
 
-	require.NoError(t, client.Del(t.Context(), topic).Err()) // the stream starts again, an hour ago
+	require.NoError(t, client.Del(t.Context(), topic).Err()) // the stream starts again with IDs of an hour ago
 	publish("again")
-	assert.Len(t, fixture.StoredUUIDs(t, client, topic), 150, "not even the first drops itself")
+	assert.Len(t, fixture.StoredUUIDs(t, client, topic), 150, "the first message does not trim itself")
 
 	require.NoError(t, server.SetClock(0))
 	publish("later")
-	assert.Less(t, len(fixture.StoredUUIDs(t, client, topic)), 300, "what is an hour old is dropped again")
+	assert.Less(t, len(fixture.StoredUUIDs(t, client, topic)), 300, "entries of an hour ago are trimmed again")
 }
 
-// An entry of a foreign client is far ahead of the server's clock, and with it all new ones: that is not the time.
+// Another client added an entry with an ID far ahead of the server's clock. New IDs follow it, so
+// they do not show the time.
 func TestPublish_MaxAgeOfAStreamThatIsAhead(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)
@@ -101,7 +103,7 @@ func TestPublish_MaxAgeOfAThousandTopics(t *testing.T) {
 			require.NoError(t, publisher.Publish(fmt.Sprint(prefix, i), fixture.Numbered("m", 1)...))
 		}
 	}
-	assert.Less(t, client.XLen(t.Context(), prefix+"0").Val(), int64(150), "its time is known although many others came between")
+	assert.Less(t, client.XLen(t.Context(), prefix+"0").Val(), int64(150), "its time is still known after many other topics")
 }
 
 func TestPublish_MaxAgeOfManyYears(t *testing.T) {
@@ -129,6 +131,6 @@ func TestPublish_MaxAgeDropsWhatIsOld(t *testing.T) {
 	}
 	publisher := fixture.OpenPublisher(t, redisstream.PublisherConfig{Client: b.Client, MaxAge: 30 * time.Minute})
 	require.NoError(t, publisher.Publish(b.Topic, fixture.Numbered("new", 2)...))
-	assert.GreaterOrEqual(t, b.Len(), int64(52), "what is younger stays")
-	assert.LessOrEqual(t, b.Len(), int64(152), "and a part of a node of the stream")
+	assert.GreaterOrEqual(t, b.Len(), int64(52), "younger entries are kept")
+	assert.LessOrEqual(t, b.Len(), int64(152), "and part of a node of the stream")
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A replica that is promoted in the middle of a pipeline refuses the messages in front and takes those behind. Had it got the
-// first ones again, they would be out of order.
+// A replica that is promoted during a pipeline refuses the first messages and takes the later ones.
+// If the first ones were sent again, they would be out of order.
 func TestPublish_doesNotSendAgainInFrontOfWhatWentIn(t *testing.T) {
 	t.Parallel()
 	for name, deadline := range map[string]time.Duration{"with a deadline": time.Minute, "without": 0} {
@@ -35,7 +35,7 @@ func TestPublish_doesNotSendAgainInFrontOfWhatWentIn(t *testing.T) {
 				return len(chunk), false
 			})
 			proxy.OnSend(func(chunk []byte) (int, bool) {
-				if sent > 32<<10 && !promoted { // the first messages are there, and others follow
+				if sent > 32<<10 && !promoted { // the first messages have arrived, others follow
 					promoted = true
 					redistest.Within(t, "a refusal", refused)
 					assert.NoError(t, admin.Do(context.Background(), "REPLICAOF", "NO", "ONE").Err())

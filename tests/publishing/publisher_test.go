@@ -149,7 +149,7 @@ func TestPublish_MaxLenKeepsTheStreamAboutThatLong(t *testing.T) {
 	}
 	inStream := fixture.StoredUUIDs(t, client, topic)
 	assert.GreaterOrEqual(t, len(inStream), 500)
-	assert.LessOrEqual(t, len(inStream), 700, "whole nodes of 100 entries are dropped")
+	assert.LessOrEqual(t, len(inStream), 700, "whole nodes of 100 entries are trimmed")
 	assert.Equal(t, "9-0", inStream[len(inStream)-1])
 }
 

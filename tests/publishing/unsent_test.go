@@ -21,7 +21,8 @@ import (
 
 var errNoWay = errors.New("no way to the server")
 
-// What fails before the command is written is certainly not added, and a Publish with a deadline waits for its end.
+// A message that fails before the command is written is certainly not added. A Publish with a
+// deadline waits for the end of such a failure.
 func TestPublish_failsForCertainBeforeTheCommandIsWritten(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
@@ -53,7 +54,7 @@ func TestPublish_failsForCertainBeforeTheCommandIsWritten(t *testing.T) {
 			}
 		}},
 		"TLS to a plain port": {change: func(_ *testing.T, server *redistest.Server, options *redis.Options, ended *atomic.Bool) {
-			options.DialTimeout = 50 * time.Millisecond // a server that waits for the end of a line does not reply
+			options.DialTimeout = 50 * time.Millisecond // a server does not reply before the end of a line
 			options.Dialer = func(ctx context.Context, network, _ string) (net.Conn, error) {
 				if !ended.Load() {
 					dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}}
@@ -152,7 +153,7 @@ func TestPublish_aWrongPasswordFailsAtOnce(t *testing.T) {
 	}
 }
 
-// Sentinels that can't be reached are no server that may have the message.
+// When no Sentinel or node can be reached, no server can have the message.
 func TestPublish_failsForCertainWithoutSentinelsOrNodes(t *testing.T) {
 	t.Parallel()
 	addr := fixture.ClosedPort(t)
@@ -174,7 +175,7 @@ func TestPublish_failsForCertainWithoutSentinelsOrNodes(t *testing.T) {
 	}
 }
 
-// A hook of the client that fails the command before it is sent.
+// A hook of the client fails the command before it is sent.
 func TestPublish_failsForCertainInAHook(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)

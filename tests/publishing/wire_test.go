@@ -20,9 +20,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// held keeps the replies of a proxy back from the next XADD on, until release is called.
+// held holds back the replies of a proxy from the next XADD on, until release is called.
 type held struct {
-	sent    chan struct{} // when an XADD came by
+	sent    chan struct{} // closed when an XADD passes
 	release func()
 }
 
@@ -59,7 +59,7 @@ func TestPublish_contextThatEndsOnTheWireWaitsForTheReply(t *testing.T) {
 			cancel()
 			assert.Never(t, func() bool { return len(result) > 0 }, 50*time.Millisecond, 10*time.Millisecond)
 			replies.release()
-			require.NoError(t, redistest.Within(t, "Publish", result), "it is published, and Publish returns nil")
+			require.NoError(t, redistest.Within(t, "Publish", result), "the message is published, and Publish returns nil")
 			assert.Equal(t, fixture.UUIDs(messages), fixture.StoredUUIDs(t, redistest.Shared().Client(t), topic))
 		})
 	}
@@ -80,10 +80,10 @@ func TestPublish_contextThatEndsOnTheWireWaitsNoLongerThanTheClient(t *testing.T
 	err := redistest.Within(t, "Publish", result)
 	assert.Equal(t, messages, fixture.AsPublishError(t, err).Uncertain)
 	require.ErrorContains(t, err, "i/o timeout")
-	require.NotErrorIs(t, err, context.Canceled, "that is not why")
+	require.NotErrorIs(t, err, context.Canceled, "the context is not the cause")
 }
 
-// A connection that does not get through its handshake: nothing of the call is on the wire yet.
+// When the handshake of a connection hangs, nothing of the call has been sent yet.
 func TestPublish_contextThatEndsWithoutAConnectionSendsNothing(t *testing.T) {
 	t.Parallel()
 	for name, payload := range map[string][]byte{"small": nil, "large": make([]byte, 100_000)} {
@@ -117,7 +117,7 @@ func TestPublish_contextThatEndsWithoutAConnectionSendsNothing(t *testing.T) {
 	}
 }
 
-// dialHook is called when the client has made a connection.
+// dialHook is called when the client has dialled a connection.
 type dialHook func()
 
 func (h dialHook) DialHook(next redis.DialHook) redis.DialHook {
@@ -134,7 +134,7 @@ func (dialHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proces
 	return next
 }
 
-// Calls that share a pipeline with one that is withdrawn go without it.
+// When a call is withdrawn from a pipeline, the other calls of the pipeline are published.
 func TestPublish_contextThatEndsWithoutAConnectionHurtsNoOther(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)
@@ -155,7 +155,7 @@ func TestPublish_contextThatEndsWithoutAConnectionHurtsNoOther(t *testing.T) {
 		messages[0].SetContext(ctx)
 		return messages[0], fixture.GoPublish(publisher, topic, messages...)
 	}
-	const pipelines = 2 // may be under way at the same time
+	const pipelines = 2 // may be in flight at the same time
 	var others []<-chan error
 	for i := range pipelines {
 		others = append(others, fixture.GoPublish(publisher, topic, fixture.Numbered(fmt.Sprint("alone-", i), 1)...))
@@ -178,7 +178,8 @@ func TestPublish_contextThatEndsWithoutAConnectionHurtsNoOther(t *testing.T) {
 	assert.ElementsMatch(t, []string{"alone-0-0", "alone-1-0", "beside-0-0", "beside-1-0", "beside-2-0"}, fixture.StoredUUIDs(t, redistest.Shared().Client(t), topic))
 }
 
-// What a caller does with its buffers after Publish has returned reaches no stream.
+// Callers may change their buffers after Publish has returned: the stream has the original
+// payloads.
 func TestPublish_payloadsAreTheCallersAfterwards(t *testing.T) {
 	t.Parallel()
 	proxy := redistest.NewProxy(t, redistest.Shared().Addr, time.Millisecond)

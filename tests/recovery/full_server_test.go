@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// refusing has the server refuse writes until the returned function is called.
+// refusing makes the server refuse writes until the returned function is called.
 func refusing(b *fixture.Bench, setting, value, normal, refusal string) (again func()) {
 	b.Helper()
 	require.NoError(b, b.Client.ConfigSet(b.Context(), setting, value).Err())
@@ -21,7 +21,7 @@ func refusing(b *fixture.Bench, setting, value, normal, refusal string) (again f
 	}
 }
 
-// A consumer that restarts drains the backlog of a server whose memory is full, which frees memory.
+// A restarted consumer drains the backlog of a server whose memory is full. That frees memory.
 func TestOutage_fullServerIsDrained(t *testing.T) {
 	t.Parallel()
 	b := fixture.NewOn(t, redistest.Start(t, "--maxmemory-policy", "noeviction"))
@@ -42,7 +42,8 @@ func TestOutage_fullServerIsDrained(t *testing.T) {
 	b.Eventually("trimmed", func() bool { return b.Len() == 0 })
 }
 
-// A server with too few replicas refuses even the reads of a group. A subscription waits for the replicas.
+// A server with too few replicas refuses even reads of a group. A subscription waits until it has
+// enough.
 func TestOutage_subscriptionWaitsForReplicas(t *testing.T) {
 	t.Parallel()
 	b := fixture.NewOn(t, redistest.Start(t))
@@ -60,7 +61,7 @@ func TestOutage_subscriptionWaitsForReplicas(t *testing.T) {
 	b.Eventually("acknowledged", func() bool { return b.Pending() == 0 })
 }
 
-// A group can't be created on a full server: the error has the reason.
+// A full server can't create a group. The error has the reason.
 func TestOutage_groupThatAFullServerCannotCreate(t *testing.T) {
 	t.Parallel()
 	b := fixture.NewOn(t, redistest.Start(t, "--maxmemory-policy", "noeviction"))

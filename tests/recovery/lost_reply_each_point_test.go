@@ -13,9 +13,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A connection is cut at the first point of the conversation with the server, in the next run at the second, and so on: through
-// connecting, Subscribe, Publish, claims, reads, acks, a retry, a dead letter and Close. Each time all messages are handled once,
-// and what is left at Close is free for others at once.
+// A connection is cut at the first point of the exchange with the server, in the next run at the
+// second, and so on. The exchange includes connecting, Subscribe, Publish, claims, reads, acks, a
+// retry, a dead letter and Close. In each run every message is handled once, and what Close leaves
+// is free for others at once.
 func TestLostReply_connectionCutAtEachPoint(t *testing.T) {
 	t.Parallel()
 	for name, direction := range map[string]func(p *redistest.Proxy, f redistest.Filter){
@@ -26,7 +27,7 @@ func TestLostReply_connectionCutAtEachPoint(t *testing.T) {
 			t.Run(name+" "+how, func(t *testing.T) {
 				t.Parallel()
 				point := int64(1)
-				for ; everythingOnce(t, direction, point, share); point++ { //nolint:revive // the condition does it
+				for ; everythingOnce(t, direction, point, share); point++ { //nolint:revive // the condition does the work
 				}
 				assert.Greater(t, point, int64(20))
 			})
@@ -34,8 +35,9 @@ func TestLostReply_connectionCutAtEachPoint(t *testing.T) {
 	}
 }
 
-// everythingOnce does all that a subscriber and a publisher do, cuts a connection at one point of it, and reports whether
-// it came to that point. One of the given parts of the chunk there passes; 0: nothing.
+// everythingOnce uses all features of a Subscriber and a Publisher once. It cuts a connection at
+// the given point, and reports whether it reached that point. One of this many parts of the chunk
+// passes; 0: nothing.
 func everythingOnce(t *testing.T, direction func(*redistest.Proxy, redistest.Filter), point int64, parts int) (cut bool) {
 	t.Helper()
 	b := fixture.New(t)
@@ -68,10 +70,10 @@ func everythingOnce(t *testing.T, direction func(*redistest.Proxy, redistest.Fil
 
 	publisher := fixture.OpenPublisher(t, redisstream.PublisherConfig{Client: config.Client})
 	for _, msg := range fixture.Numbered("m", 5) {
-		for publisher.Publish(b.Topic, msg) != nil { //nolint:revive // the connection was cut only once
+		for publisher.Publish(b.Topic, msg) != nil { //nolint:revive // the connection is cut only once
 		}
 	}
-	want := fixture.StoredUUIDs(t, b.Client, b.Topic) // one more if that was uncertain
+	want := fixture.StoredUUIDs(t, b.Client, b.Topic) // may have one more after an uncertain Publish
 	assert.Subset(t, want, fixture.UUIDs(fixture.Numbered("m", 5)))
 	require.NoError(t, b.Client.XAdd(t.Context(), &redis.XAddArgs{Stream: b.Topic, Values: []string{"foreign", "entry"}}).Err())
 	var got []string

@@ -12,8 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Connections are cut again and again: before a request reaches the server, after it did and before its reply, and in the
-// middle of the reply. Entries in a lost reply are found at once, without waiting for their idle time, and nothing stays pending.
+// Connections are cut repeatedly: before a request reaches the server, between the request and its
+// reply, and during the reply. Entries in a lost reply are found at once, before they are idle for
+// ClaimMinIdle. Nothing stays pending.
 func TestLostReply_connectionsCutAtAnyPoint(t *testing.T) {
 	t.Parallel()
 	for name, cut := range map[string]func(p *redistest.Proxy, f redistest.Filter){
@@ -29,7 +30,7 @@ func TestLostReply_connectionsCutAtAnyPoint(t *testing.T) {
 				behind := b.Server.Client(t, func(o *redis.Options) { o.Addr = proxy.Addr })
 				config := fixture.GroupConfig()
 				config.Client = behind
-				config.ClaimMinIdle = time.Hour // nothing is found by its idle time
+				config.ClaimMinIdle = time.Hour // idle entries are never claimed
 				_, messages := b.Subscribe(config)
 				var chunks atomic.Int64
 				cut(proxy, func(chunk []byte) (int, bool) {

@@ -17,10 +17,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// outage is a reason for which a server refuses commands.
+// outage is a state in which a server refuses commands.
 type outage struct {
-	text      string // in the error of Publish
-	retryable bool   // it may end without the user: a Publish with a deadline waits
+	text      string // of the error of Publish
+	retryable bool   // it may end by itself: a Publish with a deadline waits
 	server    func(t *testing.T) *redistest.Server
 	begin     func(b *fixture.Bench)
 	end       func(b *fixture.Bench)
@@ -46,7 +46,7 @@ var outages = map[string]outage{
 		begin: func(b *fixture.Bench) {
 			for i := range 100 {
 				var value strings.Builder
-				for value.Len() < 2048 { // what can't be compressed
+				for value.Len() < 2048 { // random, so that it can't be compressed
 					value.WriteString(rand.Text())
 				}
 				b.Do("SET", fmt.Sprint("key", i), value.String())
@@ -108,8 +108,9 @@ var outages = map[string]outage{
 	},
 }
 
-// While an outage is retryable, a Publish whose context has a deadline waits, and subscriptions wait. Otherwise Publish fails at
-// once. Either way nothing is sent twice, and a subscription resumes after the outage. It logs the beginning and the end.
+// If an outage is retryable, a Publish with a deadline waits, and so do subscriptions. Otherwise
+// Publish fails at once. In both cases nothing is sent twice, and a subscription resumes after the
+// outage. It logs the start and the end.
 func TestOutage_serverRefusesCommands(t *testing.T) {
 	t.Parallel()
 	for name, outage := range outages {
@@ -158,8 +159,8 @@ func TestOutage_serverRefusesCommands(t *testing.T) {
 	}
 }
 
-// The server dies and restarts with its data: the subscription resumes by itself. It logs the beginning and the end of each
-// outage.
+// The server dies and restarts with its data. The subscription resumes by itself, and logs the
+// start and the end of each outage.
 func TestOutage_serverRestarts(t *testing.T) {
 	t.Parallel()
 	b := fixture.NewOn(t, redistest.Start(t, redistest.Durable...))
@@ -182,7 +183,7 @@ func TestOutage_serverRestarts(t *testing.T) {
 	assert.LessOrEqual(t, log.Count("level=ERROR"), 4, "reading, and perhaps acknowledging, each time")
 }
 
-// Close does not wait longer than its time-outs for a server that does not reply.
+// Close does not wait for a server that hangs, beyond its time-outs.
 func TestOutage_serverHangs(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

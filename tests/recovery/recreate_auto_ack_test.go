@@ -14,7 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// clientThatLosesTheGroup returns a client of the bench's server, and what makes its group vanish: between runs before the client is told.
+// clientThatLosesTheGroup returns a client of the Bench's server, and a function that destroys its
+// group. The function calls between before the client gets the error of the server.
 func clientThatLosesTheGroup(b *fixture.Bench) (client *redis.Client, vanish func(between func())) {
 	b.Helper()
 	proxy := redistest.NewProxy(b.T, b.Server.Addr, 0)
@@ -28,7 +29,7 @@ func clientThatLosesTheGroup(b *fixture.Bench) (client *redis.Client, vanish fun
 			return len(chunk), false
 		})
 		b.Do("XGROUP", "DESTROY", b.Topic, "g")
-		fixture.WaitDone(b, noticed, "the group's end is told")
+		fixture.WaitDone(b, noticed, "the NOGROUP error")
 		between()
 		close(done)
 	}
@@ -40,8 +41,8 @@ func atMostOnce(client redis.UniversalClient) redisstream.SubscriberConfig {
 	return config
 }
 
-// At most once also holds when the group vanishes: what it had handed out does not come again, not even to a process that
-// read none of it, and whoever creates the group first.
+// AutoAck delivers at most once even when the group vanishes. What was delivered does not come
+// again, whoever recreates the group, not even to a process that read none of it.
 func TestRecreate_autoAckIsAtMostOnce(t *testing.T) {
 	t.Parallel()
 	for name, between := range map[string]func(b *fixture.Bench){
@@ -60,7 +61,7 @@ func TestRecreate_autoAckIsAtMostOnce(t *testing.T) {
 			b.Publish(1000)
 			fixture.ReceiveAll(t, messages, 1000)
 			require.NoError(t, first.Close())
-			_, messages = b.Subscribe(atMostOnce(client)) // a restart
+			_, messages = b.Subscribe(atMostOnce(client)) // a new process
 			b.AwaitTwoScans()
 			vanish(func() { between(b) })
 			b.Publish(3)
@@ -70,7 +71,7 @@ func TestRecreate_autoAckIsAtMostOnce(t *testing.T) {
 	}
 }
 
-// A group that is set back by hand delivers again what was read.
+// When a user sets a group back, entries that were read are delivered again.
 func TestRecreate_autoAckAndGroupSetByHand(t *testing.T) {
 	t.Parallel()
 	b := fixture.NewOn(t, redistest.Start(t))

@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// sequence makes a number of an entry's ID, in the stream's order.
+// sequence converts an entry's ID to a number with the same order.
 func sequence(t *testing.T, id string) int64 {
 	t.Helper()
 	var ms, n int64
@@ -26,8 +26,8 @@ func sequence(t *testing.T, id string) int64 {
 	return ms*1000 + n
 }
 
-// A group that is destroyed is recreated at its checkpoint: pending entries are delivered again, acknowledged ones are not, and
-// later ones are delivered.
+// A destroyed group is recreated at its checkpoint: pending entries are redelivered, acknowledged
+// ones are not, and later ones are delivered.
 func TestRecreate_groupDestroyed(t *testing.T) {
 	t.Parallel()
 	for _, state := range []string{"idle", "busy"} {
@@ -55,26 +55,27 @@ func TestRecreate_groupDestroyed(t *testing.T) {
 			for !seen["0"] {
 				msg := fixture.Receive(t, messages)
 				seen[string(msg.Payload)] = true
-				assert.GreaterOrEqual(t, sequence(t, fixture.EntryOf(t, msg).ID), oldest, "what is older was acknowledged long ago")
+				assert.GreaterOrEqual(t, sequence(t, fixture.EntryOf(t, msg).ID), oldest, "older entries were acknowledged before the checkpoint")
 				msg.Ack()
 			}
 			assert.Less(t, time.Since(began), 2*time.Second)
-			assert.False(t, seen[string(held.Payload)], "its handler has it still")
+			assert.False(t, seen[string(held.Payload)], "it is still in flight")
 			held.Ack()
 			go func() {
-				for msg := range messages { // a read that was given up may have got some, which are claimed after ClaimMinIdle
+				for msg := range messages { // an interrupted read may have got some entries, which are claimed after ClaimMinIdle
 					msg.Ack()
 				}
 			}()
 			b.Eventually("acknowledged", func() bool { return b.Pending() == 0 })
 			groups, err := b.Client.XInfoGroups(t.Context(), b.Topic).Result()
 			require.NoError(t, err)
-			assert.Zero(t, groups[0].Lag, "all was handed out")
+			assert.Zero(t, groups[0].Lag, "all entries were handed out")
 		})
 	}
 }
 
-// When the stream is deleted, the group starts at the first entry of the new one, whatever its ID.
+// When the stream is deleted, the recreated group starts at the first entry of the new stream,
+// whatever its ID.
 func TestRecreate_streamDeleted(t *testing.T) {
 	t.Parallel()
 	for name, remove := range map[string]func(b *fixture.Bench) error{
@@ -117,7 +118,8 @@ func TestRecreate_autoAck(t *testing.T) {
 	assert.Equal(t, fixture.Payloads(3), fixture.ReceiveAll(t, messages, 3))
 }
 
-// Each of several consumers has a checkpoint. Whichever recreates the group, no unacknowledged entry is lost.
+// Each consumer has its own checkpoint. Whichever of them recreates the group, no unacknowledged
+// entry is lost.
 func TestRecreate_severalConsumers(t *testing.T) {
 	t.Parallel()
 	b := fixture.NewOn(t, redistest.Start(t))
@@ -142,7 +144,7 @@ func TestRecreate_severalConsumers(t *testing.T) {
 			case <-ctx.Done():
 			}
 			select {
-			case <-moved: // a group that is destroyed before it comes to anything never gets anywhere
+			case <-moved: // wait for progress: otherwise the group is always destroyed first
 			case <-ctx.Done():
 			}
 		}
@@ -170,8 +172,8 @@ func TestRecreate_severalConsumers(t *testing.T) {
 	}
 }
 
-// A new member creates the group before the old ones notice that it is gone. They set it to their checkpoint: nothing is lost,
-// and nothing acknowledged comes again.
+// A new member creates the group before the old ones notice that it vanished. They set it back to
+// their checkpoint. Nothing is lost, and no acknowledged entry comes again.
 func TestRecreate_newMemberIsFaster(t *testing.T) {
 	t.Parallel()
 	for _, start := range []string{"0", "$"} {

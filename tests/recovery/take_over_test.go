@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A server whose clock was set back shows no idle time for what is pending. What a dead consumer has is taken over all the
-// same; what a live one holds is not.
+// After its clock was set back, the server reports no idle times of pending entries. Entries of a
+// dead consumer are taken over all the same, those of a live one are not.
 func TestTakeOver_clockSetBack(t *testing.T) {
 	t.Parallel()
 	server := redistest.StartWithClock(t, 0)
@@ -21,7 +21,7 @@ func TestTakeOver_clockSetBack(t *testing.T) {
 	b.Publish(11)
 	b.ReadAs("dead", 10)
 	config := fixture.FastClaimConfig()
-	config.ClaimMinIdle = time.Second // on a busy machine the live one may take 300 ms to renew
+	config.ClaimMinIdle = time.Second // on a busy machine a renewal may take 300 ms
 	holding := config
 	holding.ClaimInterval = -1
 	_, live := b.Subscribe(holding)
@@ -38,7 +38,8 @@ func TestTakeOver_clockSetBack(t *testing.T) {
 	b.Eventually("acknowledged", func() bool { return b.Pending() == 0 })
 }
 
-// With ClaimInterval < 0 nothing is taken from others, but what our own name owns and nobody here has is found.
+// With ClaimInterval < 0 nothing is claimed from others. Entries that are pending for our own name
+// but not in the inbox are still found.
 func TestTakeOver_disabledFindsItsOwnLostReplies(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"", "fixed"} {
@@ -51,7 +52,7 @@ func TestTakeOver_disabledFindsItsOwnLostReplies(t *testing.T) {
 			config.ClaimInterval, config.Consumer = -1, name
 			config.MaxInFlight = 1
 			_, messages := b.Subscribe(config)
-			first := fixture.Receive(t, messages) // the reader has no room for more, so that the next entry is ours to hand out
+			first := fixture.Receive(t, messages) // the reader has no space for more, so that ReadAs gets the next entry
 			own := fixture.EntryOf(t, first).Consumer
 			lost := b.ReadAs(own, 1)
 			require.Len(t, lost, 1)
@@ -59,7 +60,7 @@ func TestTakeOver_disabledFindsItsOwnLostReplies(t *testing.T) {
 			require.True(t, first.Ack())
 			msg := fixture.Receive(t, messages)
 			assert.Equal(t, lost[0].ID, fixture.EntryOf(t, msg).ID)
-			assert.GreaterOrEqual(t, time.Since(began), 250*time.Millisecond, "its lease")
+			assert.GreaterOrEqual(t, time.Since(began), 250*time.Millisecond, "not before its lease is over")
 			require.True(t, msg.Ack())
 			b.Eventually("acked", func() bool { return b.Pending() == 1 })
 			fixture.NothingComes(t, messages, 2*time.Second)
@@ -73,7 +74,7 @@ func TestTakeOver_disabledFindsItsOwnLostReplies(t *testing.T) {
 	}
 }
 
-// What a consumer that died held is taken over, its deliveries counted.
+// Entries of a dead consumer are taken over, and its deliveries count.
 func TestTakeOver_deadConsumer(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
@@ -117,12 +118,13 @@ func TestTakeOver_disabled(t *testing.T) {
 	fixture.NothingComes(t, messages, 3*config.ClaimMinIdle)
 }
 
-// What was claimed ahead of the handler and acknowledged meanwhile by whom it was claimed from is not handled again.
+// An entry is claimed and read ahead. If its earlier owner acknowledges it meanwhile, it is not
+// delivered.
 func TestTakeOver_acknowledgedBeforeItIsHandled(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
 	b.Publish(1000)
-	asleep := b.ReadAs("asleep", 1000)
+	stopped := b.ReadAs("stopped", 1000)
 	config := fixture.FastClaimConfig()
 	_, messages := b.Subscribe(config)
 	last := fixture.Receive(t, messages)
@@ -130,19 +132,19 @@ func TestTakeOver_acknowledgedBeforeItIsHandled(t *testing.T) {
 		consumers, err := b.Client.XInfoConsumers(t.Context(), b.Topic, "g").Result()
 		require.NoError(t, err)
 		for _, consumer := range consumers {
-			if consumer.Name != "asleep" {
+			if consumer.Name != "stopped" {
 				n += consumer.Pending
 			}
 		}
 		return n
 	}
-	for handled := 0; ahead() < 10; handled++ { // how much is claimed ahead depends on how fast we are
-		require.Less(t, handled, 900, "nothing is claimed ahead")
+	for handled := 0; ahead() < 10; handled++ { // the read-ahead depends on the speed of the handler
+		require.Less(t, handled, 900, "no claimed entries are read ahead")
 		last.Ack()
 		last = fixture.Receive(t, messages)
 	}
 	var ids []string
-	for _, entry := range asleep {
+	for _, entry := range stopped {
 		if entry.ID != fixture.EntryOf(t, last).ID {
 			ids = append(ids, entry.ID)
 		}

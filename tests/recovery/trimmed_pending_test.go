@@ -17,8 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// slowestCommand returns how long the slowest of the server's commands on the key took since the last reset of its SLOWLOG, and how
-// many took 100 ms or more.
+// slowestCommand returns the time and the name of the slowest command on the stream since the last
+// SLOWLOG RESET, and how many commands took 100 ms or more.
 func slowestCommand(b *fixture.Bench) (took time.Duration, what string, slow int) {
 	b.Helper()
 	logs, err := b.Client.SlowLogGet(b.Context(), -1).Result()
@@ -37,7 +37,7 @@ func slowestCommand(b *fixture.Bench) (took time.Duration, what string, slow int
 	return took, what, slow
 }
 
-// A hundred thousand trimmed entries in the pending list are in front of a live one.
+// The pending list has a hundred thousand trimmed entries in front of a live one.
 func TestTakeOver_trimmedPendingEntriesDelayNothing(t *testing.T) {
 	t.Parallel()
 	const trimmed, page = 100_000, 10_000
@@ -63,7 +63,7 @@ func TestTakeOver_trimmedPendingEntriesDelayNothing(t *testing.T) {
 	messages := b.SubscribeLogged(config, &log)
 	newer := make(chan error, 1)
 	publisher := fixture.OpenPublisher(t, redisstream.PublisherConfig{Client: b.Client})
-	go func() { // new entries flow meanwhile
+	go func() { // new entries are published meanwhile
 		for range 100 {
 			if err := publisher.Publish(b.Topic, message.NewMessage(watermill.NewShortUUID(), []byte("new"))); err != nil {
 				newer <- err
@@ -95,6 +95,6 @@ func TestTakeOver_trimmedPendingEntriesDelayNothing(t *testing.T) {
 	assert.Equal(t, 1, log.Count(fmt.Sprintf("count=%d", trimmed)))
 	took, what, slow := slowestCommand(b)
 	t.Logf("the live one came after %s, 100 new ones after %s; slowest command: %s (%s)", live, freshAfter, took, what)
-	assert.LessOrEqual(t, slow, 1, "10 ms on a machine that is not busy; once the server may have waited for a core")
+	assert.LessOrEqual(t, slow, 1, "about 10 ms each; on a busy machine one may have waited for a core")
 	assert.Less(t, took, time.Second)
 }

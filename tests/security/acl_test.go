@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// commands returns what the rules allow by name.
+// commands returns the names of the commands that the rules allow.
 func commands(rules []string) (names []string) {
 	for _, rule := range rules {
 		if name, ok := strings.CutPrefix(rule, "+"); ok {
@@ -25,7 +25,7 @@ func commands(rules []string) (names []string) {
 	return names
 }
 
-// The users in the README can do everything that the library does.
+// The users in the README have the rights for everything that the library does.
 func TestACL_documentedUsersCanDoAll(t *testing.T) {
 	t.Parallel()
 	server := fixture.NewACLServer(t)
@@ -87,7 +87,7 @@ func TestACL_documentedUsersCanDoAll(t *testing.T) {
 			second, messages := b.Subscribe(config)
 			assert.Equal(b, "50", fixture.ReceiveAll(b, messages, 50)[0])
 			require.NoError(b, second.Close())
-			assert.Len(b, b.Consumers(), 1, "the one that owned something when it left")
+			assert.Len(b, b.Consumers(), 1, "a consumer with pending entries is not removed")
 		},
 		"group gone": func(b *fixture.Bench, publisher, subscriber redis.UniversalClient) {
 			config := fixture.FastClaimConfig()
@@ -150,7 +150,7 @@ func TestACL_documentedUsersCanDoAll(t *testing.T) {
 	}
 }
 
-// use does what a user of the README is for, up to the moment when everything works.
+// use does what a user of the README is for, and returns the first error.
 func use(b *fixture.Bench, user, rawURL string) error {
 	client, err := redisstream.Connect(b.Context(), rawURL)
 	if err != nil {
@@ -172,7 +172,7 @@ func use(b *fixture.Bench, user, rawURL string) error {
 	return err
 }
 
-// The first call names a right that is missing, not a log line when it is first used.
+// The first call reports a missing right. It does not wait until the right is first needed.
 func TestACL_missingRightIsReportedAtOnce(t *testing.T) {
 	t.Parallel()
 	server := fixture.NewACLServer(t)
@@ -210,23 +210,24 @@ func TestACL_missingRightIsReportedAtOnce(t *testing.T) {
 		b := server.NewBench(t)
 		err := use(b, "subscriber", server.CreateUser(b, "subscriber", "resetkeys", "~"+b.Topic))
 		require.ErrorContains(t, err, `+xadd on "`+redisstream.DeadLetterTopic(b.Topic)+`"`)
-		assert.Zero(t, b.Client.Exists(t.Context(), b.Topic).Val(), "nothing is left behind")
+		assert.Zero(t, b.Client.Exists(t.Context(), b.Topic).Val(), "Subscribe created no stream")
 	})
 }
 
-// If the replay were refused only in its last step, each try would copy the dead letter once more.
+// A replay that fails only in its last step would copy the dead letter at each attempt.
 func TestACL_replayerThatMayNotDeleteMovesNothing(t *testing.T) {
 	t.Parallel()
 	server := fixture.NewACLServer(t)
 	b := server.NewBench(t)
-	letter := &redis.XAddArgs{Stream: redisstream.DeadLetterTopic(b.Topic), Values: []string{"data", "letter"}}
-	require.NoError(t, b.Client.XAdd(t.Context(), letter).Err())
+	deadLetter := &redis.XAddArgs{Stream: redisstream.DeadLetterTopic(b.Topic), Values: []string{"data", "letter"}}
+	require.NoError(t, b.Client.XAdd(t.Context(), deadLetter).Err())
 	require.ErrorContains(t, use(b, "replayer", server.CreateUser(b, "replayer", "-xdel")), "+xdel")
 	assert.Zero(t, b.Client.XLen(t.Context(), b.Topic).Val())
 	assert.Len(t, b.DeadLetters(), 1)
 }
 
-// Each right of a subscriber is used: taken from it while it works, the server denies it.
+// A subscriber uses each of its rights: without one of them, the server denies a command while it
+// works.
 func TestACL_eachRightOfASubscriberIsUsed(t *testing.T) {
 	t.Parallel()
 	server := fixture.NewACLServer(t)
@@ -250,7 +251,7 @@ func TestACL_eachRightOfASubscriberIsUsed(t *testing.T) {
 				"xgroup|create":         func() { b.Client.XGroupDestroy(b.Context(), b.Topic, "g") },
 				"xinfo|stream":          func() { b.Client.XGroupDestroy(b.Context(), b.Topic, "g") },
 				"xgroup|createconsumer": func() { b.Client.XGroupDestroy(b.Context(), b.Topic, "g") },
-				"xgroup|setid": func() { // a newcomer is faster
+				"xgroup|setid": func() { // another process creates the group first
 					_, _ = b.Client.Pipelined(b.Context(), func(pipe redis.Pipeliner) error {
 						pipe.XGroupDestroy(b.Context(), b.Topic, "g")
 						return pipe.XGroupCreate(b.Context(), b.Topic, "g", "0").Err()
@@ -262,7 +263,7 @@ func TestACL_eachRightOfASubscriberIsUsed(t *testing.T) {
 			require.NoError(t, b.Client.ACLSetUser(t.Context(), "subscriber"+b.Topic, "-"+command).Err())
 			deadline := time.Now().Add(fixture.Soon)
 			for !slices.Contains(server.Denied(b, "subscriber"), command) {
-				require.True(t, time.Now().Before(deadline), "never used")
+				require.True(t, time.Now().Before(deadline), "the right was not used")
 				if provoke != nil {
 					provoke()
 				}
@@ -274,7 +275,7 @@ func TestACL_eachRightOfASubscriberIsUsed(t *testing.T) {
 	}
 }
 
-// The README documents the further rights that options of a client need.
+// The README lists the additional rights that options of a client need.
 func TestACL_rightsForOptions(t *testing.T) {
 	t.Parallel()
 	server := fixture.NewACLServer(t)
@@ -301,14 +302,14 @@ func TestACL_rightsForOptions(t *testing.T) {
 				t.Parallel()
 				b := test.server.NewBench(t)
 				rights := slices.DeleteFunc(slices.Clone(test.rights), func(r string) bool { return r == right })
-				_ = use(b, "subscriber", test.server.CreateUser(b, "subscriber", rights...)+test.query) // without +command go-redis only logs
+				_ = use(b, "subscriber", test.server.CreateUser(b, "subscriber", rights...)+test.query) // without +command go-redis only logs an error
 				assert.Contains(t, test.server.Denied(b, "subscriber"), right[1:])
 			})
 		}
 	}
 }
 
-// nackOnce nacks what comes for the first time and acks what comes again.
+// nackOnce nacks first deliveries and acks redelivered messages.
 func nackOnce(messages <-chan *message.Message) {
 	for msg := range messages {
 		if entry, _ := redisstream.EntryFromContext(msg.Context()); entry.Deliveries == 1 {
@@ -319,7 +320,7 @@ func nackOnce(messages <-chan *message.Message) {
 	}
 }
 
-// The README documents what listing and dropping need. An error names the right that is missing.
+// The README lists the rights to list and drop dead letters. An error names the missing right.
 func TestACL_dropper(t *testing.T) {
 	t.Parallel()
 	server := fixture.NewACLServer(t)

@@ -22,32 +22,32 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// secrets must be in no log and in no error: a password, and what is in messages.
+// secrets must not appear in logs or errors: a password, and contents of messages.
 var secrets = []string{"hush-password", "hush-payload", "hush-metadata", "918273645"}
 
-// witness keeps our log, the log of go-redis, and errors.
+// witness collects our log, the log of go-redis, and errors.
 type witness struct{ redistest.Log }
 
-// Printf is what go-redis logs with.
+// Printf is the log function of go-redis.
 func (w *witness) Printf(_ context.Context, format string, args ...any) {
 	_, _ = fmt.Fprintf(w, format, args...)
 }
 
-// heard keeps an error, of which there must be one.
+// heard records an error. There must be one.
 func (w *witness) heard(t *testing.T, err error) {
 	t.Helper()
 	require.Error(t, err)
 	_, _ = fmt.Fprintf(w, "%v", err)
 }
 
-// publish publishes messages full of secrets, and expects an error for one of them.
+// publish publishes messages that contain secrets, and expects an error for one of them.
 func (w *witness) publish(t *testing.T, client redis.UniversalClient, marshaler redisstream.Marshaler) {
 	t.Helper()
 	publisher, err := redisstream.NewPublisher(redisstream.PublisherConfig{Client: client, Marshaler: marshaler}, w.Logger())
 	require.NoError(t, err)
 	defer func() { require.NoError(t, publisher.Close()) }()
 	var failures []error
-	for _, key := range []string{"key", "data"} { // PlainMarshaler has a field "data" of its own
+	for _, key := range []string{"key", "data"} { // the field "data" is reserved by PlainMarshaler
 		msg := message.NewMessage("uuid", []byte(secrets[1]))
 		msg.Metadata.Set(key, secrets[2]+"\xff")
 		failures = append(failures, publisher.Publish("topic", msg))
@@ -55,7 +55,7 @@ func (w *witness) publish(t *testing.T, client redis.UniversalClient, marshaler 
 	w.heard(t, errors.Join(failures...))
 }
 
-// subscribe expects an error.
+// subscribe calls Subscribe and expects an error.
 func (w *witness) subscribe(t *testing.T, client redis.UniversalClient) {
 	t.Helper()
 	for _, group := range []string{"g", ""} {
@@ -119,7 +119,7 @@ func TestRedact_noSecretInLogsAndErrors(t *testing.T) {
 		_, err = redisstream.ReplayDeadLetters(t.Context(), locked, "topic", 1)
 		w.heard(t, err)
 	})
-	t.Run("a server that turns into such a one", func(t *testing.T) {
+	t.Run("a server that later repeats what it does not know", func(t *testing.T) {
 		b := fixture.NewOn(t, redistest.Start(t, "--requirepass", password))
 		var target atomic.Value
 		target.Store(b.Server.Addr)
@@ -141,7 +141,7 @@ func TestRedact_noSecretInLogsAndErrors(t *testing.T) {
 		b.Eventually("noticed", func() bool { return w.Count("reading from the stream failed") > 0 })
 		msg.Ack()
 		require.NoError(t, subscriber.Close())
-		assert.Positive(t, w.Count("unknown command 'auth'\""), "the command, and no more")
+		assert.Positive(t, w.Count("unknown command 'auth'\""), "only the name of the command")
 	})
 	t.Run("messages that can't be marshaled", func(t *testing.T) {
 		client := redistest.Start(t).Client(t)
@@ -194,7 +194,7 @@ func TestRedact_noSecretInLogsAndErrors(t *testing.T) {
 	})
 
 	lines := w.Lines()
-	require.Greater(t, len(lines), 40, "one line for the dead letters that fail, not one each")
+	require.Greater(t, len(lines), 40, "one line for all dead letters that fail")
 	for _, line := range lines {
 		for _, secret := range secrets {
 			assert.NotContains(t, line, secret)
@@ -202,7 +202,8 @@ func TestRedact_noSecretInLogsAndErrors(t *testing.T) {
 	}
 }
 
-// repeatAll answers each command as Redis does when it doesn't know it: with what the caller sent.
+// repeatAll answers each command with the error of Redis for an unknown command: it repeats the
+// arguments.
 func repeatAll(conn net.Conn) {
 	lines := bufio.NewScanner(conn)
 	for lines.Scan() {
@@ -212,7 +213,7 @@ func repeatAll(conn net.Conn) {
 		}
 		words := make([]string, n)
 		for i := range words {
-			lines.Scan() // the word's length
+			lines.Scan() // the length of the word
 			lines.Scan()
 			words[i] = lines.Text()
 		}
@@ -220,7 +221,7 @@ func repeatAll(conn net.Conn) {
 	}
 }
 
-// numbers is a Marshaler that returns a value of a type which no entry may have.
+// numbers is a Marshaler whose values have a type that entries may not have.
 type numbers struct{}
 
 func (numbers) Marshal(string, *message.Message) (map[string]any, error) {

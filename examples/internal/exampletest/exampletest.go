@@ -31,8 +31,8 @@ func OnEach(t *testing.T, test func(t *testing.T)) {
 	}
 }
 
-// Lines runs an example and returns what it prints. It calls seen, if there is one, for each line at once;
-// stop ends the example's context.
+// Lines runs an example and returns what it prints. It calls seen for each line at once; nil: it
+// does not. stop ends the context of the example.
 func Lines(t *testing.T, run Run, seen func(line string, stop func())) []string {
 	t.Helper()
 	ctx, stop := context.WithTimeout(t.Context(), Timeout)
@@ -50,7 +50,7 @@ func Lines(t *testing.T, run Run, seen func(line string, stop func())) []string 
 	return lines
 }
 
-// Scan reads lines until there are no more, and calls seen for each at once.
+// Scan reads all lines, and calls seen for each at once.
 func Scan(reader io.Reader, seen func(line string)) (lines []string, err error) {
 	scanner := bufio.NewScanner(reader)
 	for scanner.Scan() {

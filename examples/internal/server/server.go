@@ -1,5 +1,4 @@
-// Package server gives each example a Redis server: the one that REDIS_URL names, else one that
-// lives inside the process.
+// Package server gives each example a Redis server: the one at REDIS_URL, or an embedded one.
 package server
 
 import (
@@ -13,7 +12,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Open returns a client of the server and a function that closes both. It tells out which server it is.
+// Open returns a client of the server, and a function that closes both. It prints to out which
+// server it is.
 func Open(ctx context.Context, out io.Writer) (redis.UniversalClient, func(), error) {
 	if url := os.Getenv("REDIS_URL"); url != "" {
 		client, err := redisstream.Connect(ctx, url)
