@@ -94,7 +94,8 @@ func (h *history) checkPublished(v *verdict) {
 		case p.done && n == 0:
 			v.lost = append(v.lost, fmt.Sprintf("message %s: published, but not in the stream", uuid))
 		case n > 1+p.uncertain:
-			v.unexplained = append(v.unexplained, fmt.Sprintf("message %s is %d times in the stream, but only %d calls of Publish were uncertain", uuid, n, p.uncertain))
+			v.unexplained = append(v.unexplained, fmt.Sprintf(
+				"message %s is %d times in the stream, but only %d calls of Publish were uncertain", uuid, n, p.uncertain))
 		case n > 1:
 			v.duplicates[wasUncertain] += n - 1
 			v.explained = append(v.explained, fmt.Sprintf("message %s is %d times in the stream: %s", uuid, n, wasUncertain))

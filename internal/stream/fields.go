@@ -26,7 +26,7 @@ func NewFields(texts ...string) Fields {
 // appendLength appends what comes before a text of n bytes.
 func appendLength(raw *strings.Builder, n int) {
 	var length [binary.MaxVarintLen64]byte
-	raw.Write(binary.AppendUvarint(length[:0], uint64(n)))
+	raw.Write(binary.AppendUvarint(length[:0], uint64(n))) //nolint:gosec // a length is not negative
 }
 
 // rawSize returns how many bytes of Fields a text of n bytes takes.

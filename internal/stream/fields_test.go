@@ -23,7 +23,7 @@ func TestFields_lengths(t *testing.T) {
 
 		entries, err := stream.DecodeEntries([]byte("*1\r\n*2\r\n+s\r\n*1\r\n*2\r\n$3\r\n1-0\r\n*6\r\n" + bulks(want...)))
 		require.NoError(t, err)
-		assert.True(t, entries[0].Fields == fields, "%d bytes", n)
+		assert.True(t, assert.ObjectsAreEqual(fields, entries[0].Fields), "%d bytes", n)
 	}
 }
 

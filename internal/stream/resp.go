@@ -64,15 +64,22 @@ func digitsAt(b []byte, pos int) (n, end int) {
 	return n, end
 }
 
+// usualTextAt is textAt for what nearly all of a reply is: a bulk string that is complete.
+func usualTextAt(b []byte, pos int) (text span, end int, ok bool) {
+	if pos >= len(b) || b[pos] != '$' {
+		return text, 0, false
+	}
+	n, digits := digitsAt(b, pos+1)
+	text.from = digits + len(crlf)
+	text.to = text.from + n
+	end = text.to + len(crlf)
+	return text, end, digits > pos+1 && end <= len(b) && b[digits] == '\r' && b[digits+1] == '\n'
+}
+
 // textAt returns where the text of the string is that begins at pos, and where the string ends.
 func textAt(b []byte, pos int) (text span, end int, err error) {
-	if pos < len(b) && b[pos] == '$' { // nearly all of a reply, so without the checks of other types
-		n, digits := digitsAt(b, pos+1)
-		text.from = digits + len(crlf)
-		text.to = text.from + n
-		if end = text.to + len(crlf); digits > pos+1 && end <= len(b) && b[digits] == '\r' && b[digits+1] == '\n' {
-			return text, end, nil
-		}
+	if text, end, ok := usualTextAt(b, pos); ok {
+		return text, end, nil
 	}
 	line, ok, err := lineAt(b[pos:])
 	if err != nil {

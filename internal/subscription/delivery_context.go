@@ -11,7 +11,7 @@ import (
 // its end. So it registers with its parent, which is most of its cost, only when somebody asks for
 // Done.
 type deliveryContext struct {
-	parent context.Context
+	parent context.Context //nolint:containedctx // it is a context
 
 	mu    sync.Mutex
 	ended bool
