@@ -14,8 +14,8 @@ import (
 // EnableBusyPolling makes a client faster whose server is close: a goroutine that waits for a reply
 // polls for up to 100 µs before it parks. On the server's own machine or rack that takes about half
 // of the time of a single call. One goroutine of each client polls at a time, and where replies
-// come later it polls less and less often. Connections with TLS are left as they are, and so are
-// all on Windows.
+// come later it polls less and less often. Nobody polls for acks or for new entries. Connections
+// with TLS are left as they are, and so are all on Windows. benchmarks/BUSYPOLL.md has figures.
 //
 // Connect calls it. For a client that Connect did not make, call it before the client is used and
 // before NewPublisher: it changes new connections only.
@@ -80,8 +80,20 @@ func (h busyPollHook) DialHook(dial redis.DialHook) redis.DialHook {
 	}
 }
 
-func (busyPollHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+func (h busyPollHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, command redis.Cmder) error {
+		if h.poller.Begin(ctx) {
+			defer h.poller.End()
+		}
+		return next(ctx, command)
+	}
+}
 
-func (busyPollHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
+func (h busyPollHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, commands []redis.Cmder) error {
+		if h.poller.Begin(ctx) {
+			defer h.poller.End()
+		}
+		return next(ctx, commands)
+	}
 }

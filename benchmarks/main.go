@@ -2,6 +2,7 @@
 // go-redis loops, on a private server, and prints one table of one interleaved run:
 //
 //	go run .          # nine rounds; writes RESULTS.md and results.svg as well
+//	go run . -busypoll # measures busy-polling instead; writes BUSYPOLL.md
 //	go run . -draw    # draws the figures in RESULTS.md again, without measuring
 //	go run . -quick   # everything once with tiny counts: only checks that it works
 package main
@@ -25,6 +26,7 @@ func main() {
 	rounds := flag.Int("rounds", 9, "number of rounds")
 	out := flag.String("out", "RESULTS.md", "the file to write; its chart is written beside it")
 	draw := flag.Bool("draw", false, "measure nothing; draw the figures in the file again")
+	busyPoll := flag.Bool("busypoll", false, "measure busy-polling instead, and write BUSYPOLL.md")
 	only := flag.String("only", "", "measure only works with a row that matches this regular expression; no file is written")
 	flag.Parse()
 
@@ -33,6 +35,11 @@ func main() {
 		return
 	}
 	logging.Disable() // go-redis logs each read that the peer's Close interrupts
+
+	if *busyPoll {
+		exitOn(benchBusyPolling(os.Stdout, *rounds, "BUSYPOLL.md"))
+		return
+	}
 
 	plan := plan{works: allWorks(), rounds: *rounds, scale: full}
 	if *quick {

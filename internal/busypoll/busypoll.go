@@ -4,19 +4,21 @@
 package busypoll
 
 import (
+	"context"
 	"net"
 	"sync/atomic"
 	"syscall"
 	"time"
 )
 
+// PollTime is how long a reader polls at most. benchmarks/BUSYPOLL.md has the figures that chose it:
+// the replies of a near server come within it, and more gains nothing. Only that benchmark sets it.
+var PollTime = 100 * time.Microsecond
+
 const (
-	// pollTime is how long a reader polls at most. It is about the cost of parking, so that polling
-	// without success at most doubles that cost.
-	pollTime = 100 * time.Microsecond
 	// After pollsPerYield polls a reader lets other goroutines run.
 	pollsPerYield = 4
-	// A reply that does not come within pollTime costs missPoints. One that comes in time takes one
+	// A reply that does not come within PollTime costs missPoints. One that comes in time takes one
 	// point off. From the second miss in a row on, the next reads park at once: 2 of them, then 6,
 	// 14 and so on, up to 1022. This keeps the waste small when the server is far away or a read
 	// waits for new entries.
@@ -31,7 +33,29 @@ type Poller struct {
 	polling atomic.Bool
 	// pays is set if the last polling readers got replies.
 	pays atomic.Bool
+	// commands counts those in flight whose caller waits for the reply. While there are none, no
+	// reader polls.
+	commands atomic.Int32
 }
+
+// Begin begins a command with the given context. It reports whether its caller waits for the reply;
+// then the caller calls End when the reply is there.
+func (p *Poller) Begin(ctx context.Context) bool {
+	if ctx.Value(patientKey{}) != nil {
+		return false
+	}
+	p.commands.Add(1)
+	return true
+}
+
+// End ends a command.
+func (p *Poller) End() { p.commands.Add(-1) }
+
+type patientKey struct{}
+
+// Patient returns a context for commands whose replies nobody waits for. No reader polls for them:
+// it would take a core from those who have work to do.
+func Patient(ctx context.Context) context.Context { return context.WithValue(ctx, patientKey{}, true) }
 
 // Pays reports whether replies come while a reader polls. More parallel round trips are then no
 // gain: only one reader polls, the others park.
@@ -73,7 +97,7 @@ func (c *conn) Read(p []byte) (int, error) {
 		c.skip.Add(-1)
 		return c.socket.Read(p)
 	}
-	if len(p) == 0 || !c.poller.polling.CompareAndSwap(false, true) {
+	if len(p) == 0 || c.poller.commands.Load() == 0 || !c.poller.polling.CompareAndSwap(false, true) {
 		return c.socket.Read(p)
 	}
 	n, err := c.poll(p)

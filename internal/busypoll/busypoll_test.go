@@ -21,6 +21,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// waiting returns a Poller with a command in flight.
+func waiting(t *testing.T) *Poller {
+	t.Helper()
+	p := new(Poller)
+	require.True(t, p.Begin(t.Context()))
+	return p
+}
+
 // pair returns both ends of a connection. Our end is wrapped.
 func pair(t *testing.T, network, address string) (ours, theirs net.Conn) {
 	t.Helper()
@@ -31,7 +39,7 @@ func pair(t *testing.T, network, address string) (ours, theirs net.Conn) {
 	require.NoError(t, err)
 	theirs, err = listener.Accept()
 	require.NoError(t, err)
-	ours = new(Poller).Wrap(dialled)
+	ours = waiting(t).Wrap(dialled)
 	t.Cleanup(func() { _, _ = ours.Close(), theirs.Close() })
 	return ours, theirs
 }
@@ -44,7 +52,7 @@ func TestWrap_isAConn(t *testing.T) {
 					address = filepath.Join(t.TempDir(), "socket")
 				}
 				c1, c2 = pair(t, network, address)
-				return c1, new(Poller).Wrap(c2), func() { _, _ = c1.Close(), c2.Close() }, nil
+				return c1, waiting(t).Wrap(c2), func() { _, _ = c1.Close(), c2.Close() }, nil
 			})
 		})
 	}
@@ -128,6 +136,28 @@ func TestRead_pollsOnlyWhereItPays(t *testing.T) {
 	send()
 	receive()
 	assert.Equal(t, int32(1), c.missed.Load(), "only one reader at a time polls")
+}
+
+// A reader parks at once if nobody waits for a reply.
+func TestRead_pollsOnlyForACommandInFlight(t *testing.T) {
+	ours, theirs := pair(t, "tcp", "127.0.0.1:0")
+	c := ours.(*conn)
+	receive := func() {
+		_, err := theirs.Write([]byte("reply"))
+		require.NoError(t, err)
+		_, err = ours.Read(make([]byte, 10))
+		require.NoError(t, err)
+	}
+	c.missed.Store(2)
+	c.poller.End()
+	receive()
+	assert.Equal(t, int32(2), c.missed.Load(), "no command")
+	require.False(t, c.poller.Begin(Patient(t.Context())))
+	receive()
+	assert.Equal(t, int32(2), c.missed.Load(), "a patient one")
+	require.True(t, c.poller.Begin(t.Context()))
+	receive()
+	assert.Equal(t, int32(1), c.missed.Load())
 }
 
 func TestRead_failureIsNoMiss(t *testing.T) {

@@ -14,12 +14,12 @@ import (
 
 const supported = true
 
-// poll reads what arrives within pollTime. n is 0 if nothing arrives.
+// poll reads what arrives within PollTime. n is 0 if nothing arrives.
 func (c *conn) poll(p []byte) (n int, err error) {
 	began := time.Now()
 	for polls := 1; ; polls++ {
 		n, err := c.tryRead(p)
-		if n > 0 || err != nil || time.Since(began) >= pollTime {
+		if n > 0 || err != nil || time.Since(began) >= PollTime {
 			return n, err
 		}
 		if polls%pollsPerYield == 0 {

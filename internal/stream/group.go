@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/millrace/redisstream/internal/busypoll"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -96,5 +97,5 @@ var errNoGroup error = ownError("NOGROUP the consumer group does not exist")
 
 // Ack acknowledges the entries (XACK). IDs that are not pending are ignored.
 func (g *Group) Ack(ctx context.Context, ids []string) error {
-	return g.shared.XAck(ctx, g.key, g.name, ids...).Err()
+	return g.shared.XAck(busypoll.Patient(ctx), g.key, g.name, ids...).Err()
 }
