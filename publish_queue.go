@@ -3,7 +3,6 @@ package redisstream
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,9 +19,6 @@ const (
 	// maxPipelineBytes bounds a pipeline, so that a slow link carries it within the client's
 	// time-outs, too.
 	maxPipelineBytes = 256 << 10
-	// A message of largeMessage bytes or more has a pipeline of its own: if it fails, no other
-	// does.
-	largeMessage = 64 << 10
 	// maxLargeMessages bounds how many of them are under way at the same time: each holds a
 	// connection of the client's pool.
 	maxLargeMessages = 8
@@ -34,45 +30,6 @@ const (
 	minPipelines    = 2
 	maxPipelines    = 16
 )
-
-// publishCall is one call of Publish, or a part of one, that is under way. The queue owns requests
-// until the call has ended.
-type publishCall struct {
-	ctx       context.Context //nolint:containedctx // for the hooks of the client
-	cancelled <-chan struct{} // nil: never
-	requests  []stream.AddRequest
-	bytes     int // about the size of requests on the wire
-	ended     sync.WaitGroup
-	done      chan struct{} // closed when the call has ended; nil: it can't be cancelled, and nobody selects
-
-	withdrawn atomic.Bool              // the caller does not wait, unless a pipeline with the call is on the wire
-	pipeline  atomic.Pointer[pipeline] // the last one with the call
-	own       pipeline                 // memory for the first pipeline that begins with the call
-}
-
-// pipeline is one attempt to send some calls together.
-type pipeline struct {
-	stream.Pipeline
-	cancel context.CancelFunc // nil: none of the calls can be withdrawn
-}
-
-func (c *publishCall) begin() {
-	c.ended.Add(1)
-	if c.cancelled != nil {
-		c.done = make(chan struct{})
-	}
-}
-
-// end tells the caller that the result is in the requests.
-func (c *publishCall) end() {
-	if c.done != nil {
-		close(c.done)
-	}
-	c.ended.Done()
-}
-
-// large reports whether the call is one message that goes alone.
-func (c *publishCall) large() bool { return c.bytes >= largeMessage && len(c.requests) == 1 }
 
 // publishQueues has a queue for each topic with calls under way, so that a slow topic or shard
 // delays no other.
@@ -270,22 +227,6 @@ func (q *publishQueue) send(calls []*publishCall) []*publishCall {
 			return calls
 		}
 	}
-}
-
-// take returns the calls whose callers still wait, and the context of the pipeline.
-func (p *pipeline) take(ctx context.Context, calls []*publishCall) ([]*publishCall, context.Context) {
-	if !slices.ContainsFunc(calls, func(call *publishCall) bool { return call.cancelled != nil }) {
-		return calls, ctx
-	}
-	ctx, p.cancel = context.WithCancel(ctx)
-	waiting := make([]*publishCall, 0, len(calls))
-	for _, call := range calls {
-		call.pipeline.Store(p)
-		if !call.withdrawn.Load() {
-			waiting = append(waiting, call)
-		}
-	}
-	return waiting, ctx
 }
 
 // settle ends the calls of a pipeline, and adjusts the flow and the round trip to what was sent.
