@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -37,6 +38,8 @@ type fakeGroup struct {
 	takeBack bool
 	began    time.Time
 	foreign  []stream.PendingEntry
+	own      []stream.PendingEntry // claimed in replies that were lost
+	loses    func() bool           // whether the reply to a claim is lost
 	claims   int
 	failAcks int
 	fails    int
@@ -54,6 +57,7 @@ func newFakeGroup(n int) *fakeGroup {
 		deadLetter: func() (stream.DeadLetterResult, error) { return stream.DeadLetterMoved, nil },
 		removeIdle: func() error { return nil },
 		atRelease:  func() {},
+		loses:      func() bool { return false },
 	}
 	g.arrived.L = &g.mu
 	g.add(n)
@@ -128,7 +132,7 @@ func (g *fakeGroup) GroupInfo(context.Context) (stream.GroupInfo, error) {
 	if g.fail != nil {
 		g.fails++
 	}
-	return stream.GroupInfo{Pending: int64(len(g.foreign))}, g.fail
+	return stream.GroupInfo{Pending: int64(len(g.foreign) + len(g.own))}, g.fail
 }
 
 func (g *fakeGroup) Pending(_ context.Context, page stream.Page) ([]stream.PendingEntry, error) {
@@ -138,8 +142,12 @@ func (g *fakeGroup) Pending(_ context.Context, page stream.Page) ([]stream.Pendi
 		g.fails++
 	}
 	var rows []stream.PendingEntry
-	for _, row := range g.foreign {
-		if (page.From == "-" || row.ID >= page.From) && len(rows) < page.Count && !page.Own {
+	list := g.foreign
+	if page.Own {
+		list = g.own
+	}
+	for _, row := range list {
+		if (page.From == "-" || row.ID >= page.From) && len(rows) < page.Count {
 			rows = append(rows, row)
 		}
 	}
@@ -158,12 +166,12 @@ func (g *fakeGroup) Claim(_ context.Context, claim stream.Claim) (claimed stream
 		claimed.Entries = append(claimed.Entries, stream.Entry{
 			ID: row.ID, Fields: stream.NewFields("data", row.ID), Deliveries: row.Deliveries + 1, Counted: row.Deliveries, Claimed: true,
 		})
-		for i, other := range g.foreign {
-			if other.ID == row.ID {
-				g.foreign = append(g.foreign[:i:i], g.foreign[i+1:]...)
-				break
-			}
-		}
+		isRow := func(other stream.PendingEntry) bool { return other.ID == row.ID }
+		g.foreign, g.own = slices.DeleteFunc(g.foreign, isRow), slices.DeleteFunc(g.own, isRow)
+	}
+	if g.loses() {
+		g.own = append(g.own, claim.Rows[:claimed.Tried]...)
+		return stream.Claimed{}, errDown
 	}
 	return claimed, g.fail
 }

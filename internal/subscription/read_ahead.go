@@ -96,17 +96,8 @@ func (r *readAhead) room(l load) room {
 	if l.order == strict {
 		free -= l.pausing
 	}
-	target := free + r.ahead()
-	want := 0
-	if l.ready+l.blocked <= target/2 {
-		want = target - l.ready - l.blocked
-	}
 	most := maxAhead + r.workers - l.held
-	if l.order == byKey && free > l.ready && most >= maxRead/4 {
-		// Workers are idle, and what is held waits for other entries of its key. Newer entries may
-		// have other keys.
-		want = max(want, free-l.ready, l.blocked)
-	}
+	want := r.want(l, free, most)
 	if full := l.bytes >= maxHeldBytes && l.held > 0; full || most <= 0 {
 		if free <= 0 || l.ready > 0 || !l.overfills(most) {
 			return room{}
@@ -117,6 +108,23 @@ func (r *readAhead) room(l load) room {
 		return room{}
 	}
 	return r.next(want, l.bytes)
+}
+
+// want is how much more to hold, with that many idle workers, and room for that many entries.
+func (r *readAhead) want(l load, free, most int) (want int) {
+	target := free + r.ahead()
+	if l.ready+l.blocked <= target/2 {
+		want = target - l.ready - l.blocked
+	}
+	if l.order == byKey && free > l.ready && most >= maxRead/4 {
+		// Workers are idle, and what is held waits for other entries of its key. Newer entries may
+		// have other keys.
+		want = max(want, free-l.ready, l.blocked)
+	}
+	if l.claiming && free > 0 && l.ready == 0 {
+		want = max(want, 1) // all that is held waits for what is claimed next
+	}
+	return want
 }
 
 // overfills reports whether a full inbox takes one more entry: its entries may wait for the one

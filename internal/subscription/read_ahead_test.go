@@ -53,6 +53,18 @@ func TestReadAhead_fullInbox(t *testing.T) {
 	assert.LessOrEqual(t, r.room(load{}).entries, maxHeldBytes>>20)
 }
 
+// Claimed entries that wait for older ones do not keep those from being claimed.
+func TestReadAhead_claimedEntriesWaitForOlderOnes(t *testing.T) {
+	t.Parallel()
+	r := newReadAhead(1)
+	waiting := load{order: strict, blocked: 2, held: 2, claimed: 2}
+	assert.Zero(t, r.room(waiting).entries)
+	waiting.claiming = true
+	assert.Equal(t, 1, r.room(waiting).entries)
+	waiting.working = 1
+	assert.Zero(t, r.room(waiting).entries, "the worker is busy")
+}
+
 func TestReadAhead_slowReadsGetSmaller(t *testing.T) {
 	t.Parallel()
 	r := experienced(1)

@@ -330,3 +330,25 @@ func TestTakeOver_claimsNothingThatIsHeld(t *testing.T) {
 		s.Close()
 	})
 }
+
+// The reply to a claim in the middle of a scan is lost. Then our own entries wait for older ones that
+// the scan is about to claim, and must not keep it from claiming them.
+func TestTakeOver_lostReplyInAScan(t *testing.T) {
+	t.Parallel()
+	for name, takes := range map[string]time.Duration{"fast handlers": 0, "slow handlers": 2 * aheadWindow} {
+		for lost := range 12 {
+			t.Run(fmt.Sprintf("%s, claim %d", name, lost), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					const old = 12
+					g := newFakeGroup(0)
+					g.foreign = abandoned(old)
+					g.loses = func() bool { return g.claims == lost+1 }
+					s, _ := g.start(t, nil)
+					inOrder(t, handle(s.Output(), old, takes), old)
+					s.Close()
+				})
+			})
+		}
+	}
+}
