@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -49,12 +50,13 @@ var Durable = []string{"--appendfsync", "always"}
 // Server is a private server. It writes an append-only file, so that its data survives Kill and
 // Restart.
 type Server struct {
-	Addr    string // host:port
-	TLSAddr string // of StartTLS
-	Dir     string
-	args    []string
-	env     []string // added to this process's
-	clock   string   // file with the offset of its clock; empty: the machine's clock
+	Addr      string // host:port
+	TLSAddr   string // of StartTLS
+	Dir       string
+	args      []string
+	env       []string   // added to this process's
+	launching sync.Mutex // one Relaunch at a time
+	clock     string     // file with the offset of its clock; empty: the machine's clock
 }
 
 // Start starts a server with these arguments, such as "--maxmemory", "10mb". It is stopped when the
@@ -158,19 +160,21 @@ func (s *Server) wait(logged int) error {
 	return fmt.Errorf("server on %s does not answer: %w", s.Addr, err)
 }
 
-func (s *Server) signal(sig syscall.Signal) {
+func (s *Server) signal(sig syscall.Signal) error {
 	text, err := os.ReadFile(s.pidfile())
 	if err != nil {
-		return
+		return err
 	}
-	if pid, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
-		_ = syscall.Kill(pid, sig)
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return err
 	}
+	return syscall.Kill(pid, sig)
 }
 
 // Kill ends the server as a crash would, and returns when its port is closed.
 func (s *Server) Kill() {
-	s.signal(syscall.SIGKILL)
+	_ = s.signal(syscall.SIGKILL) // it may be killed already
 	for range 1000 {
 		conn, err := net.Dial("tcp", s.Addr)
 		if err != nil {
@@ -190,14 +194,22 @@ func (s *Server) Restart(tb testing.TB) {
 	}
 }
 
-// Relaunch is Restart outside of a test.
-func (s *Server) Relaunch() error { return s.start() }
+// Relaunch is Restart outside of a test. It does nothing if the server runs: another caller
+// restarted it.
+func (s *Server) Relaunch() error {
+	s.launching.Lock()
+	defer s.launching.Unlock()
+	if s.signal(0) == nil {
+		return nil
+	}
+	return s.start()
+}
 
 // Pause stops the server's process until Resume: connections are accepted, but nothing is answered.
-func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
+func (s *Server) Pause() { _ = s.signal(syscall.SIGSTOP) }
 
 // Resume continues a paused server.
-func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
+func (s *Server) Resume() { _ = s.signal(syscall.SIGCONT) }
 
 // Remove kills the server and removes its data.
 func (s *Server) Remove() {

@@ -32,3 +32,22 @@ func TestStart_portIsTaken(t *testing.T) {
 	_, err := os.Stat(second.pidfile())
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
+
+// Two faults kill a server, one while the other lasts, and both restart it.
+func TestRelaunch_runsAlready(t *testing.T) {
+	t.Parallel()
+	server := Start(t)
+	server.Kill()
+	server.Kill()
+	launched := make(chan error, 2)
+	for range 2 {
+		go func() { launched <- server.Relaunch() }()
+	}
+	for range 2 {
+		require.NoError(t, Within(t, "a start", launched))
+	}
+	require.NoError(t, server.Relaunch())
+	require.NoError(t, server.Client(t).Ping(t.Context()).Err())
+	server.Kill()
+	require.Error(t, server.Client(t).Ping(t.Context()).Err(), "one process was killed, and there is no other")
+}
