@@ -38,10 +38,7 @@ const (
 // letters are replayed or dropped. Topics such as "orders" and "{orders}" share it:
 // DeadLetterStreamKey has the topic of each dead letter.
 func DeadLetterTopic(topic string) string {
-	if hasHashTag(topic) || strings.Contains(topic, "}") {
-		return topic + deadLetterSuffix
-	}
-	return "{" + topic + "}" + deadLetterSuffix
+	return inSlotOf(topic, deadLetterSuffix)
 }
 
 // hasHashTag follows the Redis cluster specification: a hash tag is the text between the first "{"

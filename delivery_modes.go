@@ -1,6 +1,7 @@
 package redisstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,10 +23,10 @@ func (s *Subscriber) join(ctx context.Context, topic, consumer string, logger wa
 	case c.ConsumerGroup == "":
 		return c.joinFanout(ctx, topic, logger)
 	case c.AutoAck:
-		membership, err := c.joinGroup(ctx, topic, consumer)
+		membership, err := c.joinGroup(ctx, topic, consumer, logger)
 		return subscription.AutoAckGroup{Membership: membership}, err
 	default:
-		membership, err := c.joinGroup(ctx, topic, consumer)
+		membership, err := c.joinGroup(ctx, topic, consumer, logger)
 		return subscription.Group{
 			Membership: membership, NeverClaim: c.ClaimInterval < 0, ShouldClaim: c.ShouldClaim,
 			EarlierProcess: c.Consumer != "", MaxDeliveries: c.MaxDeliveries, DeadLetters: c.deadLetters(topic, consumer),
@@ -34,7 +35,9 @@ func (s *Subscriber) join(ctx context.Context, topic, consumer string, logger wa
 }
 
 // joinGroup joins the consumer group of the stream named topic.
-func (c SubscriberConfig) joinGroup(ctx context.Context, topic, consumer string) (subscription.Membership, error) {
+func (c SubscriberConfig) joinGroup(
+	ctx context.Context, topic, consumer string, logger watermill.LoggerAdapter,
+) (subscription.Membership, error) {
 	group := stream.NewGroup(c.Client, topic, c.ConsumerGroup, consumer)
 	group.NoAck = c.AutoAck
 	membership := subscription.Membership{
@@ -42,16 +45,20 @@ func (c SubscriberConfig) joinGroup(ctx context.Context, topic, consumer string)
 		RemoveAtEnd: consumer != c.Consumer, // a name that is not the configured one is of no use to a later process
 		Removable:   c.removable(), ConsumerTimeout: max(c.ConsumerTimeout, 0),
 		TrimInterval: c.TrimInterval, TrimMinAge: c.TrimMinAge, TrimMinLen: c.TrimMinLen,
+		Delayed: subscription.NoDelayed{},
 	}
 	if c.ClaimInterval < 0 {
 		membership.ClaimInterval = DefaultClaimInterval
 	}
-	rights := stream.RequiredRights{Removed: membership.RemoveAtEnd, RemovesOthers: c.ConsumerTimeout > 0, Trims: c.TrimInterval > 0}
+	rights := stream.RequiredRights{Removed: membership.RemoveAtEnd, RemovesOthers: c.ConsumerTimeout > 0, Trims: c.TrimInterval > 0, Delayed: DelayedKey(topic)}
 	if !c.AutoAck && !isDeadLetterTopic(topic) {
 		rights.DeadLetters = DeadLetterTopic(topic)
 	}
 	if err := group.CheckRights(ctx, rights); err != nil {
 		return membership, err
+	}
+	if group.MovesDelayed() {
+		membership.Delayed = newMover(c.Client, topic, logger)
 	}
 	if err := group.Join(ctx, c.StartID); err != nil {
 		return membership, fmt.Errorf("join group %q: %w", c.ConsumerGroup, err)
@@ -72,5 +79,14 @@ func (c SubscriberConfig) joinFanout(ctx context.Context, topic string, logger w
 	fanout.Missed = func(n int64) {
 		logger.Error("entries were trimmed from the stream before the subscription read them", errMissed, watermill.LogFields{"count": n})
 	}
-	return subscription.Fanout{Stream: fanout}, fanout.CheckRights(ctx)
+	if err := fanout.CheckRights(ctx); err != nil {
+		return nil, err
+	}
+	backend := subscription.Fanout{Stream: fanout, Delayed: subscription.NoDelayed{}}
+	messages := stream.NewDelayed(c.Client, DelayedKey(topic), topic)
+	if _, err := messages.Any(ctx); err == nil || !lacksRight(err) { // most users of a fan-out lack the right
+		backend.Delayed, backend.AnyDelayed = newMover(c.Client, topic, logger), messages.Any
+		backend.ClaimInterval = cmp.Or(max(c.ClaimInterval, 0), DefaultClaimInterval)
+	}
+	return backend, nil
 }

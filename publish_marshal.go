@@ -21,6 +21,9 @@ func (p *Publisher) marshal(call *publication) error {
 		}
 		request := &call.requests[i]
 		request.Fields, request.MaxLen, request.MaxAge = fields, p.config.MaxLen, p.config.MaxAge
+		if err := p.delayed(call.topic, msg, request); err != nil {
+			return fmt.Errorf("message %d of %d, UUID %q: %w", i+1, len(call.messages), msg.UUID, err)
+		}
 	}
 	return nil
 }

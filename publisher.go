@@ -17,6 +17,7 @@ type Publisher struct {
 	config PublisherConfig
 	logger watermill.LoggerAdapter
 	queues publishQueues
+	movers movers // of delayed messages
 
 	mu      sync.Mutex
 	closed  bool
@@ -33,15 +34,17 @@ func NewPublisher(config PublisherConfig, logger watermill.LoggerAdapter) (*Publ
 	if err := config.validate(); err != nil {
 		return nil, err
 	}
+	logger = redact(logger)
 	replicas := stream.ReplicaWait{Replicas: config.WaitReplicas, Timeout: config.WaitTimeout}
 	return &Publisher{
 		config:  config,
-		logger:  redact(logger),
+		logger:  logger,
 		closing: make(chan struct{}),
 		queues: publishQueues{
 			adder: stream.NewAdder(config.Client, replicas), timeout: replyTimeout(config.Client), spread: spreads(config.Client),
 			poller: pollerOf(config.Client),
 		},
+		movers: movers{client: config.Client, logger: logger},
 	}, nil
 }
 
@@ -62,6 +65,11 @@ func NewPublisher(config PublisherConfig, logger watermill.LoggerAdapter) (*Publ
 // the messages that certainly were not added, unless later messages of the call were: so they stay
 // in order. Without a deadline it fails at once. It never sends again what the caller has to fix
 // (OOM, NOPERM, WRONGTYPE and so on), nor what may have been added.
+//
+// A message with the metadata of Watermill's package components/delay is delivered when it is due,
+// to all groups. Until then it is in the sorted set DelayedKey(topic) (ZADD, in a script that uses
+// the server's clock). Metadata that can't be read is an error. When it is due, it is published with
+// MaxLen and MaxAge of this Publisher; its ID has the time of that.
 //
 // Every error is a *PublishError, which has the result of each message. After Close it wraps
 // ErrPublisherClosed. Publish does not use the messages after it returned.
@@ -86,6 +94,7 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 	if retryable && call.watch.hasDeadline {
 		failure = p.retryUntilDeadline(failure, call)
 	}
+	p.armMover(call)
 	if failure != nil {
 		return failure
 	}
@@ -104,6 +113,7 @@ func (p *Publisher) Close() error {
 	}
 	p.mu.Unlock()
 	p.calls.Wait()
+	p.movers.close()
 	p.queues.wait() // for pipelines whose callers returned when their context ended
 	return nil
 }

@@ -9,11 +9,12 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// AddRequest is one XADD: the caller sets what to add, and Add sets the result.
+// AddRequest is one XADD, now or later: the caller sets what to add, and Add sets the result.
 type AddRequest struct {
 	Fields FieldList
 	MaxLen int64         // approximate cap of the stream; 0: none
 	MaxAge time.Duration // entries that are about this old are dropped, by the server's clock; 0: never. Not with MaxLen
+	Later  *Later        // nil: now
 	ID     string        // empty: unknown whether it is in the stream
 	Err    error
 
@@ -101,7 +102,7 @@ func (a *Adder) add(ctx context.Context, key Key, requests []*AddRequest) {
 		a.addOnce(ctx, key, behind)
 	}
 	for _, request := range requests {
-		if request.Err == nil {
+		if request.Err == nil && request.Later == nil {
 			a.clocks.observe(key.name, request.ID)
 		}
 	}
@@ -111,7 +112,7 @@ func (a *Adder) add(ctx context.Context, key Key, requests []*AddRequest) {
 // when the stream was created again on a server whose clock is behind the known time.
 func behind(requests []*AddRequest) (list []*AddRequest) {
 	for _, request := range requests {
-		if request.Err == nil && isBefore(request.ID, request.minID) {
+		if request.Err == nil && request.Later == nil && isBefore(request.ID, request.minID) {
 			request.minID = 0
 			list = append(list, request)
 		}
@@ -142,6 +143,9 @@ func (a *Adder) addOnce(ctx context.Context, key Key, requests []*AddRequest) {
 }
 
 func (a *AddRequest) command(ctx context.Context, key Key) once {
+	if a.Later != nil {
+		return a.schedule(ctx)
+	}
 	var args []any
 	switch {
 	case a.MaxLen > 0:

@@ -40,7 +40,7 @@ func (g *Group) DeadLetter(ctx context.Context, id string, target DeadLetterTarg
 // deadLetterLarge is DeadLetter for an entry with thousands of fields, which goes through this
 // process. The script has renewed its lease, so that no other consumer takes it over meanwhile.
 func (g *Group) deadLetterLarge(ctx context.Context, id string, target DeadLetterTarget, further []any) (DeadLetterResult, error) {
-	if _, err := check(ctx, g.shared, g.key, forTransactions(g.key)); err != nil {
+	if err := check(ctx, g.shared, g.key, forTransactions(g.key)); err != nil {
 		return DeadLetterNotOwned, err
 	}
 	page, err := readDeadLetters(ctx, g.shared, g.key, id, id)

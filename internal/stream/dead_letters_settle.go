@@ -53,7 +53,7 @@ func (l *DeadLetters) CheckRights(ctx context.Context, action DeadLetterAction) 
 	if action == ReplayDeadLetters {
 		rights = append(rights, on(l.to, "xadd", "*", "", ""), on(l.to, "xrevrange", "+", "-"))
 	}
-	_, err := check(ctx, l.client, l.from, rights)
+	err := check(ctx, l.client, l.from, rights)
 	return err
 }
 
@@ -100,7 +100,7 @@ func (l *DeadLetters) settle(ctx context.Context, id string, keys []string) (boo
 // fails if the dead letters change in between: another process may have moved it.
 func (l *DeadLetters) replayLarge(ctx context.Context, id string) (moved int, err error) {
 	rights := append(forTransactions(l.from), on(l.from, "watch"), right{"unwatch", l.from, []any{"unwatch"}})
-	if _, err := check(ctx, l.client, l.from, rights); err != nil {
+	if err := check(ctx, l.client, l.from, rights); err != nil {
 		return 0, err
 	}
 	err = l.client.Watch(ctx, func(tx *redis.Tx) error {

@@ -16,7 +16,8 @@ type Group struct {
 	// NoAck reads with NOACK: what is delivered counts as acknowledged.
 	NoAck bool
 
-	limited bool // the server can limit the bytes of a reply
+	limited bool   // the server can limit the bytes of a reply
+	delayed string // the stream's delayed messages, which GroupInfo looks for; empty: it does not
 }
 
 // NewGroup returns a consumer of the group name on the stream key.

@@ -3,6 +3,8 @@ package stream
 import (
 	"context"
 	"fmt"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // GroupInfo describes the group as a whole.
@@ -11,19 +13,32 @@ type GroupInfo struct {
 	LastDelivered string // the newest entry that was delivered
 	Read          int64  // entries delivered, of all that were ever added; below 0: unknown
 	Lag           int64  // entries not delivered yet; below 0: unknown
+	Delayed       bool   // the stream has delayed messages, which this consumer may move
 }
 
-// GroupInfo returns the group's state (XINFO GROUPS). The reply of go-redis does not distinguish 0
-// entries read from an unknown number.
-func (g *Group) GroupInfo(ctx context.Context) (GroupInfo, error) {
-	var groups []any
-	err := g.onPrivate(ctx, 0, func(ctx context.Context, c privateClient) (err error) {
-		groups, err = c.Do(ctx, "xinfo", "groups", g.key).Slice()
+// GroupInfo returns the group's state (XINFO GROUPS and EXISTS, in one round trip). The reply of
+// go-redis does not distinguish 0 entries read from an unknown number.
+func (g *Group) GroupInfo(ctx context.Context) (info GroupInfo, err error) {
+	err = g.onPrivate(ctx, 0, func(ctx context.Context, c privateClient) error {
+		pipe := c.Pipeline()
+		groups := pipe.Do(ctx, "xinfo", "groups", g.key)
+		delayed := redis.NewIntCmd(ctx, "exists", g.delayed)
+		if g.delayed != "" {
+			_ = pipe.Process(ctx, delayed) // only queues it
+		}
+		_, err := pipe.Exec(ctx)
+		if groups.Err() == nil || isNoKey(groups.Err()) {
+			info, err = g.infoOf(groups)
+			info.Delayed = delayed.Val() > 0
+		}
 		return err
 	})
-	if err != nil && !isNoKey(err) {
-		return GroupInfo{}, err
-	}
+	return info, err
+}
+
+// infoOf finds the group in the reply to XINFO GROUPS.
+func (g *Group) infoOf(reply *redis.Cmd) (GroupInfo, error) {
+	groups, _ := reply.Slice() // none without the stream
 	for _, group := range groups {
 		if fields := fieldsOf(group); fields["name"] == g.name {
 			last, _ := fields["last-delivered-id"].(string)

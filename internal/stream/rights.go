@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -44,6 +45,16 @@ type RequiredRights struct {
 	Removed       bool   // the consumer is removed when it leaves
 	RemovesOthers bool   // RemoveIdle
 	Trims         bool   // Trim
+	Delayed       string // its delayed messages, which others move if the user may not
+}
+
+// toMoveDelayed returns what it takes to move delayed messages.
+func toMoveDelayed(delayed, key string) []right {
+	return []right{
+		on(delayed, "exists"), on(delayed, "zrangebyscore", "-inf", 0), on(delayed, "zrange", 0, 0), on(delayed, "zrem", ""),
+		on(delayed, "zadd", 0, ""), {"time", delayed, []any{"time"}}, on(key, "xadd", "*", "", ""),
+		{"eval", delayed, []any{"eval", "return", 2, delayed, key}}, {"evalsha", delayed, []any{"evalsha", "sha", 2, delayed, key}},
+	}
 }
 
 // CheckRights returns an error that names the commands that the consumer will run, also at Close,
@@ -72,10 +83,25 @@ func (g *Group) CheckRights(ctx context.Context, needs RequiredRights) error {
 	if needs.DeadLetters != "" {
 		rights = append(rights, on(g.key, "xrange", "-", "+"), on(needs.DeadLetters, "xadd", "*", "", ""))
 	}
-	version, err := check(ctx, g.shared, g.key, rights)
+	version, denied, err := ask(ctx, g.shared, g.key, slices.Concat(rights, toMoveDelayed(needs.Delayed, g.key)))
 	g.limited = version >= limitsReplies
-	return err
+	if err != nil {
+		return err
+	}
+	required := denied[:0:0]
+	g.delayed = needs.Delayed
+	for _, place := range denied {
+		if place < len(rights) {
+			required = append(required, place)
+		} else {
+			g.delayed = ""
+		}
+	}
+	return missing(rights, required)
 }
+
+// MovesDelayed reports whether the user may move delayed messages. CheckRights finds it out.
+func (g *Group) MovesDelayed() bool { return g.delayed != "" }
 
 // limitsReplies is the first version of Redis that knows XREADGROUP ... MAXSIZE. Valkey reports
 // 7.2.
@@ -92,23 +118,39 @@ func (f *Fanout) CheckRights(ctx context.Context) error {
 	return err
 }
 
-// check asks, in one round trip, for all rights and for the server's version.
-func check(ctx context.Context, client redis.Scripter, key string, rights []right) (version int64, err error) {
+// check returns an error that names the rights that the user lacks.
+func check(ctx context.Context, client redis.Scripter, key string, rights []right) error {
+	_, denied, err := ask(ctx, client, key, rights)
+	if err != nil {
+		return err
+	}
+	return missing(rights, denied)
+}
+
+// ask asks, in one round trip, for all rights and for the server's version. It returns which rights
+// the user lacks.
+func ask(ctx context.Context, client redis.Scripter, key string, rights []right) (version int64, denied []int, err error) {
 	var args []any
 	for _, r := range rights {
 		args = append(append(args, len(r.words)), r.words...)
 	}
 	reply, err := rightsScript.Run(ctx, client, []string{key}, args...).Int64Slice()
 	if err != nil || len(reply) == 0 {
-		return 0, err
+		return 0, nil, err
 	}
-	version, denied := reply[0], reply[1:]
+	for _, place := range reply[1:] {
+		denied = append(denied, int(place))
+	}
+	return reply[0], denied, nil
+}
+
+func missing(rights []right, denied []int) error {
 	if len(denied) == 0 {
-		return version, nil
+		return nil
 	}
-	missing := make([]string, len(denied))
+	names := make([]string, len(denied))
 	for i, place := range denied {
-		missing[i] = fmt.Sprintf("+%s on %q", rights[place].name, rights[place].key)
+		names[i] = fmt.Sprintf("+%s on %q", rights[place].name, rights[place].key)
 	}
-	return version, ownError("NOPERM the user lacks " + strings.Join(missing, ", "))
+	return ownError("NOPERM the user lacks " + strings.Join(names, ", "))
 }

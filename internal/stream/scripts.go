@@ -16,6 +16,7 @@ var (
 	createGroupScript = newScript("create_group")
 	deadLetterScript  = newScript("dead_letter")
 	deadLettersScript = newScript("dead_letters")
+	moveDelayedScript = newScript("move_delayed")
 	recreateScript    = newScript("recreate")
 	releaseScript     = newScript("release")
 	removeIdleScript  = newScript("remove_idle")
@@ -24,9 +25,10 @@ var (
 	rightsScript      = newScript("rights")
 	trimScript        = newScript("trim")
 
-	// These run in transactions, where EVALSHA could not fall back to EVAL.
+	// These run in transactions and pipelines, where EVALSHA could not fall back to EVAL.
 	deadLetterAckSource = scriptSource("dead_letter_ack")
 	replayDeleteSource  = scriptSource("replay_delete")
+	scheduleSource      = scriptSource("schedule")
 )
 
 func newScript(name string) *redis.Script { return redis.NewScript(scriptSource(name)) }

@@ -10,6 +10,10 @@ import (
 // Fanout is the Backend without a consumer group: every subscription gets every entry.
 type Fanout struct {
 	Stream Stream // a *stream.Fanout
+
+	Delayed       Delayed
+	AnyDelayed    func(context.Context) (bool, error)
+	ClaimInterval time.Duration // how often AnyDelayed is called; 0: never
 }
 
 // fanout is the Fanout of a running subscription.
@@ -39,6 +43,16 @@ func (f *fanout) recover(ctx context.Context, err error) error {
 func (f *fanout) transferTime() time.Duration  { return f.Stream.TransferTime() }
 func (*fanout) untilCheckpoint() time.Duration { return time.Hour }
 func (f *fanout) interrupt()                   { f.Stream.Interrupt() }
-func (f *fanout) close()                       { f.Stream.Close() }
 func (*fanout) release(context.Context)        {}
-func (*fanout) tasks() []periodicTask          { return nil }
+
+func (f *fanout) close() {
+	f.Stream.Close()
+	f.Delayed.Close()
+}
+
+func (f *fanout) tasks() []periodicTask {
+	if f.ClaimInterval == 0 {
+		return nil
+	}
+	return []periodicTask{{"looking for delayed messages", f.ClaimInterval, f.lookForDelayed}}
+}

@@ -17,6 +17,8 @@ type Membership struct {
 	ClaimMinIdle  time.Duration // how long a lease lasts
 	ClaimInterval time.Duration // how often to search for idle entries, and to save the checkpoint
 
+	Delayed Delayed
+
 	RemoveAtEnd     bool          // remove the consumer when the subscription ends and owns nothing
 	Removable       []string      // Lua patterns of the names of consumers that may be removed
 	ConsumerTimeout time.Duration // they are removed when idle for this time; 0: never
@@ -42,7 +44,11 @@ func newMember(s *Subscription, m Membership, position position) member {
 func (m *member) transferTime() time.Duration    { return m.Stream.TransferTime() }
 func (m *member) untilCheckpoint() time.Duration { return m.checkpoint.untilDue() }
 func (m *member) interrupt()                     { m.Stream.Interrupt() }
-func (m *member) close()                         { m.Stream.Close() }
+
+func (m *member) close() {
+	m.Stream.Close()
+	m.Delayed.Close()
+}
 
 // recover recreates the group if it vanished, and drops the connection.
 func (m *member) recover(ctx context.Context, err error) error {

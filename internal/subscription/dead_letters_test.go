@@ -50,7 +50,7 @@ func TestUndecodable_skippedWhereThereAreNoDeadLetters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(3)
 		s, log := g.start(t, func(c *options) {
-			c.Backend = Fanout{Stream: g}
+			c.Backend = Fanout{Stream: g, Delayed: NoDelayed{}}
 			c.Decode = func(e stream.Entry) (*message.Message, error) {
 				if e.ID == "2-0" {
 					return nil, errors.New("foreign")

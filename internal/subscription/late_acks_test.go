@@ -151,7 +151,7 @@ func TestLate_fanout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(1)
 		s, _ := g.start(t, func(c *options) {
-			c.Backend, c.CloseTimeout, c.LateTimeout = Fanout{Stream: g}, 0, 5*time.Second
+			c.Backend, c.CloseTimeout, c.LateTimeout = Fanout{Stream: g, Delayed: NoDelayed{}}, 0, 5*time.Second
 		})
 		msg := <-s.Output()
 		began := time.Now()
@@ -171,7 +171,7 @@ func TestLate_fanoutTimeIsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(1)
 		s, log := g.start(t, func(c *options) {
-			c.Backend, c.CloseTimeout, c.LateTimeout = Fanout{Stream: g}, 0, 5*time.Second
+			c.Backend, c.CloseTimeout, c.LateTimeout = Fanout{Stream: g, Delayed: NoDelayed{}}, 0, 5*time.Second
 		})
 		msg := <-s.Output()
 		s.Close()

@@ -52,7 +52,15 @@ func (c *checkpoint) update(ctx context.Context) (stream.GroupInfo, error) {
 	if err != nil {
 		return info, err
 	}
+	c.moveDelayed(info)
 	return info, c.save(ctx, info)
+}
+
+// moveDelayed has delayed messages moved that are due, and the others when they are.
+func (c *checkpoint) moveDelayed(info stream.GroupInfo) {
+	if info.Delayed {
+		c.Delayed.Arm(0)
+	}
 }
 
 // save saves the position of a group with the given state.

@@ -78,7 +78,7 @@ func (s *Subscription) shutDown(limit context.Context, all *goroutines, stopUpke
 	// 4. When the reader ends, the inbox has the entries that it read last. A task that ran after
 	// the release would create our consumer again.
 	joined = join(limit, all.reader.Wait) && joined
-	s.backend.close()
+	joined = join(limit, s.backend.close) && joined
 	joined = join(limit, all.tasks.Wait) && joined
 	// 5. Other consumers may claim the rest.
 	joined = limit.Err() == nil && join(limit, func() { s.backend.release(limit) }) && joined

@@ -1,0 +1,113 @@
+package redisstream
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/millrace/redisstream/internal/stream"
+	"github.com/redis/go-redis/v9"
+)
+
+// DelayedMessage is a message that is not due yet, as DelayedMessages returns it.
+type DelayedMessage struct {
+	ID  string    // its ID among the delayed messages of the topic
+	Due time.Time // by the server's clock
+	// Fields are the fields of its entry, as a Marshaler returned them. Values are strings.
+	Fields map[string]any
+
+	entry stream.DelayedEntry
+}
+
+// DelayedMessages iterates over the delayed messages of topic, in the order in which they are due
+// (ZRANGE in pages of 100). What is scheduled, moved or dropped meanwhile may be missing or come
+// twice. After an error the iteration ends.
+func DelayedMessages(ctx context.Context, client redis.UniversalClient, topic string) iter.Seq2[DelayedMessage, error] {
+	return func(yield func(DelayedMessage, error) bool) {
+		messages := delayedOf(client, topic)
+		for from := int64(0); ; {
+			page, err := messages.Page(ctx, from)
+			if err != nil {
+				yield(DelayedMessage{}, delayedError("read", topic, err))
+				return
+			}
+			for _, entry := range page {
+				if !yield(readDelayed(entry), nil) {
+					return
+				}
+			}
+			if len(page) == 0 {
+				return
+			}
+			from += int64(len(page))
+		}
+	}
+}
+
+// DropDelayedMessages deletes the delayed messages of topic for which choose returns true (ZREM).
+// It returns how many it deleted, also with an error.
+func DropDelayedMessages(ctx context.Context, client redis.UniversalClient, topic string, choose func(DelayedMessage) bool) (int, error) {
+	return applyToDelayed(ctx, client, topic, "drop", choose, (*stream.Delayed).Drop)
+}
+
+// DeliverDelayedMessages makes the delayed messages of topic due for which choose returns true
+// (ZADD), and moves what is due to the topic. It returns how many it made due, also with an error.
+func DeliverDelayedMessages(ctx context.Context, client redis.UniversalClient, topic string, choose func(DelayedMessage) bool) (int, error) {
+	n, err := applyToDelayed(ctx, client, topic, "deliver", choose, (*stream.Delayed).MakeDue)
+	if n == 0 {
+		return n, err
+	}
+	for {
+		moved, failure := delayedOf(client, topic).Move(ctx)
+		if failure != nil {
+			return n, delayedError("deliver", topic, failure)
+		}
+		if !moved.More {
+			return n, err
+		}
+	}
+}
+
+// applyToDelayed first chooses and then acts: an action changes the order of the others.
+func applyToDelayed(
+	ctx context.Context, client redis.UniversalClient, topic, doing string, choose func(DelayedMessage) bool,
+	act func(*stream.Delayed, context.Context, stream.DelayedEntry) (bool, error),
+) (applied int, err error) {
+	var chosen []stream.DelayedEntry
+	for message, err := range DelayedMessages(ctx, client, topic) {
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", doing, err)
+		}
+		if choose(message) {
+			chosen = append(chosen, message.entry)
+		}
+	}
+	messages := delayedOf(client, topic)
+	for _, entry := range chosen {
+		done, err := act(messages, ctx, entry)
+		if err != nil {
+			return applied, delayedError(doing, topic, err)
+		}
+		if done {
+			applied++
+		}
+	}
+	return applied, nil
+}
+
+func delayedOf(client redis.UniversalClient, topic string) *stream.Delayed {
+	return stream.NewDelayed(client, DelayedKey(topic), topic)
+}
+
+func delayedError(doing, topic string, err error) error {
+	return fmt.Errorf("%s delayed messages of %q: %w", doing, topic, stream.Redact(err))
+}
+
+func readDelayed(entry stream.DelayedEntry) DelayedMessage {
+	fields := make(map[string]any, len(entry.Fields)/2)
+	for i := 0; i+1 < len(entry.Fields); i += 2 {
+		fields[entry.Fields[i]] = entry.Fields[i+1]
+	}
+	return DelayedMessage{ID: entry.ID, Due: entry.Due, Fields: fields, entry: entry}
+}

@@ -1,0 +1,82 @@
+package redisstream
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/millrace/redisstream/internal/backoff"
+	"github.com/millrace/redisstream/internal/stream"
+	"github.com/redis/go-redis/v9"
+)
+
+// Scheduler moves the delayed messages of topics that nobody subscribes to. Each Publisher moves
+// what it scheduled as long as it lives, and each subscription moves those of its topic: only where
+// there is neither, a Scheduler is needed. Any number may run.
+type Scheduler struct {
+	config SchedulerConfig
+	logger watermill.LoggerAdapter
+}
+
+// SchedulerConfig is the configuration of a Scheduler.
+type SchedulerConfig struct {
+	// Client is the client of the server. Required. The Scheduler does not close it.
+	Client redis.UniversalClient
+	// Topics are the topics whose delayed messages it moves. Required.
+	Topics []string
+	// Interval is how often it looks for delayed messages (EXISTS). It moves those that it knows
+	// when they are due. So a message that another process schedules is late by at most Interval.
+	// Defaults to DefaultClaimInterval.
+	Interval time.Duration
+}
+
+// NewScheduler returns a Scheduler. A nil logger logs nothing. Errors wrap ErrInvalidConfig and name
+// the field. No command is sent to the server yet.
+func NewScheduler(config SchedulerConfig, logger watermill.LoggerAdapter) (*Scheduler, error) {
+	if config.Interval == 0 {
+		config.Interval = DefaultClaimInterval
+	}
+	switch {
+	case config.Client == nil:
+		return nil, invalid("SchedulerConfig.Client", errRequired)
+	case len(config.Topics) == 0:
+		return nil, invalid("SchedulerConfig.Topics", errRequired)
+	case config.Interval < 0:
+		return nil, invalid("SchedulerConfig.Interval", fmt.Errorf("%s is negative", config.Interval))
+	}
+	return &Scheduler{config: config, logger: redact(logger)}, nil
+}
+
+// Run moves delayed messages until ctx ends, and then returns nil. It logs failures and goes on.
+func (s *Scheduler) Run(ctx context.Context) error {
+	movers := movers{client: s.config.Client, logger: s.logger}
+	defer movers.close()
+	var all sync.WaitGroup
+	for _, topic := range s.config.Topics {
+		all.Go(func() { s.look(ctx, &movers, topic) })
+	}
+	all.Wait()
+	return nil
+}
+
+// look arms the mover of a topic whenever it has delayed messages.
+func (s *Scheduler) look(ctx context.Context, movers *movers, topic string) {
+	messages := stream.NewDelayed(s.config.Client, DelayedKey(topic), topic)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		if there, err := messages.Any(ctx); err != nil && ctx.Err() == nil {
+			s.logger.Error("looking for delayed messages failed; it is tried again", stream.Redact(err), watermill.LogFields{"topic": topic})
+		} else if there {
+			movers.arm(topic, 0)
+		}
+		timer.Reset(backoff.Jitter(s.config.Interval, 0.25))
+	}
+}
