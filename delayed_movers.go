@@ -33,13 +33,23 @@ func (m *movers) arm(topic string, wait time.Duration) {
 	}
 	mover := m.byTopic[topic]
 	if mover == nil {
-		mover = newMover(m.client, topic, m.logger)
+		mover = newMover(m.client, topic, m.logger, func() { m.idle(topic) })
 		if m.byTopic == nil {
 			m.byTopic = make(map[string]*delayed.Mover)
 		}
 		m.byTopic[topic] = mover
 	}
 	mover.Arm(wait)
+}
+
+// idle forgets the mover of a topic that has no delayed messages, if there are many. It is called by
+// the mover.
+func (m *movers) idle(topic string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if mover := m.byTopic[topic]; len(m.byTopic) > maxIdleQueues && mover != nil && !mover.Armed() {
+		delete(m.byTopic, topic)
+	}
 }
 
 // close ends the movers. What they would have moved is moved by others.
@@ -54,29 +64,55 @@ func (m *movers) close() {
 	}
 }
 
-// newMover returns the Mover of a topic.
-func newMover(client redis.UniversalClient, topic string, logger watermill.LoggerAdapter) *delayed.Mover {
-	messages := stream.NewDelayed(client, DelayedKey(topic), topic)
-	fields := watermill.LogFields{"topic": topic}
-	return &delayed.Mover{
-		Move: func(ctx context.Context) (time.Duration, error) {
-			moved, err := messages.Move(ctx)
-			if moved.Unreadable > 0 {
-				logger.Error("the set of delayed messages has members that are none; they are put off by a day", errUnreadable,
-					fields.Add(watermill.LogFields{"key": DelayedKey(topic), "count": moved.Unreadable}))
-			}
-			return moved.Wait, err
-		},
-		Failed: func(err error) bool {
-			if lacksRight(err) {
-				logger.Info("delayed messages are moved by others: the user lacks a right for that",
-					fields.Add(watermill.LogFields{"error": stream.Redact(err).Error()}))
-				return false
-			}
-			logger.Error("delayed messages could not be moved; it is tried again", stream.Redact(err), fields)
-			return true
-		},
+// newMover returns the Mover of a topic. It calls idle when no delayed messages are left.
+func newMover(client redis.UniversalClient, topic string, logger watermill.LoggerAdapter, idle func()) *delayed.Mover {
+	m := &topicMover{
+		messages: delayedOf(client, topic), key: DelayedKey(topic),
+		logger: logger.With(watermill.LogFields{"topic": topic}), idle: idle,
 	}
+	return &delayed.Mover{Move: m.move, Failed: m.failed}
+}
+
+// topicMover moves the delayed messages of a topic. One goroutine at a time uses it.
+type topicMover struct {
+	messages *stream.Delayed
+	key      string
+	logger   watermill.LoggerAdapter
+	failing  bool
+	idle     func() // called when no delayed messages are left
+}
+
+func (m *topicMover) move(ctx context.Context) (time.Duration, error) {
+	moved, err := m.messages.Move(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if m.failing {
+		m.failing = false
+		m.logger.Info("delayed messages are moved again", nil)
+	}
+	if moved.Unreadable > 0 {
+		m.logger.Error("the set of delayed messages has members that are none; they are put off by a day", errUnreadable,
+			watermill.LogFields{"key": m.key, "count": moved.Unreadable})
+	}
+	if moved.Wait < 0 {
+		m.idle()
+	}
+	return moved.Wait, nil
+}
+
+// failed logs the first of several failures in a row. It reports whether to try again.
+func (m *topicMover) failed(err error) bool {
+	if lacksRight(err) {
+		m.logger.Info("delayed messages are moved by others: the user lacks a right for that",
+			watermill.LogFields{"error": stream.Redact(err).Error()})
+		return false
+	}
+	if !m.failing {
+		m.failing = true
+		m.logger.Error("delayed messages could not be moved; it is tried again", stream.Redact(err), nil)
+	}
+	return true
 }
 
 var errUnreadable = errors.New("not written by a Publisher")

@@ -9,6 +9,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/millrace/redisstream/internal/stream"
 	"github.com/millrace/redisstream/internal/subscription"
+	"github.com/redis/go-redis/v9"
 )
 
 var (
@@ -50,7 +51,9 @@ func (c SubscriberConfig) joinGroup(
 	if c.ClaimInterval < 0 {
 		membership.ClaimInterval = DefaultClaimInterval
 	}
-	rights := stream.RequiredRights{Removed: membership.RemoveAtEnd, RemovesOthers: c.ConsumerTimeout > 0, Trims: c.TrimInterval > 0, Delayed: DelayedKey(topic)}
+	rights := stream.RequiredRights{
+		Removed: membership.RemoveAtEnd, RemovesOthers: c.ConsumerTimeout > 0, Trims: c.TrimInterval > 0, Delayed: DelayedKey(topic),
+	}
 	if !c.AutoAck && !isDeadLetterTopic(topic) {
 		rights.DeadLetters = DeadLetterTopic(topic)
 	}
@@ -58,7 +61,7 @@ func (c SubscriberConfig) joinGroup(
 		return membership, err
 	}
 	if group.MovesDelayed() {
-		membership.Delayed = newMover(c.Client, topic, logger)
+		membership.Delayed = newMover(c.Client, topic, logger, func() {})
 	}
 	if err := group.Join(ctx, c.StartID); err != nil {
 		return membership, fmt.Errorf("join group %q: %w", c.ConsumerGroup, err)
@@ -83,10 +86,26 @@ func (c SubscriberConfig) joinFanout(ctx context.Context, topic string, logger w
 		return nil, err
 	}
 	backend := subscription.Fanout{Stream: fanout, Delayed: subscription.NoDelayed{}}
-	messages := stream.NewDelayed(c.Client, DelayedKey(topic), topic)
-	if _, err := messages.Any(ctx); err == nil || !lacksRight(err) { // most users of a fan-out lack the right
-		backend.Delayed, backend.AnyDelayed = newMover(c.Client, topic, logger), messages.Any
+	if isDefaultUser(c.Client) { // users with names rarely may write, and can't be asked without being denied
+		messages := stream.NewDelayed(c.Client, DelayedKey(topic), topic)
+		backend.Delayed, backend.AnyDelayed = newMover(c.Client, topic, logger, func() {}), messages.Any
 		backend.ClaimInterval = cmp.Or(max(c.ClaimInterval, 0), DefaultClaimInterval)
 	}
 	return backend, nil
+}
+
+// isDefaultUser reports whether the client connects as the server's default user.
+func isDefaultUser(client redis.UniversalClient) bool {
+	switch client := client.(type) {
+	case interface{ Options() *redis.Options }:
+		o := client.Options()
+		return o.Username == "" && o.CredentialsProvider == nil && o.CredentialsProviderContext == nil && o.StreamingCredentialsProvider == nil
+	case interface{ Options() *redis.ClusterOptions }:
+		o := client.Options()
+		return o.Username == "" && o.CredentialsProvider == nil && o.CredentialsProviderContext == nil && o.StreamingCredentialsProvider == nil
+	case interface{ Options() *redis.RingOptions }:
+		return client.Options().Username == ""
+	default:
+		return false
+	}
 }

@@ -39,6 +39,13 @@ type Mover struct {
 	calls    sync.WaitGroup
 }
 
+// Armed reports whether Move is going to be called without another Arm.
+func (m *Mover) Armed() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return !m.at.IsZero()
+}
+
 // Arm makes the Mover call Move when the time is over, or earlier.
 func (m *Mover) Arm(wait time.Duration) {
 	m.mu.Lock()

@@ -41,6 +41,7 @@ var imports = map[string]string{
 	"fmt":         "fmt",
 	"log":         "log",
 	"time":        "time",
+	"delay":       "github.com/ThreeDotsLabs/watermill/components/delay",
 	"message":     "github.com/ThreeDotsLabs/watermill/message",
 	"middleware":  "github.com/ThreeDotsLabs/watermill/message/router/middleware",
 	"redis":       "github.com/redis/go-redis/v9",

@@ -68,7 +68,7 @@ func (a *AddRequest) DelayBy(key string, delay time.Duration) error {
 
 // schedule returns the command that schedules the entry.
 func (a *AddRequest) schedule(ctx context.Context) once {
-	delay := max(a.Later.Delay, 0).Round(time.Millisecond).Milliseconds()
+	delay := (max(a.Later.Delay, 0) + time.Millisecond - 1).Milliseconds() // never early
 	a.last = redis.NewStringCmd(ctx, "eval", scheduleSource, 1, a.Later.Key, (*newID)(a), delay, a.Later.entry)
 	return once{a.last}
 }

@@ -29,8 +29,15 @@ func on(key, name string, args ...any) right {
 
 // toRunScripts returns what each script needs. EVAL is needed because a server that restarted has
 // lost the scripts.
-func toRunScripts(key string) []right {
-	return []right{{"eval", key, []any{"eval", "return", 1, key}}, {"evalsha", key, []any{"evalsha", "sha", 1, key}}}
+func toRunScripts(key string, others ...string) []right {
+	keys := []any{1 + len(others), key}
+	for _, other := range others {
+		keys = append(keys, other) //nolint:prealloc // not hot
+	}
+	return []right{
+		{"eval", key, append([]any{"eval", "return"}, keys...)},
+		{"evalsha", key, append([]any{"evalsha", "sha"}, keys...)},
+	}
 }
 
 // forTransactions returns what it takes to move an entry with thousands of fields. That is rare, so
@@ -50,11 +57,11 @@ type RequiredRights struct {
 
 // toMoveDelayed returns what it takes to move delayed messages.
 func toMoveDelayed(delayed, key string) []right {
-	return []right{
+	return append(
+		toRunScripts(delayed, key),
 		on(delayed, "exists"), on(delayed, "zrangebyscore", "-inf", 0), on(delayed, "zrange", 0, 0), on(delayed, "zrem", ""),
-		on(delayed, "zadd", 0, ""), {"time", delayed, []any{"time"}}, on(key, "xadd", "*", "", ""),
-		{"eval", delayed, []any{"eval", "return", 2, delayed, key}}, {"evalsha", delayed, []any{"evalsha", "sha", 2, delayed, key}},
-	}
+		on(delayed, "zadd", 0, ""), right{"time", delayed, []any{"time"}}, on(key, "xadd", "*", "", ""),
+	)
 }
 
 // CheckRights returns an error that names the commands that the consumer will run, also at Close,

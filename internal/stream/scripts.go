@@ -2,6 +2,7 @@ package stream
 
 import (
 	"embed"
+	"regexp"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -38,5 +39,8 @@ func scriptSource(name string) string {
 	if err != nil {
 		panic(err) // a wrong name above
 	}
-	return string(source)
+	return comments.ReplaceAllString(string(source), "")
 }
+
+// comments matches lines that are comments: the server needs none of them.
+var comments = regexp.MustCompile(`(?m)^ *--.*\n`)

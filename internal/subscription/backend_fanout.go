@@ -54,5 +54,6 @@ func (f *fanout) tasks() []periodicTask {
 	if f.ClaimInterval == 0 {
 		return nil
 	}
-	return []periodicTask{{"looking for delayed messages", f.ClaimInterval, f.lookForDelayed}}
+	task := periodicTask{"looking for delayed messages", f.ClaimInterval, f.lookForDelayed}
+	return []periodicTask{task}
 }

@@ -76,9 +76,9 @@ func TestWatermill_delayedRequeue(t *testing.T) {
 	msg.Metadata.Set("key", "value")
 	require.NoError(t, publisher.Publish(b.Topic, msg))
 	last := redistest.Within(t, "an attempt", times)
-	for _, pause := range []time.Duration{100, 200, 400} {
+	for _, pause := range []time.Duration{100 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond} {
 		next := redistest.Within(t, "an attempt", times)
-		assert.GreaterOrEqual(t, next.Sub(last), pause*time.Millisecond)
+		assert.GreaterOrEqual(t, next.Sub(last), pause)
 		last = next
 	}
 }

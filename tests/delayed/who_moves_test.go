@@ -147,3 +147,25 @@ func TestDelayed_serverRestarts(t *testing.T) {
 	uuid, _ := handled(t, messages)
 	assert.Equal(t, "later", uuid)
 }
+
+// The reply to the schedule is lost: the message is Uncertain, and comes once. A lost reply to the
+// mover changes nothing.
+func TestDelayed_lostReplies(t *testing.T) {
+	t.Parallel()
+	b := fixture.New(t)
+	proxy := redistest.NewProxy(t, b.Client.Options().Addr, 0)
+	client := b.Client
+	lossy := redis.NewClient(&redis.Options{Addr: proxy.Addr, MaxRetries: -1})
+	t.Cleanup(func() { require.NoError(t, lossy.Close()) })
+	publisher := fixture.OpenPublisher(t, redisstream.PublisherConfig{Client: lossy})
+	require.NoError(t, publisher.Publish(b.Topic, delayed("first", time.Millisecond)))
+	proxy.OnReply(func([]byte) (int, bool) { return 0, true })
+	err := publisher.Publish(b.Topic, delayed("second", 20*time.Millisecond))
+	assert.Len(t, fixture.AsPublishError(t, err).Uncertain, 1)
+	time.Sleep(100 * time.Millisecond) // the mover's replies are lost too
+	proxy.OnReply(func(chunk []byte) (int, bool) { return len(chunk), false })
+	b.Eventually("both are moved", func() bool { return b.Len() == 2 })
+	require.NoError(t, publisher.Publish(b.Topic, delayed("third", time.Millisecond)))
+	b.Eventually("the mover works again", func() bool { return b.Len() == 3 })
+	assert.Equal(t, []string{"first", "second", "third"}, fixture.StoredUUIDs(t, client, b.Topic))
+}
