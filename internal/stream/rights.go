@@ -30,9 +30,10 @@ func on(key, name string, args ...any) right {
 // toRunScripts returns what each script needs. EVAL is needed because a server that restarted has
 // lost the scripts.
 func toRunScripts(key string, others ...string) []right {
-	keys := []any{1 + len(others), key}
+	keys := make([]any, 0, 2+len(others))
+	keys = append(keys, 1+len(others), key)
 	for _, other := range others {
-		keys = append(keys, other) //nolint:prealloc // not hot
+		keys = append(keys, other)
 	}
 	return []right{
 		{"eval", key, append([]any{"eval", "return"}, keys...)},
