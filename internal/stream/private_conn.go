@@ -234,7 +234,13 @@ type asking struct{}
 func (asking) DialHook(next redis.DialHook) redis.DialHook { return next }
 
 func (asking) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
+	return func(ctx context.Context, commands []redis.Cmder) error {
+		asked := make([]redis.Cmder, 0, 2*len(commands))
+		for _, command := range commands {
+			asked = append(asked, redis.NewStatusCmd(ctx, "asking"), command)
+		}
+		return next(ctx, asked)
+	}
 }
 
 func (asking) ProcessHook(next redis.ProcessHook) redis.ProcessHook {

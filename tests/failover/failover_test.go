@@ -328,3 +328,35 @@ func TestFailover_replicaIsBehind(t *testing.T) {
 		})
 	}
 }
+
+// While the server redirects with ASK, a subscription reads the state of its group again and again.
+func TestFailover_scansWhileASlotMoves(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.StartMasters(t, [3]time.Duration{})
+	client := cluster.Client(t)
+	topic := fixture.NewTopic(t)
+	config := fixture.FastClaimConfig()
+	config.Client = client
+	var log redistest.Log
+	subscriber, err := redisstream.NewSubscriber(config, log.Logger())
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, subscriber.Close()) })
+	messages, err := subscriber.Subscribe(t.Context(), topic)
+	require.NoError(t, err)
+	publisher := fixture.OpenPublisher(t, redisstream.PublisherConfig{Client: client})
+	arrives := func() {
+		require.NoError(t, publisher.Publish(topic, fixture.Numbered("a", 1)...))
+		fixture.ReceiveAll(t, messages, 1)
+	}
+	arrives()
+	move := cluster.BeginMove(t, topic, cluster.Other(t, topic))
+	arrives()
+	move.Keys()
+	for range 10 {
+		arrives()
+		time.Sleep(2 * config.ClaimInterval) // so that it scans
+	}
+	move.End()
+	arrives()
+	assert.Zero(t, log.Count("failed; retrying"))
+}
