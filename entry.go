@@ -1,6 +1,10 @@
 package redisstream
 
-import "context"
+import (
+	"context"
+
+	"github.com/redis/go-redis/v9"
+)
 
 // Entry identifies the stream entry from which a Subscriber made a message.
 type Entry struct {
@@ -36,14 +40,23 @@ func ContextWithEntry(ctx context.Context, entry Entry) context.Context {
 	if ctx.Value(failureKey{}) != nil { // a delivery's context: its errors are still recorded there
 		return context.WithValue(ctx, entryKey{}, &entry)
 	}
-	return &entryContext{Context: ctx, common: &entry, id: entry.ID, deliveries: entry.Deliveries}
+	return &entryContext{Context: ctx, common: &delivered{Entry: entry}, id: entry.ID, deliveries: entry.Deliveries}
 }
+
+// delivered is what all deliveries of a subscription share.
+type delivered struct {
+	Entry
+
+	client redis.UniversalClient // for Commit; nil: a unit test made the context
+}
+
+type deliveryKey struct{}
 
 // entryContext is the context of one delivery. It holds both values, so that a delivery costs one
 // allocation.
 type entryContext struct {
-	context.Context        //nolint:containedctx // it is a context
-	common          *Entry // what all deliveries of the subscription share
+	context.Context            //nolint:containedctx // it is a context
+	common          *delivered // what all deliveries of the subscription share
 	id              string
 	deliveries      int64
 	failure         failure
@@ -52,11 +65,13 @@ type entryContext struct {
 func (c *entryContext) Value(key any) any {
 	switch key {
 	case entryKey{}:
-		entry := *c.common
+		entry := c.common.Entry
 		entry.ID, entry.Deliveries = c.id, c.deliveries
 		return &entry
 	case failureKey{}:
 		return &c.failure
+	case deliveryKey{}:
+		return c
 	}
 	return c.Context.Value(key)
 }

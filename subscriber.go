@@ -172,12 +172,12 @@ func (s *Subscriber) subscription(topic, consumer string) subscription.Config {
 }
 
 // messageContext returns what makes the context of a message.
-func (c SubscriberConfig) messageContext(topic, consumer string) func(context.Context, string, int64) context.Context {
-	common := &Entry{Stream: topic}
+func (c SubscriberConfig) messageContext(topic, consumer string) func(subscription.Delivery, string, int64) context.Context {
+	common := &delivered{Entry: Entry{Stream: topic}, client: c.Client}
 	if c.ConsumerGroup != "" {
 		common.Group, common.Consumer = c.ConsumerGroup, consumer
 	}
-	return func(parent context.Context, id string, deliveries int64) context.Context {
+	return func(parent subscription.Delivery, id string, deliveries int64) context.Context {
 		return &entryContext{Context: parent, common: common, id: id, deliveries: deliveries}
 	}
 }

@@ -158,3 +158,13 @@ func (a *AddRequest) command(ctx context.Context, key Key) once {
 	a.last = redis.NewStringCmd(ctx, args...)
 	return once{a.last}
 }
+
+// QueueAdd queues an XADD in a transaction of the caller. go-redis does not repeat the transaction
+// when its reply is lost.
+func QueueAdd(ctx context.Context, pipe redis.Pipeliner, key string, fields FieldList, maxLen int64) {
+	head := []any{"xadd", key, "*"}
+	if maxLen > 0 {
+		head = []any{"xadd", key, "maxlen", "~", maxLen, "*"}
+	}
+	_ = pipe.Process(ctx, once{redis.NewStringCmd(ctx, fields.command(head...)...)}) // only queues it
+}

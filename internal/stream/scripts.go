@@ -14,6 +14,7 @@ var scripts embed.FS
 
 var (
 	claimScript       = newScript("claim")
+	commitScript      = newScript("commit")
 	createGroupScript = newScript("create_group")
 	deadLetterScript  = newScript("dead_letter")
 	deadLettersScript = newScript("dead_letters")

@@ -96,6 +96,7 @@ type PendingList interface {
 	Claim(ctx context.Context, claim stream.Claim) (stream.Claimed, error)
 	RenewLeases(ctx context.Context, leases []stream.Lease) (lost, trimmed []string, err error)
 	Ack(ctx context.Context, ids []string) error
+	Commit(ctx context.Context, id string, tx *stream.Transaction, earlier bool) (stream.CommitResult, error)
 	DeadLetter(ctx context.Context, id string, target stream.DeadLetterTarget, fields []any) (stream.DeadLetterResult, error)
 	Release(ctx context.Context, release stream.Release) (trimmed []string, err error)
 }

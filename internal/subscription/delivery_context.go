@@ -11,10 +11,12 @@ import (
 // its end. So it registers with its parent, which is most of its cost, only when somebody asks for
 // Done.
 type deliveryContext struct {
-	parent context.Context //nolint:containedctx // it is a context
+	parent       context.Context //nolint:containedctx // it is a context
+	subscription *Subscription
 
 	mu    sync.Mutex
 	ended bool
+	entry *entry        // nil: the delivery is over
 	child *childContext // nil: nobody has asked for Done
 }
 
@@ -32,6 +34,21 @@ func (c *deliveryContext) end() {
 	if c.child != nil {
 		c.child.cancel()
 	}
+}
+
+// over ends the delivery. A handler that keeps its message does not keep the entry in memory.
+func (c *deliveryContext) over() {
+	c.end()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.entry = nil
+}
+
+// current returns the entry of the delivery; nil: it is over.
+func (c *deliveryContext) current() *entry {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.entry
 }
 
 // Done is part of context.Context.

@@ -18,6 +18,7 @@ type entry struct {
 	size int              // bytes of its fields
 
 	state      state
+	commit     commitState
 	lost       bool             // it belongs to another consumer now, or is acknowledged
 	trimmed    bool             // it is no longer in the stream, so that nobody else can get it
 	handed     int32            // deliveries by this subscription
@@ -85,6 +86,11 @@ func (e *entry) become(to state) {
 
 // delivered counts the deliveries to handlers, by all processes.
 func (e *entry) delivered() int64 { return e.Deliveries - 1 + int64(e.handed) }
+
+// mayBeAcknowledged reports whether the server may have an ack of ours.
+func (e *entry) mayBeAcknowledged() bool {
+	return e.state == settling || e.commit == committing || e.commit == committed
+}
 
 // isLater reports whether the entry may wait for the one with the given ID: it is newer, and no
 // handler had it.

@@ -47,6 +47,7 @@ type fakeGroup struct {
 	recreate   func() (string, error)
 	deadLetter func() (stream.DeadLetterResult, error)
 	removeIdle func() error
+	commit     func() (stream.CommitResult, error)
 	atRelease  func()
 }
 
@@ -189,6 +190,12 @@ func (g *fakeGroup) RenewLeases(_ context.Context, leases []stream.Lease) (lost,
 	return lost, nil, g.fail
 }
 
+func (g *fakeGroup) Commit(context.Context, string, *stream.Transaction, bool) (stream.CommitResult, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.commit()
+}
+
 func (g *fakeGroup) Ack(_ context.Context, ids []string) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -274,7 +281,7 @@ func (g *fakeGroup) options() (options, *redistest.Log) {
 			Decode: func(e stream.Entry) (*message.Message, error) {
 				return message.NewMessage(e.ID, nil), nil
 			},
-			Context:      func(parent context.Context, _ string, _ int64) context.Context { return parent },
+			Context:      func(parent Delivery, _ string, _ int64) context.Context { return parent },
 			Failure:      func(context.Context) error { return nil },
 			Workers:      1,
 			Backoff:      func(int) time.Duration { return 0 },

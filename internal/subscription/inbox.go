@@ -124,7 +124,7 @@ func (b *inbox) take() *entry {
 			return nil
 		}
 		e := b.queues.next()
-		if e.lost {
+		if e.lost || e.commit == committed {
 			b.end(e)
 			b.offerRoom()
 			continue

@@ -119,7 +119,9 @@ func (l *lateHandlers) settle() {
 	nacked := false
 	for _, m := range l.messages {
 		switch {
-		case isClosed(m.acked):
+		case l.inbox.commitOf(m.entry) == notHeld: // its new owner settles it
+			done = append(done, m)
+		case isClosed(m.acked), l.inbox.commitOf(m.entry) == committed:
 			acked, done = append(acked, m.entry.ID), append(done, m)
 		case isClosed(m.nacked):
 			nacked, done = true, append(done, m)

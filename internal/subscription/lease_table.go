@@ -21,6 +21,9 @@ func newLeaseTable() leaseTable { return leaseTable{entries: make(map[string]*en
 func (t *leaseTable) add(e *entry, leasedAt time.Time) bool {
 	if known := t.entries[e.ID]; known != nil {
 		known.lost, known.leasedAt = false, leasedAt
+		if known.commit == notHeld {
+			known.commit = notCommitted
+		}
 		return false
 	}
 	e.leasedAt = leasedAt
@@ -54,11 +57,11 @@ func (t *leaseTable) deferEntry(e *entry) {
 }
 
 // due returns the leases that were last renewed before the given time. Entries that are being
-// acknowledged or were trimmed need no lease.
+// acknowledged, are committed or were trimmed need no lease.
 func (t *leaseTable) due(before time.Time) []stream.Lease {
 	var leases []stream.Lease
 	for id, e := range t.entries {
-		if e.state != settling && !e.lost && !e.trimmed && e.leasedAt.Before(before) {
+		if e.state != settling && e.commit != committed && !e.lost && !e.trimmed && e.leasedAt.Before(before) {
 			leases = append(leases, stream.Lease{ID: id, Deliveries: max(e.delivered(), e.Counted)})
 		}
 	}
@@ -75,18 +78,18 @@ func (t *leaseTable) renewed(leases []stream.Lease, began time.Time, lost, trimm
 		}
 	}
 	for _, id := range trimmed {
-		if e := t.entries[id]; e != nil && !e.trimmed && e.state != settling {
+		if e := t.entries[id]; e != nil && !e.trimmed && !e.mayBeAcknowledged() {
 			e.trimmed = true
 			trimmedNow = append(trimmedNow, id)
 		}
 	}
 	for _, id := range lost {
 		e := t.entries[id]
-		if e == nil || e.state == settling || e.trimmed {
+		if e == nil || e.mayBeAcknowledged() || e.trimmed {
 			continue
 		}
 		e.lost = true
-		if e.deferrals == 0 { // otherwise a lost reply may have dead-lettered it
+		if e.deferrals == 0 && e.commit != uncertain { // otherwise a lost reply may have settled it
 			taken = append(taken, id)
 		}
 		if e.context != nil {

@@ -15,7 +15,7 @@ type Config struct {
 
 	Decode func(stream.Entry) (*message.Message, error)
 	// Context returns the context of a message, Failure the error that its handler recorded.
-	Context func(parent context.Context, id string, deliveries int64) context.Context
+	Context func(parent Delivery, id string, deliveries int64) context.Context
 	Failure func(ctx context.Context) error
 
 	Workers int                           // messages in flight; 1: strict order

@@ -42,18 +42,18 @@ func (w *worker) deliver(e *entry) {
 		return
 	}
 	w.reportRedeliveries(e, msg)
-	ctx := &deliveryContext{parent: w.messages}
+	ctx := &deliveryContext{parent: w.messages, subscription: w.Subscription, entry: e}
 	delivery := w.inbox.delivering(e, ctx)
 	messageContext := w.Context(ctx, e.ID, delivery)
 	msg.SetContext(messageContext)
 	if !w.offer(ctx, e, msg, delivery) {
-		ctx.end()
+		ctx.over()
 		w.undelivered(e)
 		return
 	}
 	if w.awaitHandler(msg) {
 		w.settle(messageContext, e, msg, time.Since(began))
-		ctx.end()
+		ctx.over()
 		return
 	}
 	w.late.add(e, msg, ctx)
@@ -83,6 +83,9 @@ func (w *worker) awaitHandler(msg *message.Message) bool {
 
 // settle does what the handler decided. The context is the one of the message.
 func (w *worker) settle(ctx context.Context, e *entry, msg *message.Message, d time.Duration) {
+	if w.settledByCommit(e, msg, d) {
+		return
+	}
 	if isClosed(msg.Acked()) {
 		w.backend.acked(e, d)
 		return

@@ -1,0 +1,27 @@
+package stream
+
+import "strings"
+
+const slots = 16384
+
+// slot returns the hash slot of a key, as the Redis cluster specification defines it: the CRC16 of
+// the hash tag, or of the whole key if it has none.
+func slot(key string) int {
+	if _, rest, opened := strings.Cut(key, "{"); opened {
+		if tag, _, closed := strings.Cut(rest, "}"); closed && tag != "" {
+			key = tag
+		}
+	}
+	var crc uint16
+	for _, b := range []byte(key) {
+		crc ^= uint16(b) << 8
+		for range 8 {
+			if crc&0x8000 == 0 {
+				crc <<= 1
+			} else {
+				crc = crc<<1 ^ 0x1021
+			}
+		}
+	}
+	return int(crc) % slots
+}
