@@ -47,7 +47,9 @@ func TestCommit_effectsEventsAndAckInOneStep(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
 	var log redistest.Log
-	messages := b.SubscribeLogged(fixture.FastClaimConfig(), &log)
+	config := fixture.FastClaimConfig()
+	config.Client = b.Client
+	messages := b.SubscribeLogged(config, &log)
 	b.Publish(1)
 	msg := fixture.Receive(t, messages)
 	hasEffects(b, 0)
@@ -273,7 +275,7 @@ func TestCommit_laterCommandFails(t *testing.T) {
 	require.True(t, ok, err)
 	require.Equal(t, []redis.Cmder{wrong}, failure.Failed)
 	require.ErrorContains(t, wrong.Err(), "WRONGTYPE")
-	require.EqualError(t, err, "commit: 1 commands failed after others had an effect; the first: incr: "+wrong.Err().Error())
+	require.EqualError(t, err, "commit: entry "+fixture.EntryOf(t, msg).ID+": 1 of 4 commands failed after others had an effect; the first: incr: "+wrong.Err().Error())
 	hasEffects(b, 1)
 	assert.Equal(t, "1", b.Client.Get(t.Context(), b.Topic+":first").Val())
 	assert.Zero(t, b.Pending())
@@ -354,7 +356,7 @@ func TestCommit_refusedCommands(t *testing.T) {
 		"zunionstore":   func(tx redis.Pipeliner) { tx.Do(ctx, "zunionstore", "a", 3, "b") },
 		"hset":          func(tx redis.Pipeliner) { tx.HSet(ctx, "a", "b", struct{}{}) },
 		"rpush":         func(tx redis.Pipeliner) { tx.RPush(ctx, "a", make([]any, 7000)...) },
-		"10001 command": func(tx redis.Pipeliner) {
+		"10003 commands": func(tx redis.Pipeliner) {
 			for range 10_001 {
 				tx.Incr(ctx, "a")
 			}

@@ -1,0 +1,153 @@
+package transactions
+
+import (
+	"bytes"
+	"context"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/millrace/redisstream"
+	"github.com/millrace/redisstream/internal/fixture"
+	"github.com/millrace/redisstream/internal/redistest"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// behindProxy returns a Bench, and a configuration whose client is behind a proxy. go-redis does
+// not repeat commands: only Commit does.
+func behindProxy(t *testing.T) (*fixture.Bench, *redistest.Proxy, redisstream.SubscriberConfig) {
+	t.Helper()
+	b := fixture.New(t)
+	proxy := redistest.NewProxy(t, b.Server.Addr, 0)
+	config := fixture.FastClaimConfig()
+	config.ClaimMinIdle, config.ClaimInterval = time.Minute, time.Minute // nothing renews leases meanwhile
+	config.Client = b.Server.Client(t, func(o *redis.Options) {
+		o.Addr, o.MaxRetries, o.ReadTimeout = proxy.Addr, -1, time.Second
+	})
+	return b, proxy, config
+}
+
+// cutCommit cuts connections that send the script of a Commit, so many times: before the server has
+// it, or when the server's reply comes. It returns how often it did.
+func cutCommit(proxy *redistest.Proxy, beforeServer bool, times int64) *atomic.Int64 {
+	if !beforeServer {
+		return cutReply(proxy, "incr", times)
+	}
+	var cuts atomic.Int64
+	proxy.OnSend(func(chunk []byte) (int, bool) {
+		if !has(chunk, "incr") || cuts.Load() >= times {
+			return len(chunk), false
+		}
+		cuts.Add(1)
+		return len(chunk) / 2, true
+	})
+	return &cuts
+}
+
+// has reports whether a word of a command is in the chunk.
+func has(chunk []byte, word string) bool {
+	return bytes.Contains(bytes.ToLower(chunk), []byte("\r\n"+word+"\r\n"))
+}
+
+// cutReply cuts the replies to requests with this word.
+func cutReply(proxy *redistest.Proxy, word string, times int64) *atomic.Int64 {
+	var cuts atomic.Int64
+	var sent atomic.Bool
+	proxy.OnSend(func(chunk []byte) (int, bool) {
+		if has(chunk, word) && cuts.Load() < times {
+			sent.Store(true)
+		}
+		return len(chunk), false
+	})
+	proxy.OnReply(func(chunk []byte) (int, bool) {
+		if sent.CompareAndSwap(true, false) {
+			cuts.Add(1)
+			return 0, true
+		}
+		return len(chunk), false
+	})
+	return &cuts
+}
+
+// A Commit whose reply is lost is sent again. While the lease lasts it is clear that the first one
+// was made.
+func TestCommit_lostReply(t *testing.T) {
+	t.Parallel()
+	for name, beforeServer := range map[string]bool{"request": true, "reply": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b, proxy, config := behindProxy(t)
+			_, messages := b.Subscribe(config)
+			for i := range 3 {
+				b.Publish(1)
+				msg := fixture.Receive(t, messages)
+				cuts := cutCommit(proxy, beforeServer, 2)
+				require.NoError(t, redisstream.Commit(msg.Context(), count(b)))
+				assert.GreaterOrEqual(t, cuts.Load(), int64(1))
+				hasEffects(b, int64(i)+1)
+				msg.Ack()
+			}
+			assert.Zero(t, b.Pending())
+		})
+	}
+}
+
+// No reply ever comes. The handler hears that the outcome is uncertain, and what it does then is
+// right in both cases.
+func TestCommit_uncertain(t *testing.T) {
+	t.Parallel()
+	for name, beforeServer := range map[string]bool{"not made": true, "made": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b, proxy, config := behindProxy(t)
+			config.NackBackoff = func(int) time.Duration { return 0 }
+			_, messages := b.Subscribe(config)
+			b.Publish(1)
+			msg := fixture.Receive(t, messages)
+			cutCommit(proxy, beforeServer, 1<<60)
+			ctx, cancel := context.WithTimeout(msg.Context(), 300*time.Millisecond)
+			defer cancel()
+			require.ErrorIs(t, redisstream.Commit(ctx, count(b)), redisstream.ErrCommitUncertain)
+			proxy.OnSend(nil)
+			proxy.OnReply(nil)
+			msg.Nack()
+			if beforeServer {
+				msg = fixture.Receive(t, messages)
+				require.NoError(t, redisstream.Commit(msg.Context(), count(b)))
+				msg.Ack()
+			} else {
+				fixture.NothingComes(t, messages, 300*time.Millisecond)
+			}
+			b.Eventually("settled", func() bool { return b.Pending() == 0 })
+			hasEffects(b, 1)
+		})
+	}
+}
+
+// The reply was lost, and the lease was over when the next one came: another consumer may have
+// handled the message. It is settled, whoever did it.
+func TestCommit_lostReplyAfterTheLease(t *testing.T) {
+	t.Parallel()
+	b, proxy, config := behindProxy(t)
+	config.ClaimMinIdle, config.ClaimInterval = 100*time.Millisecond, -1
+	var log redistest.Log
+	messages := b.SubscribeLogged(config, &log)
+	b.Publish(1)
+	msg := fixture.Receive(t, messages)
+	var cuts atomic.Int64
+	sent := cutCommit(proxy, false, 1<<60)
+	time.AfterFunc(time.Second, func() { cuts.Store(sent.Load()); proxy.OnSend(nil); proxy.OnReply(nil) })
+	err := redisstream.Commit(msg.Context(), count(b))
+	if err != nil { // a renewal between may have shown that the lease lasted
+		require.ErrorIs(t, err, redisstream.ErrCommitUncertain)
+		require.ErrorContains(t, err, "it is not redelivered")
+	}
+	assert.Positive(t, cuts.Load())
+	msg.Nack()
+	fixture.NothingComes(t, messages, 300*time.Millisecond)
+	hasEffects(b, 1)
+	assert.Zero(t, b.Pending())
+	assert.Zero(t, log.Count("lost while they were held"), log.Lines())
+}
