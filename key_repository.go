@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
-	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
 	"github.com/millrace/redisstream/internal/stream"
 	"github.com/redis/go-redis/v9"
 )
@@ -48,13 +47,12 @@ const DefaultKeyPrefix = "dedup:"
 //
 // A redelivery is no duplicate. For a message of a Subscriber, the key belongs to its entry: if the
 // handler fails or its process dies, the same entry is handled again, by any consumer of the group.
-// Each group has keys of its own.
+// Each group has keys of its own. A dead letter that is replayed is a new entry: replay it after
+// the window, or it is taken for a duplicate.
 type KeyRepository struct {
 	keys   stream.ExpiringKeys
 	prefix string
 }
-
-var _ middleware.ExpiringKeyRepository = (*KeyRepository)(nil)
 
 // NewKeyRepository returns a KeyRepository. Errors wrap ErrInvalidConfig and name the field. No
 // command is sent to the server yet.

@@ -18,6 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+var _ middleware.ExpiringKeyRepository = (*redisstream.KeyRepository)(nil)
+
 // repository returns a KeyRepository with keys of its own on the Bench's server.
 func repository(b *fixture.Bench, window time.Duration) *redisstream.KeyRepository {
 	b.Helper()

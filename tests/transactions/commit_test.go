@@ -341,21 +341,21 @@ func TestCommit_refusedCommands(t *testing.T) {
 	msg := fixture.Receive(t, messages)
 	ctx := t.Context()
 	for name, queue := range map[string]func(tx redis.Pipeliner){
-		"blpop":         func(tx redis.Pipeliner) { tx.BLPop(ctx, time.Second, "a") },
-		"xread":         func(tx redis.Pipeliner) { tx.XRead(ctx, &redis.XReadArgs{Streams: []string{"a", "0"}}) },
-		"get":           func(tx redis.Pipeliner) { tx.Get(ctx, "a") },
-		"select":        func(tx redis.Pipeliner) { tx.Select(ctx, 1) },
-		"multi":         func(tx redis.Pipeliner) { tx.Do(ctx, "MULTI") },
-		"watch":         func(tx redis.Pipeliner) { tx.Do(ctx, "watch", "a") },
-		"subscribe":     func(tx redis.Pipeliner) { tx.Do(ctx, "subscribe", "a") },
-		"eval":          func(tx redis.Pipeliner) { tx.Eval(ctx, "return 1", nil) },
-		"wait":          func(tx redis.Pipeliner) { tx.Do(ctx, "wait", 1, 1) },
-		"flushall":      func(tx redis.Pipeliner) { tx.FlushAll(ctx) },
-		"nonsense":      func(tx redis.Pipeliner) { tx.Do(ctx, "nonsense") },
-		"incr":          func(tx redis.Pipeliner) { tx.Do(ctx, "incr") },
-		"zunionstore":   func(tx redis.Pipeliner) { tx.Do(ctx, "zunionstore", "a", 3, "b") },
-		"hset":          func(tx redis.Pipeliner) { tx.HSet(ctx, "a", "b", struct{}{}) },
-		"rpush":         func(tx redis.Pipeliner) { tx.RPush(ctx, "a", make([]any, 7000)...) },
+		"blpop":       func(tx redis.Pipeliner) { tx.BLPop(ctx, time.Second, "a") },
+		"xread":       func(tx redis.Pipeliner) { tx.XRead(ctx, &redis.XReadArgs{Streams: []string{"a", "0"}}) },
+		"get":         func(tx redis.Pipeliner) { tx.Get(ctx, "a") },
+		"select":      func(tx redis.Pipeliner) { tx.Select(ctx, 1) },
+		"multi":       func(tx redis.Pipeliner) { tx.Do(ctx, "MULTI") },
+		"watch":       func(tx redis.Pipeliner) { tx.Do(ctx, "watch", "a") },
+		"subscribe":   func(tx redis.Pipeliner) { tx.Do(ctx, "subscribe", "a") },
+		"eval":        func(tx redis.Pipeliner) { tx.Eval(ctx, "return 1", nil) },
+		"wait":        func(tx redis.Pipeliner) { tx.Do(ctx, "wait", 1, 1) },
+		"flushall":    func(tx redis.Pipeliner) { tx.FlushAll(ctx) },
+		"nonsense":    func(tx redis.Pipeliner) { tx.Do(ctx, "nonsense") },
+		"incr":        func(tx redis.Pipeliner) { tx.Do(ctx, "incr") },
+		"zunionstore": func(tx redis.Pipeliner) { tx.Do(ctx, "zunionstore", "a", 3, "b") },
+		"hset":        func(tx redis.Pipeliner) { tx.HSet(ctx, "a", "b", struct{}{}) },
+		"rpush":       func(tx redis.Pipeliner) { tx.RPush(ctx, "a", make([]any, 7000)...) },
 		"10003 commands": func(tx redis.Pipeliner) {
 			for range 10_001 {
 				tx.Incr(ctx, "a")

@@ -176,7 +176,9 @@ func TestCommitHandler_cqrs(t *testing.T) {
 	config := fixture.GroupConfig()
 	config.NackBackoff = func(int) time.Duration { return 0 }
 	processor, err := cqrs.NewEventProcessorWithConfig(router, cqrs.EventProcessorConfig{
-		GenerateSubscribeTopic: func(p cqrs.EventProcessorGenerateSubscribeTopicParams) (string, error) { return b.Topic + p.EventName, nil },
+		GenerateSubscribeTopic: func(p cqrs.EventProcessorGenerateSubscribeTopicParams) (string, error) {
+			return b.Topic + p.EventName, nil
+		},
 		SubscriberConstructor: func(cqrs.EventProcessorSubscriberConstructorParams) (message.Subscriber, error) {
 			return b.Subscriber(config), nil
 		},
