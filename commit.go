@@ -96,7 +96,7 @@ func commitError(err error) error {
 	if err == nil {
 		return nil
 	}
-	if partly, ok := errors.AsType[*stream.CommandsFailed](err); ok {
+	if partly, ok := errors.AsType[*stream.CommandsError](err); ok {
 		return &CommitError{Failed: partly.Failed, Err: err}
 	}
 	return fmt.Errorf("commit: %w", stream.Redact(err))

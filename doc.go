@@ -16,7 +16,7 @@
 // # What holds
 //
 //   - Each message that Publish accepted reaches a handler of each group at least once, whatever dies
-//     on the way. Make handlers idempotent.
+//     on the way. Make handlers idempotent, or use [Commit].
 //   - An entry has one worker: while a live subscriber has it, no other one gets it. A lease says who
 //     has it. When its consumer is idle for ClaimMinIdle, another consumer takes it over.
 //   - By default a subscription delivers strictly in stream order, one message at a time, also after a
@@ -25,6 +25,13 @@
 //     letter. [DeadLetters] lists them, [ReplayDeadLetters] moves them back.
 //   - Close returns within CloseTimeout and a second. It sends every ack that was given, and releases
 //     what no handler has for other consumers.
+//
+// # Transactions
+//
+// [Commit] applies the effects of a handler on the same Redis, publishes its messages and
+// acknowledges its message in one step: exactly once. [CommitHandler] is the middleware for that. A
+// [TxPublisher] also publishes in a transaction of your own. A [KeyRepository] finds messages that a
+// producer published twice.
 //
 // # Servers
 //

@@ -91,7 +91,7 @@ func (r *KeyRepository) IsDuplicate(ctx context.Context, key string) (bool, erro
 	}
 	other, err := r.keys.Claim(ctx, name+key, owner)
 	if err != nil {
-		return false, fmt.Errorf("look for a duplicate of key %q: %w", key, stream.Redact(err))
+		return false, fmt.Errorf("look for a duplicate: %w", stream.Redact(err))
 	}
 	return other, nil
 }

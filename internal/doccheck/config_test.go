@@ -14,7 +14,10 @@ func TestConfiguration(t *testing.T) {
 	t.Parallel()
 	manual := pages(t, "docs/configuration.md")[0]
 	row := regexp.MustCompile("(?m)^\\| `(\\w+)` \\|")
-	for _, config := range []reflect.Type{reflect.TypeFor[redisstream.PublisherConfig](), reflect.TypeFor[redisstream.SubscriberConfig]()} {
+	for _, config := range []reflect.Type{
+		reflect.TypeFor[redisstream.PublisherConfig](), reflect.TypeFor[redisstream.SubscriberConfig](),
+		reflect.TypeFor[redisstream.TxPublisherConfig](), reflect.TypeFor[redisstream.KeyRepositoryConfig](),
+	} {
 		var fields, rows []string
 		for field := range config.Fields() {
 			fields = append(fields, field.Name)

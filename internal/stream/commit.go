@@ -23,14 +23,14 @@ const (
 	CommitUncertain                     // no reply: the commands may have been run, or may be run later; the error says why
 )
 
-// CommandsFailed is the error of Commit when commands failed after others had an effect.
-type CommandsFailed struct {
+// CommandsError is the error of Commit when commands failed after others had an effect.
+type CommandsError struct {
 	Failed []redis.Cmder
 	of     int // how many there were
 }
 
 // Error counts the commands and has the first of their errors.
-func (e *CommandsFailed) Error() string {
+func (e *CommandsError) Error() string {
 	first := e.Failed[0]
 	return fmt.Sprintf("%d of %d commands failed after others had an effect; the first: %s: %v", len(e.Failed), e.of, first.Name(), first.Err())
 }
@@ -100,7 +100,7 @@ func (t *Transaction) result(reply []any, uncertain bool) (CommitResult, error) 
 	case code == commitRefused && len(failed) > 0:
 		return failedCommit(uncertain), fmt.Errorf("%s: %w", failed[0].Name(), failed[0].Err())
 	case len(failed) > 0:
-		return CommitDone, &CommandsFailed{failed, t.Len()}
+		return CommitDone, &CommandsError{failed, t.Len()}
 	default:
 		return CommitDone, nil
 	}

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -107,7 +108,7 @@ func (w write) keys(words []any) (keys []string, err error) {
 		}
 		return keys, nil
 	}
-	return nil, fmt.Errorf("wrong number of keys: %s", text(words[w.count]))
+	return nil, errors.New("wrong number of keys")
 }
 
 // text returns a word as the server gets it. A word is a string, a []byte or a number.

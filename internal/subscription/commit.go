@@ -31,7 +31,7 @@ type Delivery interface {
 	context.Context
 
 	// Commit runs the commands of a prepared Transaction and acknowledges the message's entry, in
-	// one step. Errors wrap ErrNotHeld, ErrUncertain or ErrNoAcks, are a *stream.CommandsFailed, or
+	// one step. Errors wrap ErrNotHeld, ErrUncertain or ErrNoAcks, are a *stream.CommandsError, or
 	// are other errors, after which nothing is changed.
 	Commit(ctx context.Context, tx *stream.Transaction) error
 }

@@ -30,6 +30,11 @@ type childContext struct {
 func (c *deliveryContext) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.cancel()
+}
+
+// cancel is end with the lock held.
+func (c *deliveryContext) cancel() {
 	c.ended = true
 	if c.child != nil {
 		c.child.cancel()
@@ -38,9 +43,9 @@ func (c *deliveryContext) end() {
 
 // over ends the delivery. A handler that keeps its message does not keep the entry in memory.
 func (c *deliveryContext) over() {
-	c.end()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.cancel()
 	c.entry = nil
 }
 

@@ -307,14 +307,18 @@ func TestCommit_argumentsArriveAsGoRedisWritesThem(t *testing.T) {
 	b.Publish(1)
 	key, plain := b.Topic+":commit", b.Topic+":plain"
 	now := time.Now()
-	queue := func(key string, pipe redis.Pipeliner) error {
+	queue := func(key string, pipe redis.Pipeliner) {
 		pipe.RPush(b.Context(), key, "", "text", string(fixture.AllBytes()), fixture.AllBytes(), 1, -2.5, int64(1)<<62, true, false, now, time.Minute, nil)
 		pipe.Expire(b.Context(), key, time.Hour)
-		return nil
 	}
-	_, err := b.Client.Pipelined(t.Context(), func(pipe redis.Pipeliner) error { return queue(plain, pipe) })
+	pipe := b.Client.Pipeline()
+	queue(plain, pipe)
+	_, err := pipe.Exec(t.Context())
 	require.NoError(t, err)
-	require.NoError(t, redisstream.Commit(fixture.Receive(t, messages).Context(), func(tx redis.Pipeliner) error { return queue(key, tx) }))
+	require.NoError(t, redisstream.Commit(fixture.Receive(t, messages).Context(), func(tx redis.Pipeliner) error {
+		queue(key, tx)
+		return nil
+	}))
 	want := b.Client.LRange(t.Context(), plain, 0, -1).Val()
 	require.Len(t, want, 12)
 	assert.Equal(t, want, b.Client.LRange(t.Context(), key, 0, -1).Val())

@@ -116,10 +116,10 @@ func TestCommitHandler_router(t *testing.T) {
 		require.True(t, ok)
 		tx.Incr(msg.Context(), b.Topic+":count")
 		attempts[string(msg.Payload)]++
-		switch attempt := attempts[string(msg.Payload)]; {
-		case attempt == 1:
+		switch attempts[string(msg.Payload)] {
+		case 1:
 			return fixture.Numbered("wrong", 1), errors.New("out of paper")
-		case attempt == 2:
+		case 2:
 			panic("out of ink")
 		}
 		return []*message.Message{message.NewMessage("invoice-"+string(msg.Payload), msg.Payload)}, nil
