@@ -175,9 +175,11 @@ func (l *lateHandlers) expire() {
 func (l *lateHandlers) reportLateAcks() {
 	open := l.messages[:0]
 	for _, m := range l.messages {
-		if isClosed(m.acked) {
+		switch {
+		case l.inbox.commitOf(m.entry) == committed: // it needs no ack
+		case isClosed(m.acked):
 			l.logger.Error("an ack came too late and does not count; the message is delivered again", errLateAck, m.fields())
-		} else {
+		default:
 			open = append(open, m)
 		}
 	}
