@@ -4,13 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/millrace/redisstream/internal/stream"
 	"github.com/redis/go-redis/v9"
 )
 
-var errNoTx = errors.New("the message's context has no transaction; use ContextWithTx, CommitHandler or TxPublisher.In")
+var (
+	errNoTx      = errors.New("the message's context has no transaction; use ContextWithTx, CommitHandler or TxPublisher.In")
+	errTxDelayed = errors.New("a delayed message can't be part of a transaction")
+)
 
 // TxPublisherConfig configures a TxPublisher.
 type TxPublisherConfig struct {
@@ -45,7 +49,8 @@ func NewTxPublisher(config TxPublisherConfig) *TxPublisher {
 // ContextWithTx. A CQRS EventBus passes on the context of its caller. A nil error means that the
 // messages are queued. What is wrong with the transaction as a whole is known when it is made.
 //
-// All messages are marshaled first. If one fails, none is queued.
+// All messages are marshaled first. If one fails, none is queued. A delayed message (Watermill's
+// components/delay) is an error, unless it is due.
 func (p *TxPublisher) Publish(topic string, messages ...*message.Message) error {
 	return p.queue(topic, messages, TxFromContext)
 }
@@ -79,9 +84,9 @@ func (p *TxPublisher) queue(topic string, messages []*message.Message, txOf func
 		if !ok {
 			return fmt.Errorf("publish to %q: message %d of %d: %w", topic, i+1, len(messages), errNoTx)
 		}
-		fields, err := p.marshaler.fields(topic, msg)
+		fields, err := p.fields(topic, msg)
 		if err != nil {
-			return fmt.Errorf("publish to %q: message %d of %d, UUID %q: marshal: %w", topic, i+1, len(messages), msg.UUID, err)
+			return fmt.Errorf("publish to %q: message %d of %d, UUID %q: %w", topic, i+1, len(messages), msg.UUID, err)
 		}
 		queue[i] = func() { stream.QueueAdd(msg.Context(), tx, topic, fields, p.config.MaxLen) }
 	}
@@ -89,4 +94,19 @@ func (p *TxPublisher) queue(topic string, messages []*message.Message, txOf func
 		add()
 	}
 	return nil
+}
+
+// fields returns the fields of a message that is not delayed.
+func (p *TxPublisher) fields(topic string, msg *message.Message) (fields stream.FieldList, err error) {
+	wait, err := delayOf(msg.Metadata, time.Now())
+	if err != nil {
+		return fields, err
+	}
+	if wait > 0 {
+		return fields, errTxDelayed
+	}
+	if fields, err = p.marshaler.fields(topic, msg); err != nil {
+		return fields, fmt.Errorf("marshal: %w", err)
+	}
+	return fields, nil
 }

@@ -11,8 +11,7 @@ import (
 // its end. So it registers with its parent, which is most of its cost, only when somebody asks for
 // Done.
 type deliveryContext struct {
-	parent       context.Context //nolint:containedctx // it is a context
-	subscription *Subscription
+	subscription *Subscription // whose messages is the parent
 
 	mu    sync.Mutex
 	ended bool
@@ -61,7 +60,7 @@ func (c *deliveryContext) Done() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.child == nil {
-		child, cancel := context.WithCancel(c.parent)
+		child, cancel := context.WithCancel(c.subscription.messages)
 		c.child = &childContext{child, cancel}
 		if c.ended {
 			cancel()
@@ -80,12 +79,12 @@ func (c *deliveryContext) Err() error {
 	case c.ended:
 		return context.Canceled
 	default:
-		return c.parent.Err()
+		return c.subscription.messages.Err()
 	}
 }
 
 // Deadline is part of context.Context.
-func (c *deliveryContext) Deadline() (time.Time, bool) { return c.parent.Deadline() }
+func (c *deliveryContext) Deadline() (time.Time, bool) { return c.subscription.messages.Deadline() }
 
 // Value is part of context.Context. It asks the child, if there is one. So the package context
 // finds the child, and needs no goroutine to end contexts that are derived from this one.
@@ -96,5 +95,5 @@ func (c *deliveryContext) Value(key any) any {
 	if child != nil {
 		return child.Value(key)
 	}
-	return c.parent.Value(key)
+	return c.subscription.messages.Value(key)
 }

@@ -10,6 +10,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// deliveryIn returns the context of a delivery of a subscription with the given context.
+func deliveryIn(messages context.Context) *deliveryContext {
+	return &deliveryContext{subscription: &Subscription{messages: messages}}
+}
+
 func TestDeliveryContext_ends(t *testing.T) {
 	t.Parallel()
 	type key struct{}
@@ -32,7 +37,7 @@ func TestDeliveryContext_ends(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					parent, endParent := context.WithCancel(context.WithValue(t.Context(), key{}, "value"))
 					defer endParent()
-					c := &deliveryContext{parent: parent}
+					c := deliveryIn(parent)
 					ctx := ask(c)
 					require.NoError(t, ctx.Err())
 					require.NoError(t, context.Cause(ctx))
@@ -53,7 +58,7 @@ func TestDeliveryContext_ends(t *testing.T) {
 func TestDeliveryContext_derivedContextNeedsNoGoroutine(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := &deliveryContext{parent: context.Background()}
+		c := deliveryIn(context.Background())
 		derived, cancel := context.WithCancel(c)
 		context.AfterFunc(derived, func() {})
 		_ = cancel // nobody calls it

@@ -38,7 +38,7 @@ func TestLeaseTable_renewed(t *testing.T) {
 	t.Parallel()
 	began := time.Now()
 	table, entries := tableOf(began, inFlight, settling, queued, queued)
-	entries[0].context = &deliveryContext{parent: t.Context()}
+	entries[0].context = deliveryIn(t.Context())
 	table.deferEntry(entries[3])
 	later := began.Add(time.Second)
 	leases := []stream.Lease{{ID: "1-0"}, {ID: "2-0"}, {ID: "3-0"}, {ID: "4-0"}, {ID: "9-0"}}

@@ -42,7 +42,7 @@ func (w *worker) deliver(e *entry) {
 		return
 	}
 	w.reportRedeliveries(e, msg)
-	ctx := &deliveryContext{parent: w.messages, subscription: w.Subscription, entry: e}
+	ctx := &deliveryContext{subscription: w.Subscription, entry: e}
 	delivery := w.inbox.delivering(e, ctx)
 	messageContext := w.Context(ctx, e.ID, delivery)
 	msg.SetContext(messageContext)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/components/cqrs"
+	"github.com/ThreeDotsLabs/watermill/components/delay"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
 	"github.com/millrace/redisstream"
@@ -91,6 +92,9 @@ func TestTxPublisher_errorsQueueNothing(t *testing.T) {
 	require.ErrorContains(t, publisher.In(tx).Publish(b.Topic, nil), "message is nil")
 	require.ErrorContains(t, publisher.In(nil).Publish(b.Topic, good), "no transaction")
 	require.ErrorContains(t, publisher.Publish(b.Topic, good), "no transaction")
+	later := message.NewMessage("later", nil)
+	delay.Message(later, delay.For(time.Hour))
+	require.ErrorContains(t, publisher.In(tx).Publish(b.Topic, good, later), "delayed")
 	assert.Zero(t, tx.Len())
 	require.NoError(t, publisher.Close())
 	require.NoError(t, publisher.In(tx).Publish(b.Topic), "no message, no error")
