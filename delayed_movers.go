@@ -59,9 +59,11 @@ func (m *movers) close() {
 	all := m.byTopic
 	m.byTopic = nil
 	m.mu.Unlock()
+	var closing sync.WaitGroup // at the same time: a server that hangs costs its time-out once
 	for _, mover := range all {
-		mover.Close()
+		closing.Go(mover.Close)
 	}
+	closing.Wait()
 }
 
 // newMover returns the Mover of a topic. It calls idle when no delayed messages are left.

@@ -64,6 +64,8 @@ func (s *Scheduler) Run(ctx context.Context) error {
 // look arms the mover of a topic whenever it has delayed messages.
 func (s *Scheduler) look(ctx context.Context, movers *movers, topic string) {
 	messages := stream.NewDelayed(s.config.Client, DelayedKey(topic), topic)
+	fields := watermill.LogFields{"topic": topic}
+	failing := false
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -72,9 +74,16 @@ func (s *Scheduler) look(ctx context.Context, movers *movers, topic string) {
 			return
 		case <-timer.C:
 		}
-		if there, err := messages.Any(ctx); err != nil && ctx.Err() == nil {
-			s.logger.Error("looking for delayed messages failed; it is tried again", stream.Redact(err), watermill.LogFields{"topic": topic})
-		} else if there {
+		there, err := messages.Any(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil && !failing:
+			s.logger.Error("looking for delayed messages failed; it is tried again", stream.Redact(err), fields)
+		case err == nil && failing:
+			s.logger.Info("looking for delayed messages works again", fields)
+		}
+		if failing = err != nil; there {
 			movers.arm(topic, 0)
 		}
 		timer.Reset(backoff.Jitter(s.config.Interval, 0.25))

@@ -45,7 +45,7 @@ func TestRemoveIdle_signOfLifeReadsNothing(t *testing.T) {
 			after := consumer(t, client, key)
 			assert.Equal(t, before.Pending, after.Pending)
 			if name != "the last ID" { // its owner shows no activity, and is not removed
-				assert.Less(t, after.Idle, time.Since(began)+10*time.Millisecond, "a sign of life")
+				assert.Less(t, after.Idle, time.Since(began)+10*time.Millisecond, "RemoveIdle renews our idle time")
 			}
 		})
 	}

@@ -169,3 +169,54 @@ func TestDelayed_lostReplies(t *testing.T) {
 	b.Eventually("the mover works again", func() bool { return b.Len() == 3 })
 	assert.Equal(t, []string{"first", "second", "third"}, fixture.StoredUUIDs(t, client, b.Topic))
 }
+
+// A Scheduler logs a failure once, however often it looks, and that it is over.
+func TestScheduler_logsAnOutageOnce(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	client := server.Client(t, func(o *redis.Options) { o.MaxRetries, o.DialerRetries = -1, 1 })
+	looks := make(chan error, 1000)
+	client.AddHook(hook(func(err error) { looks <- err }))
+	var log redistest.Log
+	scheduler, err := redisstream.NewScheduler(redisstream.SchedulerConfig{
+		Client: client, Topics: []string{"orders"}, Interval: 10 * time.Millisecond,
+	}, log.Logger())
+	require.NoError(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- scheduler.Run(ctx) }()
+	require.NoError(t, redistest.Within(t, "a look", looks))
+	server.Kill()
+	for failures := 0; failures < 5; {
+		if redistest.Within(t, "a look", looks) != nil {
+			failures++
+		}
+	}
+	server.Restart(t)
+	works := false
+	for !works {
+		works = redistest.Within(t, "a look", looks) == nil
+	}
+	require.NoError(t, redistest.Within(t, "the look after it", looks))
+	assert.Equal(t, 1, log.Count("looking for delayed messages failed"))
+	assert.Equal(t, 1, log.Count("looking for delayed messages works again"))
+	stop()
+	require.NoError(t, redistest.Within(t, "the end", ended))
+}
+
+// hook is called with the error of each command.
+type hook func(err error)
+
+func (hook) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (h hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, command redis.Cmder) error {
+		err := next(ctx, command)
+		h(err)
+		return err
+	}
+}
+
+func (hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}

@@ -39,8 +39,8 @@ func loadScript(b *fixture.Bench, messages <-chan *message.Message) {
 	msg.Ack()
 }
 
-// cutCommit cuts connections that send the script of a Commit, so many times: before the server has
-// it, or when the server's reply comes. It returns how often it did.
+// cutCommit cuts the connection of a Commit, up to the given number of times: before the server has
+// the script, or when its reply comes. It returns the count of cuts.
 func cutCommit(proxy *redistest.Proxy, beforeServer bool, times int64) *atomic.Int64 {
 	if !beforeServer {
 		return cutReply(proxy, "incr", times)
