@@ -2,6 +2,7 @@ package redisstream_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -30,6 +31,26 @@ func BenchmarkPublish_one(b *testing.B) {
 
 // BenchmarkDeliver_strict has a backlog, so that replies have many entries.
 func BenchmarkDeliver_strict(b *testing.B) {
+	deliver(b, func(msg *message.Message) { msg.Ack() })
+}
+
+// One of the messages in ten asks to come again in 30 s. They should take the others no more time
+// than an ack would.
+func BenchmarkDeliver_strictATenthIsRetried(b *testing.B) {
+	n := 0
+	deliver(b, func(msg *message.Message) {
+		if n++; n%10 > 0 {
+			msg.Ack()
+			return
+		}
+		redisstream.RetryAfter(msg, 30*time.Second)
+		msg.Nack()
+	})
+}
+
+// deliver delivers b.N messages to a function that settles them.
+func deliver(b *testing.B, settle func(*message.Message)) {
+	b.Helper()
 	client := redistest.Shared().Client(b)
 	publisher, err := redisstream.NewPublisher(redisstream.PublisherConfig{Client: client}, nil)
 	require.NoError(b, err)
@@ -53,7 +74,7 @@ func BenchmarkDeliver_strict(b *testing.B) {
 	messages, err := subscriber.Subscribe(b.Context(), topic)
 	require.NoError(b, err)
 	for range b.N {
-		(<-messages).Ack()
+		settle(<-messages)
 	}
 	b.StopTimer()
 }

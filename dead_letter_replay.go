@@ -2,6 +2,7 @@ package redisstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -86,6 +87,28 @@ func ReplayDeadLettersByID(ctx context.Context, client redis.UniversalClient, to
 	return applyByID(ctx, client, topic, replaying, ids)
 }
 
+// RetryDeadLetters gives the oldest dead letters of topic, at most limit, back to the group that
+// gave them up (DeadLetter.Group), in one step each (XDEL and ZADD in a script). No other group gets
+// them: they go to RetryQueueKey(topic, group), and the group gets them within ClaimInterval, with
+// their Entry.ID (DeadLetter.EntryID). Their deliveries are counted from 0. It returns how many it
+// moved, also with an error. A dead letter that names no group is an error that names it: replay it
+// instead.
+func RetryDeadLetters(ctx context.Context, client redis.UniversalClient, topic string, limit int) (int, error) {
+	return applyWhere(ctx, client, topic, retrying(topic), max(limit, 0), func(DeadLetter) bool { return true })
+}
+
+// RetryDeadLettersFunc gives the dead letters for which choose returns true back to their group, as
+// RetryDeadLetters does.
+func RetryDeadLettersFunc(ctx context.Context, client redis.UniversalClient, topic string, choose func(DeadLetter) bool) (int, error) {
+	return applyWhere(ctx, client, topic, retrying(topic), -1, choose)
+}
+
+// RetryDeadLettersByID gives the dead letters with the given IDs (DeadLetter.ID) back to their group,
+// as RetryDeadLetters does. It ignores IDs that no dead letter of topic has.
+func RetryDeadLettersByID(ctx context.Context, client redis.UniversalClient, topic string, ids ...string) (int, error) {
+	return applyByID(ctx, client, topic, retrying(topic), ids)
+}
+
 // DropDeadLettersFunc deletes the dead letters of topic for which choose returns true (XDEL in a
 // script). It returns how many it deleted, also with an error.
 func DropDeadLettersFunc(ctx context.Context, client redis.UniversalClient, topic string, choose func(DeadLetter) bool) (int, error) {
@@ -109,6 +132,24 @@ var (
 	replaying = action{"replay", stream.ReplayDeadLetters, (*stream.DeadLetters).Replay}
 	dropping  = action{"drop", stream.DropDeadLetters, (*stream.DeadLetters).Drop}
 )
+
+var errNoGroup = errors.New("names no group or no entry")
+
+// retrying is the action that gives the dead letters of topic back to their groups.
+func retrying(topic string) action {
+	retry := func(letters *stream.DeadLetters, ctx context.Context, id string) (bool, error) {
+		stored, found, err := letters.Get(ctx, id)
+		letter := readDeadLetter(stored)
+		switch {
+		case err != nil || !found || letter.Stream != "" && letter.Stream != topic:
+			return false, err
+		case letter.Group == "" || !stream.ValidID(letter.EntryID):
+			return false, fmt.Errorf("dead letter %s: %w", id, errNoGroup)
+		}
+		return letters.Retry(ctx, id, RetryQueueKey(topic, letter.Group), letter.EntryID)
+	}
+	return action{"retry", stream.RetryDeadLetters, retry}
+}
 
 func deadLettersOf(client redis.UniversalClient, topic string) *stream.DeadLetters {
 	return stream.NewDeadLetters(client, DeadLetterTopic(topic), topic, DeadLetterStreamKey, deadLetterPrefix)

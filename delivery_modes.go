@@ -57,6 +57,9 @@ func (c SubscriberConfig) joinGroup(
 	if !c.AutoAck && !isDeadLetterTopic(topic) {
 		rights.DeadLetters = DeadLetterTopic(topic)
 	}
+	if _, cluster := c.Client.(*redis.ClusterClient); !c.AutoAck && (!cluster || hasHashTag(DelayedKey(topic))) {
+		rights.RetryQueue, rights.Lease = RetryQueueKey(topic, c.ConsumerGroup), c.ClaimMinIdle
+	}
 	if err := group.CheckRights(ctx, rights); err != nil {
 		return membership, err
 	}

@@ -35,9 +35,10 @@ func EntryFromContext(ctx context.Context) (Entry, bool) {
 //	msg := message.NewMessage("1", []byte("coffee"))
 //	msg.SetContext(redisstream.ContextWithEntry(ctx, redisstream.Entry{Stream: "orders", Deliveries: 3}))
 //
-// NackWithReason and RecordError record errors in it, and RecordedError returns them.
+// NackWithReason and RecordError record errors in it, and RecordedError returns them. RecordedRetry
+// returns what RetryAfter recorded.
 func ContextWithEntry(ctx context.Context, entry Entry) context.Context {
-	if ctx.Value(failureKey{}) != nil { // a delivery's context: its errors are still recorded there
+	if ctx.Value(decisionKey{}) != nil { // a delivery's context: what its handler decides is still recorded there
 		return context.WithValue(ctx, entryKey{}, &entry)
 	}
 	return &entryContext{Context: ctx, common: &delivered{Entry: entry}, id: entry.ID, deliveries: entry.Deliveries}
@@ -59,7 +60,7 @@ type entryContext struct {
 	common          *delivered // what all deliveries of the subscription share
 	id              string
 	deliveries      int64
-	failure         failure
+	decision        decision
 }
 
 func (c *entryContext) Value(key any) any {
@@ -68,8 +69,8 @@ func (c *entryContext) Value(key any) any {
 		entry := c.common.Entry
 		entry.ID, entry.Deliveries = c.id, c.deliveries
 		return &entry
-	case failureKey{}:
-		return &c.failure
+	case decisionKey{}:
+		return &c.decision
 	case deliveryKey{}:
 		return c
 	}

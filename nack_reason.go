@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/millrace/redisstream/internal/subscription"
 )
 
 // NackWithReason nacks a message that a Subscriber delivered and records the reason. The reason of
@@ -33,23 +34,46 @@ func RecordError(handler message.HandlerFunc) message.HandlerFunc {
 // RecordedError returns the error that NackWithReason or RecordError recorded last for the delivery
 // that ctx belongs to, or nil. It is for unit tests of handlers; see ContextWithEntry.
 func RecordedError(ctx context.Context) error {
-	f, ok := ctx.Value(failureKey{}).(*failure)
-	if !ok {
-		return nil
-	}
-	if err := f.err.Load(); err != nil {
-		return *err
-	}
-	return nil
+	return decisionOf(ctx).Failure
 }
 
-type failureKey struct{}
-
-// failure holds the error of the handler of one delivery.
-type failure struct{ err atomic.Pointer[error] }
-
 func recordFailure(ctx context.Context, err error) {
-	if f, ok := ctx.Value(failureKey{}).(*failure); ok && err != nil {
-		f.err.Store(&err)
+	if err != nil {
+		decide(ctx, func(d *subscription.Decision) { d.Failure = err })
 	}
+}
+
+type decisionKey struct{}
+
+// decision holds what the handler of one delivery recorded.
+type decision struct {
+	recorded atomic.Pointer[subscription.Decision]
+}
+
+// decide records something in the context of a message, if that is one of a Subscriber.
+func decide(ctx context.Context, change func(*subscription.Decision)) {
+	d, ok := ctx.Value(decisionKey{}).(*decision)
+	if !ok {
+		return
+	}
+	for {
+		before, after := d.recorded.Load(), subscription.Decision{}
+		if before != nil {
+			after = *before
+		}
+		change(&after)
+		if d.recorded.CompareAndSwap(before, &after) {
+			return
+		}
+	}
+}
+
+// decisionOf returns what was recorded in the context of a message.
+func decisionOf(ctx context.Context) subscription.Decision {
+	if d, ok := ctx.Value(decisionKey{}).(*decision); ok {
+		if recorded := d.recorded.Load(); recorded != nil {
+			return *recorded
+		}
+	}
+	return subscription.Decision{}
 }

@@ -157,7 +157,7 @@ func (s *Subscriber) decoder(topic string) func(stream.Entry) (*message.Message,
 func (s *Subscriber) subscription(topic, consumer string) subscription.Config {
 	c := s.config
 	config := subscription.Config{
-		Decode: s.decoder(topic), Context: c.messageContext(topic, consumer), Failure: RecordedError,
+		Decode: s.decoder(topic), Context: c.messageContext(topic, consumer), Decision: decisionOf,
 		Workers: c.MaxInFlight, Key: c.OrderingKey, Backoff: c.backoff(topic),
 		BlockTime: c.BlockTime, CloseTimeout: max(c.CloseTimeout, 0),
 		Logger: s.logger.With(watermill.LogFields{"topic": topic, "consumer_group": c.ConsumerGroup, "consumer": consumer}),

@@ -46,8 +46,13 @@ const (
 // consumer owns it. It tries again while no reply comes: the script runs the commands at most once.
 // earlier is set if an earlier Commit of the entry was uncertain.
 func (g *Group) Commit(ctx context.Context, id string, t *Transaction, earlier bool) (CommitResult, error) {
-	keys := append([]string{g.key}, t.keys...)
-	args := []any{g.name, g.consumer, id}
+	keys := []string{g.key}
+	queued := g.retries.holds(id)
+	if queued {
+		keys = append(keys, g.retries.keys...)
+	}
+	keys = append(keys, t.keys...)
+	args := []any{g.name, g.consumer, id, flag(queued)}
 	for _, words := range t.words {
 		args = append(append(args, len(words)), words...)
 	}

@@ -30,7 +30,14 @@ type DeadLetterTarget struct {
 // and acknowledges it, in one step.
 func (g *Group) DeadLetter(ctx context.Context, id string, target DeadLetterTarget, further []any) (DeadLetterResult, error) {
 	args := append([]any{g.name, g.consumer, id, target.MaxLen}, further...)
-	result, err := deadLetterScript.Run(ctx, g.shared, []string{g.key, target.Stream}, args...).Int64()
+	keys := []string{g.key, target.Stream}
+	if g.retries.holds(id) {
+		keys = append(keys, g.retries.keys...)
+	}
+	result, err := deadLetterScript.Run(ctx, g.shared, keys, args...).Int64()
+	if err == nil && result != tooLarge {
+		g.retries.forget(id)
+	}
 	if err != nil || result != tooLarge {
 		return DeadLetterResult(result), err
 	}

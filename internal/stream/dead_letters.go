@@ -50,6 +50,15 @@ func readDeadLetters(ctx context.Context, client redis.Scripter, key, from, last
 	return r, nil
 }
 
+// Get returns a dead letter.
+func (l *DeadLetters) Get(ctx context.Context, id string) (letter DeadLetter, found bool, err error) {
+	page, err := readDeadLetters(ctx, l.client, l.from, id, id)
+	if err != nil || len(page.entries) == 0 {
+		return DeadLetter{}, false, err
+	}
+	return page.entries[0], true, nil
+}
+
 // All iterates over the dead letters that exist when it begins, the oldest first, including those
 // of other streams.
 func (l *DeadLetters) All(ctx context.Context) iter.Seq2[DeadLetter, error] {

@@ -36,10 +36,11 @@ func NewDeadLetters(client redis.UniversalClient, from, to, origin, prefix strin
 // DeadLetterAction is an operation on dead letters.
 type DeadLetterAction int
 
-// The actions. Each needs the rights of those before it.
+// The actions. Each needs the rights of those before it, but for those on retry queues.
 const (
 	ReadDeadLetters DeadLetterAction = iota
 	DropDeadLetters
+	RetryDeadLetters
 	ReplayDeadLetters
 )
 
@@ -53,31 +54,51 @@ func (l *DeadLetters) CheckRights(ctx context.Context, action DeadLetterAction) 
 	if action == ReplayDeadLetters {
 		rights = append(rights, on(l.to, "xadd", "*", "", ""), on(l.to, "xrevrange", "+", "-"))
 	}
-	err := check(ctx, l.client, l.from, rights)
-	return err
+	return check(ctx, l.client, l.from, rights)
 }
+
+const errTooManyToRetry = ownError("an entry with more than 3,450 fields can't be put into a retry queue; replay it")
 
 // Replay moves a dead letter to the end of the stream that it came from, in one step. It reports
 // whether this call moved it.
 func (l *DeadLetters) Replay(ctx context.Context, id string) (bool, error) {
-	return l.settle(ctx, id, []string{l.from, l.to})
+	return l.move(ctx, id, []string{l.from, l.to})
 }
 
 // Drop deletes a dead letter, and reports whether this call deleted it.
 func (l *DeadLetters) Drop(ctx context.Context, id string) (bool, error) {
-	return l.settle(ctx, id, []string{l.from})
+	return l.move(ctx, id, []string{l.from})
 }
 
-// settle retries until the result is known. If a reply was lost and the dead letter is gone, the
-// attempt without a reply succeeded.
-func (l *DeadLetters) settle(ctx context.Context, id string, keys []string) (bool, error) {
-	client := onceScripter{l.client}
-	uncertain := false
-	for try := 1; ; try++ {
-		n, err := replayScript.Run(ctx, client, keys, id, l.origin, l.to, l.prefix).Int()
+// Retry moves a dead letter into the retry queue of the group that gave it up, in one step. It
+// reports whether this call moved it. entry is the ID that its entry had.
+func (l *DeadLetters) Retry(ctx context.Context, id, queue, entry string) (bool, error) {
+	return untilKnown(ctx, func() (int, error) {
+		keys := append([]string{l.from}, retryKeys(queue)...)
+		n, err := retryLetterScript.Run(ctx, onceScripter{l.client}, keys, id, l.prefix, entry).Int()
+		if err == nil && n == tooLarge {
+			err = errTooManyToRetry
+		}
+		return n, err
+	})
+}
+
+func (l *DeadLetters) move(ctx context.Context, id string, keys []string) (bool, error) {
+	return untilKnown(ctx, func() (int, error) {
+		n, err := replayScript.Run(ctx, onceScripter{l.client}, keys, id, l.origin, l.to, l.prefix).Int()
 		if err == nil && n == tooLarge {
 			n, err = l.replayLarge(ctx, id)
 		}
+		return n, err
+	})
+}
+
+// untilKnown retries until the result of a move is known. If a reply was lost and the dead letter is
+// gone, the attempt without a reply succeeded.
+func untilKnown(ctx context.Context, move func() (int, error)) (bool, error) {
+	uncertain := false
+	for try := 1; ; try++ {
+		n, err := move()
 		if err == nil {
 			return n == 1 || uncertain, nil
 		}

@@ -18,11 +18,15 @@ type Group struct {
 
 	limited bool   // the server can limit the bytes of a reply
 	delayed string // the stream's delayed messages, which GroupInfo looks for; empty: it does not
+	retries retryQueue
 }
 
 // NewGroup returns a consumer of the group name on the stream key.
 func NewGroup(client redis.UniversalClient, key, name, consumer string) *Group {
-	return &Group{privateConn: newPrivateConn(client, key), shared: sharedClient{client}, key: key, name: name, consumer: consumer}
+	return &Group{
+		privateConn: newPrivateConn(client, key), shared: sharedClient{client}, key: key, name: name, consumer: consumer,
+		retries: retryQueue{client: client, consumer: consumer},
+	}
 }
 
 // CreateGroup creates the group, and the stream if it is missing; start is where the group begins.
@@ -96,7 +100,13 @@ func atLeastAMillisecond(d time.Duration) time.Duration { return max(d, time.Mil
 
 var errNoGroup error = ownError("NOGROUP the consumer group does not exist")
 
-// Ack acknowledges the entries (XACK). IDs that are not pending are ignored.
+// Ack acknowledges the entries (XACK). IDs that are not pending are ignored. Entries that were taken
+// from the retry queue are removed from it, too.
 func (g *Group) Ack(ctx context.Context, ids []string) error {
+	if queued := g.retries.among(ids); len(queued) > 0 {
+		if _, err := g.retries.settle(ctx, acknowledge, queued); err != nil {
+			return err
+		}
+	}
 	return g.shared.XAck(busypoll.Patient(ctx), g.key, g.name, ids...).Err()
 }

@@ -13,27 +13,41 @@ type GroupInfo struct {
 	LastDelivered string // the newest entry that was delivered
 	Read          int64  // entries delivered, of all that were ever added; below 0: unknown
 	Lag           int64  // entries not delivered yet; below 0: unknown
-	Delayed       bool   // the stream has delayed messages, which this consumer may move
+	Delayed       bool   // the stream may have delayed messages, which this consumer may move
+	Retries       bool   // the retry queue may have entries, which this consumer may take
 }
 
-// GroupInfo returns the group's state (XINFO GROUPS and EXISTS, in one round trip). The reply of
+// GroupInfo returns the group's state (XINFO GROUPS and one EXISTS, in one round trip). The reply of
 // go-redis does not distinguish 0 entries read from an unknown number.
 func (g *Group) GroupInfo(ctx context.Context) (info GroupInfo, err error) {
 	err = g.onPrivate(ctx, 0, func(ctx context.Context, c privateClient) error {
 		pipe := c.Pipeline()
 		groups := pipe.Do(ctx, "xinfo", "groups", g.key)
-		delayed := redis.NewIntCmd(ctx, "exists", g.delayed)
-		if g.delayed != "" {
-			_ = pipe.Process(ctx, delayed) // only queues it
+		others := g.otherKeys()
+		exist := redis.NewIntCmd(ctx, append([]any{"exists"}, others...)...)
+		if len(others) > 0 {
+			_ = pipe.Process(ctx, exist) // only queues it
 		}
 		_, err := pipe.Exec(ctx)
 		if groups.Err() == nil || isNoKey(groups.Err()) {
 			info, err = g.infoOf(groups)
-			info.Delayed = delayed.Val() > 0
+			info.Delayed = exist.Val() > 0 && g.delayed != ""
+			info.Retries = exist.Val() > 0 && g.retries.keys != nil
 		}
 		return err
 	})
 	return info, err
+}
+
+// otherKeys returns the keys of entries that come to the group later.
+func (g *Group) otherKeys() (keys []any) {
+	if g.delayed != "" {
+		keys = append(keys, g.delayed)
+	}
+	if g.retries.keys != nil {
+		keys = append(keys, g.retries.keys[0])
+	}
+	return keys
 }
 
 // infoOf finds the group in the reply to XINFO GROUPS.

@@ -74,7 +74,11 @@ func leaseArgs(args []any, leases []Lease) []any {
 // RenewLeases renews leases. It returns the IDs of lost entries, which another consumer has or
 // which are acknowledged, and of trimmed ones, which no consumer can get any more.
 func (g *Group) RenewLeases(ctx context.Context, leases []Lease) (lost, trimmed []string, err error) {
-	args := leaseArgs([]any{g.name, g.consumer}, leases)
+	queued, pending := g.retries.split(leases)
+	if lost, err = g.retries.settle(ctx, renew, queued); err != nil || len(pending) == 0 {
+		return lost, nil, err
+	}
+	args := leaseArgs([]any{g.name, g.consumer}, pending)
 	reply, err := renewLeasesScript.Run(ctx, g.shared, []string{g.key}, args...).Slice()
 	if err != nil {
 		return nil, nil, err
@@ -82,7 +86,7 @@ func (g *Group) RenewLeases(ctx context.Context, leases []Lease) (lost, trimmed 
 	if len(reply) != 2 {
 		return nil, nil, fmt.Errorf("renew_leases script: %d elements in its reply", len(reply))
 	}
-	return stringsOf(reply[0]), stringsOf(reply[1]), nil
+	return append(lost, stringsOf(reply[0])...), stringsOf(reply[1]), nil
 }
 
 // releasePage bounds how long one call of the release script blocks the server.
@@ -98,9 +102,12 @@ type Release struct {
 	Remove   bool // the consumer is removed once it owns nothing
 }
 
-// Release frees the pending entries of this consumer, except for Keep: any other consumer may claim
+// Release frees the entries of this consumer, except for Keep: any other consumer may claim or take
 // them at once. It returns the IDs of entries that were trimmed from the stream.
 func (g *Group) Release(ctx context.Context, release Release) (trimmed []string, err error) {
+	if err := g.retries.releaseAllBut(ctx, release); err != nil {
+		return nil, err
+	}
 	for from := "-"; ; {
 		args := []any{g.name, g.consumer, from, releasePage, flag(release.Remove), flag(release.TakeBack)}
 		args = leaseArgs(args, release.Leases)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -49,19 +50,37 @@ func forTransactions(key string) []right {
 
 // RequiredRights is what a consumer does beyond reading.
 type RequiredRights struct {
-	DeadLetters   string // the stream that takes them; empty: none
-	Removed       bool   // the consumer is removed when it leaves
-	RemovesOthers bool   // RemoveIdle
-	Trims         bool   // Trim
-	Delayed       string // its delayed messages, which others move if the user may not
+	DeadLetters   string        // the stream that takes them; empty: none
+	Removed       bool          // the consumer is removed when it leaves
+	RemovesOthers bool          // RemoveIdle
+	Trims         bool          // Trim
+	Delayed       string        // its delayed messages, which others move if the user may not
+	RetryQueue    string        // the retry queue of the group, which is not used if the user may not; empty: none
+	Lease         time.Duration // of an entry that is taken from it
 }
+
+func toAskTheTime(key string) right { return right{"time", key, []any{"time"}} }
 
 // toMoveDelayed returns what it takes to move delayed messages.
 func toMoveDelayed(delayed, key string) []right {
 	return append(
 		toRunScripts(delayed, key),
 		on(delayed, "exists"), on(delayed, "zrangebyscore", "-inf", 0), on(delayed, "zrange", 0, 0), on(delayed, "zrem", ""),
-		on(delayed, "zadd", 0, ""), right{"time", delayed, []any{"time"}}, on(key, "xadd", "*", "", ""),
+		on(delayed, "zadd", 0, ""), toAskTheTime(delayed), on(key, "xadd", "*", "", ""),
+	)
+}
+
+// toUseRetryQueue returns what it takes to put entries into a retry queue and to take them.
+func toUseRetryQueue(queue, key string) []right {
+	if queue == "" {
+		return nil
+	}
+	entries := retryKeys(queue)[1]
+	return append(
+		toRunScripts(queue, entries, key),
+		on(queue, "exists"), on(queue, "zrangebyscore", "-inf", 0), on(queue, "zrange", 0, 0), on(queue, "zrem", ""), on(queue, "zadd", 0, ""),
+		on(entries, "hget", ""), on(entries, "hmget", ""), on(entries, "hset", "", ""), on(entries, "hdel", ""),
+		on(key, "xrange", "-", "+"), toAskTheTime(queue),
 	)
 }
 
@@ -83,7 +102,7 @@ func (g *Group) CheckRights(ctx context.Context, needs RequiredRights) error {
 		rights = append(rights, on(g.key, "xgroup|delconsumer", g.name, g.consumer))
 	}
 	if needs.Trims {
-		rights = append(rights, on(g.key, "xtrim", "minid", "0"), on(g.key, "xlen"), on(g.key, "xrange", "-", "+"), right{"time", g.key, []any{"time"}})
+		rights = append(rights, on(g.key, "xtrim", "minid", "0"), on(g.key, "xlen"), on(g.key, "xrange", "-", "+"), toAskTheTime(g.key))
 	}
 	if !g.NoAck {
 		rights = append(rights, on(g.key, "xack", g.name, "0-0"))
@@ -91,18 +110,25 @@ func (g *Group) CheckRights(ctx context.Context, needs RequiredRights) error {
 	if needs.DeadLetters != "" {
 		rights = append(rights, on(g.key, "xrange", "-", "+"), on(needs.DeadLetters, "xadd", "*", "", ""))
 	}
-	version, denied, err := ask(ctx, g.shared, g.key, slices.Concat(rights, toMoveDelayed(needs.Delayed, g.key)))
+	moving, retrying := toMoveDelayed(needs.Delayed, g.key), toUseRetryQueue(needs.RetryQueue, g.key)
+	version, denied, err := ask(ctx, g.shared, g.key, slices.Concat(rights, moving, retrying))
 	g.limited = version >= limitsReplies
 	if err != nil {
 		return err
 	}
 	required := denied[:0:0]
 	g.delayed = needs.Delayed
+	if len(retrying) > 0 {
+		g.retries.keys, g.retries.lease = retryKeys(needs.RetryQueue), needs.Lease
+	}
 	for _, place := range denied {
-		if place < len(rights) {
+		switch {
+		case place < len(rights):
 			required = append(required, place)
-		} else {
+		case place < len(rights)+len(moving):
 			g.delayed = ""
+		default:
+			g.retries.keys = nil
 		}
 	}
 	return missing(rights, required)

@@ -3,6 +3,7 @@ package stream
 import (
 	"embed"
 	"regexp"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -13,19 +14,23 @@ import (
 var scripts embed.FS
 
 var (
-	claimScript       = newScript("claim")
-	commitScript      = newScript("commit")
-	createGroupScript = newScript("create_group")
-	deadLetterScript  = newScript("dead_letter")
-	deadLettersScript = newScript("dead_letters")
-	moveDelayedScript = newScript("move_delayed")
-	recreateScript    = newScript("recreate")
-	releaseScript     = newScript("release")
-	removeIdleScript  = newScript("remove_idle")
-	renewLeasesScript = newScript("renew_leases")
-	replayScript      = newScript("replay")
-	rightsScript      = newScript("rights")
-	trimScript        = newScript("trim")
+	claimScript         = newScript("claim")
+	commitScript        = newScript("commit")
+	createGroupScript   = newScript("create_group")
+	deadLetterScript    = newScript("texts", "dead_letter")
+	deadLettersScript   = newScript("dead_letters")
+	moveDelayedScript   = newScript("texts", "move_delayed")
+	postponeScript      = newScript("texts", "postpone")
+	recreateScript      = newScript("recreate")
+	releaseScript       = newScript("release")
+	removeIdleScript    = newScript("remove_idle")
+	renewLeasesScript   = newScript("renew_leases")
+	replayScript        = newScript("replay")
+	retryLetterScript   = newScript("texts", "retry_dead_letter")
+	rightsScript        = newScript("rights")
+	settleRetriesScript = newScript("settle_retries")
+	takeRetriesScript   = newScript("texts", "take_retries")
+	trimScript          = newScript("trim")
 
 	// These run in transactions and pipelines, where EVALSHA could not fall back to EVAL.
 	deadLetterAckSource = scriptSource("dead_letter_ack")
@@ -33,7 +38,14 @@ var (
 	scheduleSource      = scriptSource("schedule")
 )
 
-func newScript(name string) *redis.Script { return redis.NewScript(scriptSource(name)) }
+// newScript returns a script of several files, one after the other.
+func newScript(names ...string) *redis.Script {
+	var source strings.Builder
+	for _, name := range names {
+		source.WriteString(scriptSource(name))
+	}
+	return redis.NewScript(source.String())
+}
 
 func scriptSource(name string) string {
 	source, err := scripts.ReadFile("scripts/" + name + ".lua")

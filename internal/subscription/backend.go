@@ -49,6 +49,7 @@ type settlement interface {
 	leases
 	// awaitAcks returns when the server has the acks that this redelivery must not lose.
 	awaitAcks(e *entry)
+	retries
 	// acked ends an entry that its handler acked, after a worker spent d on it.
 	acked(e *entry, d time.Duration)
 	// flush returns when every ack was sent, or when stop was called. stop gives up sending acks.
@@ -62,6 +63,14 @@ type settlement interface {
 	// settleLate acknowledges entries after the end of the subscription, and then releases others.
 	// A nil release releases nothing.
 	settleLate(ctx context.Context, acked []string, release *stream.Release) error
+}
+
+// retries redelivers entries when their handlers want them.
+type retries interface {
+	// retryLater delivers an entry again after a wait. A worker spent d on it.
+	retryLater(e *entry, d time.Duration, retry Retry)
+	// postpone hands entries that wait over to the group, at the end of the subscription.
+	postpone(ctx context.Context, entries []stream.Postponement)
 }
 
 // Stream is what all backends need of a stream.Group or a stream.Fanout.
@@ -78,6 +87,7 @@ type GroupStream interface {
 	Stream
 	GroupState
 	PendingList
+	RetryQueue
 	RemoveIdle(ctx context.Context, patterns []string, idle time.Duration) (removed []string, err error)
 	Trim(ctx context.Context, age time.Duration, keep int64) (dropped int64, err error)
 }
@@ -99,6 +109,12 @@ type PendingList interface {
 	Commit(ctx context.Context, id string, tx *stream.Transaction, earlier bool) (stream.CommitResult, error)
 	DeadLetter(ctx context.Context, id string, target stream.DeadLetterTarget, fields []any) (stream.DeadLetterResult, error)
 	Release(ctx context.Context, release stream.Release) (trimmed []string, err error)
+}
+
+// RetryQueue has the entries that a group gets again later.
+type RetryQueue interface {
+	Postpone(ctx context.Context, entries []stream.Postponement) ([]stream.PostponeResult, error)
+	TakeRetries(ctx context.Context, limit stream.Limit) (entries []stream.Entry, wait time.Duration, err error)
 }
 
 // unacknowledged settles entries that need no ack: those of an AutoAckGroup or a Fanout.

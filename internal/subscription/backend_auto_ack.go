@@ -57,7 +57,7 @@ func (a *autoAckGroup) keepPosition(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.checkpoint.moveDelayed(info)
+	a.checkpoint.fetchLater(info)
 	return a.checkpoint.save(ctx, info)
 }
 

@@ -30,6 +30,7 @@ type group struct {
 	inbox         *inbox
 	recovery      *recovery
 	acker         *acker
+	postponer     *postponer
 	maxDeliveries int
 	closing       <-chan struct{}
 	abandoned     <-chan struct{} // closed when the messages' contexts end
@@ -41,6 +42,7 @@ func (g Group) attach(s *Subscription) backend {
 		leaseRenewal: newLeaseRenewal(s, g.Membership), inbox: s.inbox, acker: newAcker(g.Stream.Ack, s),
 		maxDeliveries: g.MaxDeliveries, closing: s.closing, abandoned: s.messages.Done(),
 	}
+	b.postponer = newPostponer(s, g, b.retries)
 	b.recovery = newRecovery(g, s, b.checkpoint)
 	return b
 }
@@ -64,7 +66,10 @@ func (g *group) next(ctx context.Context, room room) ([]stream.Entry, error) {
 	if len(entries) > 0 || err != nil || room.entries == 0 {
 		return entries, err
 	}
-	return g.Stream.Read(ctx, room.limit(), min(g.blockTime, g.recovery.untilDue()))
+	if entries, err = g.retries.next(ctx, room); len(entries) > 0 || err != nil {
+		return entries, err
+	}
+	return g.Stream.Read(ctx, room.limit(), min(g.blockTime, g.recovery.untilDue(), g.retries.untilDue()))
 }
 
 func (g *group) gap() string { return g.recovery.gap() }
@@ -91,14 +96,24 @@ func (g *group) awaitAcks(e *entry) {
 }
 
 func (g *group) acked(e *entry, d time.Duration) {
-	g.inbox.acked(e, d)
+	g.inbox.settling(e, d)
 	g.acker.add(e)
 }
 
-func (g *group) flush() { g.acker.Wait() }
-func (g *group) stop()  { g.acker.stop() }
+func (g *group) flush() {
+	g.acker.Wait()
+	g.postponer.Wait()
+}
+
+func (g *group) stop() {
+	g.acker.stop()
+	g.postponer.stop()
+}
 
 func (g *group) release(ctx context.Context) {
+	var waiting []stream.Postponement
+	g.inbox.leases(func(table *leaseTable) { waiting = table.waiting() })
+	g.postpone(ctx, waiting)
 	var release stream.Release
 	g.inbox.leases(func(table *leaseTable) { release.Leases, release.Keep = table.atClose() })
 	release.TakeBack = g.recovery.knowsOwn.Load()

@@ -34,11 +34,15 @@ type member struct {
 
 	logger     watermill.LoggerAdapter
 	checkpoint *checkpoint
+	retries    *retryQueue
 	blockTime  time.Duration
 }
 
 func newMember(s *Subscription, m Membership, position position) member {
-	return member{Membership: m, logger: s.Logger, checkpoint: newCheckpoint(m, position, s.Logger), blockTime: s.BlockTime}
+	retries := newRetryQueue(s, m)
+	return member{
+		Membership: m, logger: s.Logger, checkpoint: newCheckpoint(m, position, retries, s.Logger), retries: retries, blockTime: s.BlockTime,
+	}
 }
 
 func (m *member) transferTime() time.Duration    { return m.Stream.TransferTime() }

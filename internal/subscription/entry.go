@@ -33,9 +33,11 @@ type entry struct {
 
 // trouble is what is known of an entry that failed.
 type trouble struct {
-	undeliverable error  // why no handler gets it; nil: the worker finds out
-	failure       error  // the last error of its handler, if the handler recorded one
-	uuid          string // of its message, for log lines about dead-lettering
+	undeliverable error     // why no handler gets it; nil: the worker finds out
+	failure       error     // the last error of its handler, if the handler recorded one
+	uuid          string    // of its message, for log lines about dead-lettering
+	notBefore     time.Time // when its handler wants it again; zero: whenever
+	mayBeQueued   bool      // a reply was lost, and it may be in the retry queue
 }
 
 // inTrouble returns the trouble of the entry, to add to it.

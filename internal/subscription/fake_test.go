@@ -44,16 +44,22 @@ type fakeGroup struct {
 	failAcks int
 	fails    int
 
-	recreate   func() (string, error)
-	deadLetter func() (stream.DeadLetterResult, error)
-	removeIdle func() error
-	commit     func() (stream.CommitResult, error)
-	atRelease  func()
+	postponed []stream.Postponement
+	inQueue   bool // the retry queue has entries
+
+	postpone    func() (stream.PostponeResult, error)
+	takeRetries func() ([]stream.Entry, time.Duration, error)
+	recreate    func() (string, error)
+	deadLetter  func() (stream.DeadLetterResult, error)
+	removeIdle  func() error
+	commit      func() (stream.CommitResult, error)
+	atRelease   func()
 }
 
 func newFakeGroup(n int) *fakeGroup {
 	g := &fakeGroup{
 		pending: map[string]bool{}, lost: map[string]bool{}, released: map[string]int64{}, began: time.Now(),
+		postpone:   func() (stream.PostponeResult, error) { return stream.Postponed, nil },
 		recreate:   func() (string, error) { return "", nil },
 		deadLetter: func() (stream.DeadLetterResult, error) { return stream.DeadLetterMoved, nil },
 		removeIdle: func() error { return nil },
@@ -133,7 +139,11 @@ func (g *fakeGroup) GroupInfo(context.Context) (stream.GroupInfo, error) {
 	if g.fail != nil {
 		g.fails++
 	}
-	return stream.GroupInfo{Pending: int64(len(g.foreign) + len(g.own))}, g.fail
+	info := stream.GroupInfo{Pending: int64(len(g.foreign) + len(g.own)), Retries: g.inQueue}
+	if g.inQueue {
+		info.LastDelivered = "0-1" // there is a checkpoint: the reader looks at intervals only
+	}
+	return info, g.fail
 }
 
 func (g *fakeGroup) Pending(_ context.Context, page stream.Page) ([]stream.PendingEntry, error) {
@@ -222,6 +232,27 @@ func (g *fakeGroup) Release(_ context.Context, release stream.Release) ([]string
 	return nil, nil
 }
 
+func (g *fakeGroup) Postpone(_ context.Context, entries []stream.Postponement) ([]stream.PostponeResult, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	results := make([]stream.PostponeResult, len(entries))
+	for i, e := range entries {
+		var err error
+		if results[i], err = g.postpone(); err != nil {
+			return nil, err
+		}
+		if results[i] == stream.Postponed {
+			g.postponed = append(g.postponed, e)
+			delete(g.pending, e.ID)
+		}
+	}
+	return results, nil
+}
+
+func (g *fakeGroup) TakeRetries(context.Context, stream.Limit) ([]stream.Entry, time.Duration, error) {
+	return g.takeRetries()
+}
+
 func (g *fakeGroup) acked() (n int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -282,7 +313,7 @@ func (g *fakeGroup) options() (options, *redistest.Log) {
 				return message.NewMessage(e.ID, nil), nil
 			},
 			Context:      func(parent Delivery, _ string, _ int64) context.Context { return parent },
-			Failure:      func(context.Context) error { return nil },
+			Decision:     func(context.Context) Decision { return Decision{} },
 			Workers:      1,
 			Backoff:      func(int) time.Duration { return 0 },
 			BlockTime:    5 * time.Second,

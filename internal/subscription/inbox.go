@@ -111,7 +111,7 @@ func (b *inbox) offerRoom() {
 }
 
 // take waits for the next entry and hands it to a worker, which owns it until it calls one of
-// acked, done, retry, deferDeadLetter, discard or keepLate. It returns nil when the inbox is
+// settling, done, retry, retryLater, deferDeadLetter, discard or keepLate. It returns nil when the inbox is
 // closed: Close releases whatever a worker still owns.
 func (b *inbox) take() *entry {
 	b.mu.Lock()
@@ -164,8 +164,8 @@ func (b *inbox) undelivered(e *entry) {
 	e.context = nil
 }
 
-// acked takes an entry that a worker spent d on: the acker owns it now, and calls remove.
-func (b *inbox) acked(e *entry, d time.Duration) {
+// settling takes an entry that a worker spent d on: the acker or the postponer owns it now.
+func (b *inbox) settling(e *entry, d time.Duration) {
 	b.finish(e, d, func() {
 		e.become(settling)
 		b.unblock(e)
@@ -283,6 +283,14 @@ func (b *inbox) acknowledged(acks []ack) {
 			b.table.remove(ack.entry)
 		}
 	}
+	b.offerRoom()
+}
+
+// postponed ends an entry that is in the retry queue.
+func (b *inbox) postponed(e *entry) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.table.remove(e)
 	b.offerRoom()
 }
 

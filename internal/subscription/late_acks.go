@@ -30,6 +30,7 @@ type lateMessage struct {
 	acked   <-chan struct{}
 	nacked  <-chan struct{}
 	context *deliveryContext
+	message context.Context //nolint:containedctx // it has the decision of the handler
 }
 
 // lateHandlers are the messages that handlers still have when Close stops waiting. Close renews
@@ -51,7 +52,7 @@ type lateHandlers struct {
 
 // add takes a message over from its worker. If LateTimeout is 0, its entry is released with the
 // others.
-func (l *lateHandlers) add(e *entry, msg *message.Message, ctx *deliveryContext) {
+func (l *lateHandlers) add(messageContext context.Context, e *entry, msg *message.Message, ctx *deliveryContext) {
 	if l.LateTimeout <= 0 {
 		ctx.end()
 		return
@@ -59,7 +60,7 @@ func (l *lateHandlers) add(e *entry, msg *message.Message, ctx *deliveryContext)
 	l.inbox.keepLate(e)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.messages = append(l.messages, lateMessage{e, msg.UUID, msg.Acked(), msg.Nacked(), ctx})
+	l.messages = append(l.messages, lateMessage{e, msg.UUID, msg.Acked(), msg.Nacked(), ctx, messageContext})
 }
 
 // report logs the messages. After the end only late acks are logged.
@@ -116,6 +117,7 @@ func (l *lateHandlers) check() {
 func (l *lateHandlers) settle() {
 	var open, done []lateMessage
 	var acked []string
+	var postponed []stream.Postponement
 	nacked := false
 	for _, m := range l.messages {
 		switch {
@@ -125,6 +127,10 @@ func (l *lateHandlers) settle() {
 			acked, done = append(acked, m.entry.ID), append(done, m)
 		case isClosed(m.nacked):
 			nacked, done = true, append(done, m)
+			if retry := l.Decision(m.message).Retry; retry.Asked {
+				lease := stream.Lease{ID: m.entry.ID, Deliveries: m.entry.delivered()}
+				postponed = append(postponed, stream.Postponement{Lease: lease, Wait: retry.Wait})
+			}
 		default:
 			open = append(open, m)
 		}
@@ -138,6 +144,7 @@ func (l *lateHandlers) settle() {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.Subscription.messages), lateCall)
 	defer cancel()
+	l.backend.postpone(ctx, postponed)
 	if l.backend.settleLate(ctx, acked, release) != nil {
 		return
 	}

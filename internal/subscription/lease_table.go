@@ -89,7 +89,7 @@ func (t *leaseTable) renewed(leases []stream.Lease, began time.Time, lost, trimm
 			continue
 		}
 		e.lost = true
-		if e.deferrals == 0 && e.commit != uncertain { // otherwise a lost reply may have settled it
+		if e.deferrals == 0 && e.commit != uncertain && !e.known().mayBeQueued { // otherwise a lost reply may have settled it
 			taken = append(taken, id)
 		}
 		if e.context != nil {
@@ -97,6 +97,17 @@ func (t *leaseTable) renewed(leases []stream.Lease, began time.Time, lost, trimm
 		}
 	}
 	return taken, trimmedNow
+}
+
+// waiting returns the entries that their handlers want again later.
+func (t *leaseTable) waiting() (list []stream.Postponement) {
+	for id, e := range t.entries {
+		wait := time.Until(e.known().notBefore)
+		if wait > 0 && !e.lost && (e.state == paused || e.state == queued) {
+			list = append(list, stream.Postponement{Lease: stream.Lease{ID: id, Deliveries: e.delivered()}, Wait: wait})
+		}
+	}
+	return list
 }
 
 // atClose returns the leases to release when the subscription ends, and the IDs that late handlers

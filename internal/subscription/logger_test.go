@@ -61,7 +61,9 @@ func TestLines_manyDeliveries(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(1)
-		s, log := g.start(t, func(c *options) { c.Failure = func(context.Context) error { return errors.New("out of milk") } })
+		s, log := g.start(t, func(c *options) {
+			c.Decision = func(context.Context) Decision { return Decision{Failure: errors.New("out of milk")} }
+		})
 		const text = "message was delivered many times"
 		for n := 1; n <= 1200; n++ {
 			msg := <-s.Output()

@@ -22,6 +22,7 @@ type checkpoint struct {
 	Membership
 
 	position position
+	retries  *retryQueue
 	logger   watermill.LoggerAdapter
 
 	saved     stream.Checkpoint
@@ -32,8 +33,8 @@ type checkpoint struct {
 	checkDue  time.Time // when they may be counted again: large entries make that expensive
 }
 
-func newCheckpoint(m Membership, position position, logger watermill.LoggerAdapter) *checkpoint {
-	return &checkpoint{Membership: m, position: position, logger: logger}
+func newCheckpoint(m Membership, position position, retries *retryQueue, logger watermill.LoggerAdapter) *checkpoint {
+	return &checkpoint{Membership: m, position: position, retries: retries, logger: logger}
 }
 
 // exists reports whether a checkpoint was saved.
@@ -52,14 +53,18 @@ func (c *checkpoint) update(ctx context.Context) (stream.GroupInfo, error) {
 	if err != nil {
 		return info, err
 	}
-	c.moveDelayed(info)
+	c.fetchLater(info)
 	return info, c.save(ctx, info)
 }
 
-// moveDelayed has delayed messages moved that are due, and the others when they are.
-func (c *checkpoint) moveDelayed(info stream.GroupInfo) {
+// fetchLater has delayed messages moved and entries of the retry queue taken that are due, and the
+// others when they are.
+func (c *checkpoint) fetchLater(info stream.GroupInfo) {
 	if info.Delayed {
 		c.Delayed.Arm(0)
+	}
+	if info.Retries {
+		c.retries.arm(0)
 	}
 }
 

@@ -9,23 +9,24 @@ import (
 type retryTimers struct {
 	lock     sync.Locker
 	blocking int // pauses that block a key queue
+	others   int // pauses that block nothing
 	stopped  bool
 }
 
 // start begins a pause and calls expired, under the lock, when it is over.
 func (t *retryTimers) start(e *entry, pause time.Duration, blocks bool, expired func()) {
+	count := &t.others
 	if blocks {
-		t.blocking++
+		count = &t.blocking
 	}
+	*count++
 	e.timer = time.AfterFunc(pause, func() {
 		t.lock.Lock()
 		defer t.lock.Unlock()
 		if t.stopped {
 			return
 		}
-		if blocks {
-			t.blocking--
-		}
+		*count--
 		expired()
 	})
 }

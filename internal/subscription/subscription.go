@@ -14,9 +14,9 @@ type Config struct {
 	Backend Backend // the delivery mode
 
 	Decode func(stream.Entry) (*message.Message, error)
-	// Context returns the context of a message, Failure the error that its handler recorded.
-	Context func(parent Delivery, id string, deliveries int64) context.Context
-	Failure func(ctx context.Context) error
+	// Context returns the context of a message, Decision what its handler recorded in it.
+	Context  func(parent Delivery, id string, deliveries int64) context.Context
+	Decision func(ctx context.Context) Decision
 
 	Workers int                           // messages in flight; 1: strict order
 	Key     func(*message.Message) string // one message of each key in flight; nil: no order

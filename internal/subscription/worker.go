@@ -56,7 +56,7 @@ func (w *worker) deliver(e *entry) {
 		ctx.over()
 		return
 	}
-	w.late.add(e, msg, ctx)
+	w.late.add(messageContext, e, msg, ctx)
 }
 
 // undelivered ends a delivery that reached no handler: the entry is lost, or Close is under way and
@@ -90,12 +90,20 @@ func (w *worker) settle(ctx context.Context, e *entry, msg *message.Message, d t
 		w.backend.acked(e, d)
 		return
 	}
-	e.inTrouble().failure = w.Failure(ctx)
-	if reason := w.backend.overDeliveryLimit(e); reason != nil {
-		w.backend.deadLetter(e, msg, reason)
-		return
+	decision := w.Decision(ctx)
+	e.inTrouble().failure = decision.Failure
+	reason := w.backend.overDeliveryLimit(e)
+	if reason == nil && decision.Reject {
+		reason = errRejected
 	}
-	w.inbox.retry(e, d, w.callbacks.backoff(w.Backoff, int(e.handed)))
+	switch {
+	case reason != nil:
+		w.backend.deadLetter(e, msg, reason)
+	case decision.Retry.Asked:
+		w.backend.retryLater(e, d, decision.Retry)
+	default:
+		w.inbox.retry(e, d, w.callbacks.backoff(w.Backoff, int(e.handed)))
+	}
 }
 
 // reportRedeliveries logs a message that fails or crashes its consumers again and again: after 10,

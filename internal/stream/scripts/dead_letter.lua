@@ -1,6 +1,7 @@
 -- Moves an entry to the dead-letter stream and acknowledges it, if this consumer still owns it. It
 -- is one step, so the entry is either pending or moved.
 -- KEYS[1], KEYS[2]: stream, dead-letter stream
+-- KEYS[3], KEYS[4]: retry queue, its entries (take_retries.lua), if the entry is in the queue
 -- ARGV[1], ARGV[2], ARGV[3]: group, consumer, ID
 -- ARGV[4]: about how many dead letters are kept; 0: all
 -- ARGV[5] and following: names and values of fields to add
@@ -10,10 +11,18 @@
 --   -1: it is no longer in the stream; it was acknowledged
 --   -2: it has more values than a script can pass on; its lease was renewed
 local group, consumer, id = ARGV[1], ARGV[2], ARGV[3]
-if #redis.call('XPENDING', KEYS[1], group, id, id, 1, consumer) == 0 then
-  return 0
+local isQueued, entry = KEYS[3] ~= nil, nil
+if isQueued then
+  if redis.call('HGET', KEYS[4], id .. ':holder') ~= consumer then
+    return 0
+  end
+  entry = {id, texts(redis.call('HGET', KEYS[4], id))}
+else
+  if #redis.call('XPENDING', KEYS[1], group, id, id, 1, consumer) == 0 then
+    return 0
+  end
+  entry = redis.call('XRANGE', KEYS[1], id, id)[1]
 end
-local entry = redis.call('XRANGE', KEYS[1], id, id)[1]
 if entry then
   local command = {'XADD', KEYS[2]}
   if ARGV[4] ~= '0' then
@@ -32,5 +41,10 @@ if entry then
   end
   redis.call(unpack(command))
 end
-redis.call('XACK', KEYS[1], group, id)
+if isQueued then
+  redis.call('ZREM', KEYS[3], id)
+  redis.call('HDEL', KEYS[4], id, id .. ':holder', id .. ':deliveries')
+else
+  redis.call('XACK', KEYS[1], group, id)
+end
 return entry and 1 or -1

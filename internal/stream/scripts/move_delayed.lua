@@ -2,27 +2,13 @@
 -- none is lost or added twice, whoever else runs the script.
 -- KEYS[1], KEYS[2]: delayed messages, stream
 -- ARGV[1], ARGV[2]: how many entries to move at most, and about how many bytes
--- An entry is a list of texts, each with its length and a colon before it: its ID here, MAXLEN or
--- MINID or nothing, the number for that (MINID: the age in ms), and names and values of its fields.
+-- An entry is a list of texts (texts.lua): its ID here, MAXLEN or MINID or nothing, the number for
+-- that (MINID: the age in ms), and names and values of its fields.
 -- Returns {moved, wait, unreadable}
 --   wait: ms until the next is due; -1: none is left
 --   unreadable: members that are no entries; they are put off by a day
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-
-local function texts(member)
-  local list, from = {}, 1
-  while from <= #member do
-    local colon = string.find(member, ':', from, true)
-    local length = colon and tonumber(string.sub(member, from, colon - 1))
-    if not length or colon + length > #member then
-      return {}
-    end
-    list[#list + 1] = string.sub(member, colon + 1, colon + length)
-    from = colon + length + 1
-  end
-  return list
-end
 
 local function command(list)
   local words = {'XADD', KEYS[2]}
