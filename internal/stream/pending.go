@@ -105,9 +105,7 @@ type Release struct {
 // Release frees the entries of this consumer, except for Keep: any other consumer may claim or take
 // them at once. It returns the IDs of entries that were trimmed from the stream.
 func (g *Group) Release(ctx context.Context, release Release) (trimmed []string, err error) {
-	if err := g.retries.releaseAllBut(ctx, release); err != nil {
-		return nil, err
-	}
+	failure := g.retries.releaseAllBut(ctx, release)
 	for from := "-"; ; {
 		args := []any{g.name, g.consumer, from, releasePage, flag(release.Remove), flag(release.TakeBack)}
 		args = leaseArgs(args, release.Leases)
@@ -124,7 +122,7 @@ func (g *Group) Release(ctx context.Context, release Release) (trimmed []string,
 		trimmed = append(trimmed, stringsOf(reply[1])...)
 		last, _ := reply[0].(string)
 		if last == "" {
-			return trimmed, nil
+			return trimmed, failure
 		}
 		from = After(last)
 	}

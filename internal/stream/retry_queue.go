@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -179,16 +180,26 @@ func (q *retryQueue) settle(ctx context.Context, action settlement, leases []Lea
 		return nil, nil
 	}
 	args := leaseArgs([]any{q.consumer, q.lease.Milliseconds(), string(action)}, leases)
-	if lost, err = settleRetriesScript.Run(ctx, q.client, q.keys, args...).StringSlice(); err != nil {
+	lost, err = settleRetriesScript.Run(ctx, q.client, q.keys, args...).StringSlice()
+	if redis.HasErrorPrefix(err, "WRONGTYPE") { // another program replaced the queue
+		lost, err = idsOf(leases), nil
+	}
+	if err != nil {
 		return nil, err
 	}
 	q.forget(lost...)
 	if action != renew {
-		for _, l := range leases {
-			q.forget(l.ID)
-		}
+		q.forget(idsOf(leases)...)
 	}
 	return lost, nil
+}
+
+func idsOf(leases []Lease) []string {
+	ids := make([]string, len(leases))
+	for i, l := range leases {
+		ids[i] = l.ID
+	}
+	return ids
 }
 
 // releaseAllBut releases the entries that this consumer took, except for those to keep.
@@ -196,10 +207,7 @@ func (q *retryQueue) releaseAllBut(ctx context.Context, release Release) error {
 	queued, _ := q.split(release.Leases)
 	kept := q.among(release.Keep)
 	queued = slices.DeleteFunc(queued, func(l Lease) bool { return slices.Contains(release.Keep, l.ID) })
-	_, err := q.settle(ctx, free, queued)
-	if err != nil {
-		return err
-	}
-	_, err = q.settle(ctx, renew, kept)
-	return err
+	_, failure := q.settle(ctx, free, queued)
+	_, err := q.settle(ctx, renew, kept)
+	return errors.Join(failure, err)
 }

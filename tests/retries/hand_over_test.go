@@ -194,6 +194,33 @@ func TestRetryQueue_serverRestarts(t *testing.T) {
 	nothingIsLeft(b)
 }
 
+// Another program deletes or replaces the queue while messages of it are with handlers. Their
+// contexts end, and all others are acknowledged as before.
+func TestRetryQueue_vanishes(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(b *fixture.Bench, queue string){
+		"deleted":  func(b *fixture.Bench, queue string) { b.Do("DEL", queue, queue+":entries") },
+		"replaced": func(b *fixture.Bench, queue string) { b.Do("SET", queue, "x"); b.Do("SET", queue+":entries", "x") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := fixture.New(t)
+			config := shortLease()
+			config.MaxInFlight = 2
+			_, messages := b.Subscribe(config)
+			b.Publish(1)
+			retryAfter(fixture.Receive(t, messages), 200*time.Millisecond)
+			held := fixture.Receive(t, messages)
+			change(b, redisstream.RetryQueueKey(b.Topic, "g"))
+			fixture.WaitDone(t, held.Context().Done(), "it is lost")
+			held.Ack()
+			b.Publish(10)
+			fixture.ReceiveAll(t, messages, 10)
+			b.Eventually("all are acknowledged", func() bool { return b.Pending() == 0 })
+		})
+	}
+}
+
 // The effects of a handler and the end of a message of the queue are one step, too.
 func TestRetryQueue_commit(t *testing.T) {
 	t.Parallel()
