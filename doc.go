@@ -23,6 +23,8 @@
 //     nack. MaxInFlight allows more at a time, and OrderingKey keeps the order of each key.
 //   - An entry that can't be decoded, or that is over the delivery limit (MaxDeliveries), becomes a dead
 //     letter. [DeadLetters] lists them, [ReplayDeadLetters] moves them back.
+//   - [RetryAfter] makes a message come again later, to its group only, and holds up no other for
+//     long. [RetryLater] is the middleware for that.
 //   - Close returns within CloseTimeout and a second. It sends every ack that was given, and releases
 //     what no handler has for other consumers.
 //
