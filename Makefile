@@ -22,6 +22,7 @@ test: redis
 lint: $(LINT)
 	$(LINT) run
 	cd benchmarks && $(LINT) run
+	cd examples/outbox && $(LINT) run
 
 $(LINT):
 	GOBIN=$(LINT_DIR) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)

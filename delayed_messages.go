@@ -16,18 +16,16 @@ type DelayedMessage struct {
 	Due time.Time // by the server's clock
 	// Fields are the fields of its entry, as a Marshaler returned them. Values are strings.
 	Fields map[string]any
-
-	entry stream.DelayedEntry
 }
 
 // DelayedMessages iterates over the delayed messages of topic, in the order in which they are due
-// (ZRANGE in pages of 100). What is scheduled, moved or dropped meanwhile may be missing or come
-// twice. After an error the iteration ends.
+// (ZRANGE in pages of 100). What is scheduled, moved or dropped meanwhile may be missing; all others
+// come once. After an error the iteration ends.
 func DelayedMessages(ctx context.Context, client redis.UniversalClient, topic string) iter.Seq2[DelayedMessage, error] {
 	return func(yield func(DelayedMessage, error) bool) {
-		messages := delayedOf(client, topic)
-		for from := int64(0); ; {
-			page, err := messages.Page(ctx, from)
+		pages := delayedOf(client, topic).Pages()
+		for {
+			page, err := pages.Next(ctx)
 			if err != nil {
 				yield(DelayedMessage{}, delayedError("read", topic, err))
 				return
@@ -40,21 +38,21 @@ func DelayedMessages(ctx context.Context, client redis.UniversalClient, topic st
 			if len(page) == 0 {
 				return
 			}
-			from += int64(len(page))
 		}
 	}
 }
 
-// DropDelayedMessages deletes the delayed messages of topic for which choose returns true (ZREM).
-// It returns how many it deleted, also with an error.
+// DropDelayedMessages deletes the delayed messages of topic for which choose returns true (ZREM), as
+// it reads them. It returns how many it deleted, also with an error.
 func DropDelayedMessages(ctx context.Context, client redis.UniversalClient, topic string, choose func(DelayedMessage) bool) (int, error) {
-	return applyToDelayed(ctx, client, topic, "drop", choose, (*stream.Delayed).Drop)
+	return applyToDelayed(ctx, client, topic, "drop", choose, (*stream.DelayedPages).Drop)
 }
 
 // DeliverDelayedMessages makes the delayed messages of topic due for which choose returns true
-// (ZADD), and moves what is due to the topic. It returns how many it made due, also with an error.
+// (ZADD), as it reads them, and moves what is due to the topic. It returns how many it made due,
+// also with an error.
 func DeliverDelayedMessages(ctx context.Context, client redis.UniversalClient, topic string, choose func(DelayedMessage) bool) (int, error) {
-	n, err := applyToDelayed(ctx, client, topic, "deliver", choose, (*stream.Delayed).MakeDue)
+	n, err := applyToDelayed(ctx, client, topic, "deliver", choose, (*stream.DelayedPages).MakeDue)
 	if n == 0 {
 		return n, err
 	}
@@ -69,31 +67,33 @@ func DeliverDelayedMessages(ctx context.Context, client redis.UniversalClient, t
 	}
 }
 
-// applyToDelayed first chooses and then acts: an action changes the order of the others.
+// applyToDelayed acts on the chosen messages of each page before it reads the next one.
 func applyToDelayed(
 	ctx context.Context, client redis.UniversalClient, topic, doing string, choose func(DelayedMessage) bool,
-	act func(*stream.Delayed, context.Context, stream.DelayedEntry) (bool, error),
+	act func(*stream.DelayedPages, context.Context, stream.DelayedEntry) (bool, error),
 ) (applied int, err error) {
-	var chosen []stream.DelayedEntry
-	for message, err := range DelayedMessages(ctx, client, topic) {
-		if err != nil {
-			return 0, fmt.Errorf("%s: %w", doing, err)
-		}
-		if choose(message) {
-			chosen = append(chosen, message.entry)
-		}
-	}
-	messages := delayedOf(client, topic)
-	for _, entry := range chosen {
-		done, err := act(messages, ctx, entry)
+	pages := delayedOf(client, topic).Pages()
+	for {
+		page, err := pages.Next(ctx)
 		if err != nil {
 			return applied, delayedError(doing, topic, err)
 		}
-		if done {
-			applied++
+		if len(page) == 0 {
+			return applied, nil
+		}
+		for _, entry := range page {
+			if !choose(readDelayed(entry)) {
+				continue
+			}
+			done, err := act(pages, ctx, entry)
+			if err != nil {
+				return applied, delayedError(doing, topic, err)
+			}
+			if done {
+				applied++
+			}
 		}
 	}
-	return applied, nil
 }
 
 func delayedOf(client redis.UniversalClient, topic string) *stream.Delayed {
@@ -109,5 +109,5 @@ func readDelayed(entry stream.DelayedEntry) DelayedMessage {
 	for i := 0; i+1 < len(entry.Fields); i += 2 {
 		fields[entry.Fields[i]] = entry.Fields[i+1]
 	}
-	return DelayedMessage{ID: entry.ID, Due: entry.Due, Fields: fields, entry: entry}
+	return DelayedMessage{ID: entry.ID, Due: entry.Due, Fields: fields}
 }

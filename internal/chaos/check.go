@@ -14,6 +14,7 @@ type verdict struct {
 	unexplained []string // delivered again without a reason
 	disorder    []string
 	deadLetters []string // wrong, missing or too many
+	transfers   []string // lost, made twice, or not in the balances
 	stalled     []string // keys that delayed others
 	failures    []string // other failures of the run
 
@@ -22,11 +23,12 @@ type verdict struct {
 	takenOver    map[reason]int // delivered again before an ack
 	missed       map[reason]int // never delivered, in a group with AutoAck
 	deadLettered int            // number of dead letters
+	refused      int            // commits of entries that the consumer did not hold
 	explained    []string       // one line for each of the above
 }
 
 func (v *verdict) ok() bool {
-	return len(v.lost)+len(v.unexplained)+len(v.disorder)+len(v.deadLetters)+len(v.stalled)+len(v.failures) == 0
+	return len(v.lost)+len(v.unexplained)+len(v.disorder)+len(v.deadLetters)+len(v.transfers)+len(v.stalled)+len(v.failures) == 0
 }
 
 // reason is why a message may be delivered again.
@@ -157,6 +159,7 @@ func (h *history) checkGroup(v *verdict, g group, members []*subscription) {
 		list := f.byID[e.id]
 		v.deliveries += len(list)
 		switch {
+		case g.Commits: // checkTransfers looks at its event
 		case f.handled[e.uuid] || len(f.deadLetters[e.id]) > 0:
 		case g.AutoAck:
 			h.checkMissed(v, f, i)
@@ -172,6 +175,7 @@ func (h *history) checkGroup(v *verdict, g group, members []*subscription) {
 		h.checkDeadLetters(v, f, e)
 	}
 	h.checkProgress(v, f)
+	h.checkTransfers(v, f)
 }
 
 // confirmedAt returns since when the server is known to have an ack of the entry, as of a time;

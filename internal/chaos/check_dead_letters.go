@@ -28,10 +28,7 @@ func (h *history) deadLettersOf(g group) map[string][]deadLetter {
 // message, and dead letters of groups without a delivery limit.
 func (h *history) checkUnknownDeadLetters(v *verdict) {
 	v.deadLettered = len(h.deadLetters)
-	uuids := make(map[string]string, len(h.entries))
-	for _, e := range h.entries {
-		uuids[e.id] = e.uuid
-	}
+	uuids := h.uuids()
 	for _, l := range h.deadLetters {
 		gives := slices.ContainsFunc(h.groups, func(g group) bool { return g.Name == l.group && g.MaxDeliveries > 0 && !g.AutoAck })
 		if uuid, there := uuids[l.id]; !there || uuid != l.uuid || !gives {

@@ -44,6 +44,9 @@ func (r *run) history(ctx context.Context) (*history, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := r.readTransfers(ctx, h); err != nil {
+		return nil, err
+	}
 	return h, r.readJournals(h)
 }
 
@@ -84,6 +87,31 @@ func deadLetterOf(m redis.XMessage) (deadLetter, error) {
 	}
 	l.uuid = msg.UUID
 	return l, nil
+}
+
+// readTransfers reads the events and the balances of the group that commits.
+func (r *run) readTransfers(ctx context.Context, h *history) error {
+	err := r.readAll(ctx, eventTopic(r.topic), func(m redis.XMessage) error {
+		msg, err := redisstream.MsgpackMarshaler{}.Unmarshal(m.ID, m.Values)
+		if err == nil {
+			h.transferred = append(h.transferred, entry{id: msg.UUID, uuid: string(msg.Payload)})
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	h.balances = map[string]int64{}
+	stored, err := r.client.HGetAll(ctx, balancesKey(r.topic)).Result()
+	if err != nil {
+		return err
+	}
+	for account, balance := range stored {
+		if h.balances[account], err = strconv.ParseInt(balance, 10, 64); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // readJournals reads the journals of the workers.

@@ -13,6 +13,8 @@ type history struct {
 	published    map[string]*publication // by UUID
 	entries      []entry                 // of the stream, at the end
 	deadLetters  []deadLetter            // of the dead-letter stream, at the end
+	transferred  []entry                 // for each event of a transfer: the entry that was committed
+	balances     map[string]int64        // of the accounts, at the end
 	processes    []*processHistory
 	troubles     []span            // when the server did not answer
 	jumps        []span            // when its clock jumped forward
@@ -23,6 +25,15 @@ type history struct {
 
 // entry is one entry of the stream.
 type entry struct{ id, uuid string }
+
+// uuids returns the UUID of the message in each entry.
+func (h *history) uuids() map[string]string {
+	uuids := make(map[string]string, len(h.entries))
+	for _, e := range h.entries {
+		uuids[e.id] = e.uuid
+	}
+	return uuids
+}
 
 // deadLetter is an entry that a group dead-lettered.
 type deadLetter struct {

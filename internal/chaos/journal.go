@@ -22,6 +22,7 @@ const (
 	nacked     kind = 'N' // the handler is about to nack
 	cancelled  kind = 'X' // the message's context ended during the handler
 	confirmed  kind = 'T' // the server has these acknowledgements
+	notHeld    kind = 'H' // a Commit changed nothing: the consumer does not hold the entry
 	lost       kind = 'L' // the library logged that it lost these entries while they were held
 	failing    kind = 'F' // reading fails
 	working    kind = 'W' // reading works again

@@ -3,8 +3,8 @@
 // are destroyed. Subscribers run in processes that are killed, stopped and closed, some behind slow
 // links. Some messages and keys fail. At the end it heals all faults, waits until the groups have
 // drained, and checks that nothing was lost, that each repeated delivery had a reason, that the
-// promised order was kept, and that exactly the right messages were dead-lettered. The same seed
-// makes the same schedule of faults.
+// promised order was kept, that exactly the right messages were dead-lettered, and that what was
+// committed with its ack happened once. The same seed makes the same schedule of faults.
 package main
 
 import (

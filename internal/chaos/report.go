@@ -29,6 +29,7 @@ func (r *run) report(h *history, v *verdict) {
 	fmt.Fprintf(r.out, "%d entries in the stream, %d deliveries in %d groups, by %d processes\n",
 		len(h.entries), v.deliveries, len(h.groups), len(h.processes))
 	fmt.Fprintf(r.out, "%d dead letters, %d times a key failed, %d times the clock jumped forward\n", v.deadLettered, len(h.failing), len(h.jumps))
+	fmt.Fprintf(r.out, "%d transfers committed, %d commits refused because the consumer did not hold the entry\n", len(h.transferred), v.refused)
 	fmt.Fprintln(r.out, "faults:")
 	for _, kind := range slices.Sorted(maps.Keys(r.done)) {
 		fmt.Fprintf(r.out, "  %5d %s\n", r.done[kind], kind)
@@ -43,12 +44,13 @@ func (r *run) report(h *history, v *verdict) {
 	r.findings("UNEXPLAINED", v.unexplained)
 	r.findings("OUT OF ORDER", v.disorder)
 	r.findings("DEAD LETTERS", v.deadLetters)
+	r.findings("TRANSFERS", v.transfers)
 	r.findings("STALLED", v.stalled)
 	r.findings("FAILED", v.failures)
 	result := "PASS"
 	if !v.ok() {
-		result = fmt.Sprintf("FAIL: %d lost, %d unexplained, %d out of order, %d dead letters wrong, %d stalled, %d other failures",
-			len(v.lost), len(v.unexplained), len(v.disorder), len(v.deadLetters), len(v.stalled), len(v.failures))
+		result = fmt.Sprintf("FAIL: %d lost, %d unexplained, %d out of order, %d dead letters wrong, %d transfers wrong, %d stalled, %d other failures",
+			len(v.lost), len(v.unexplained), len(v.disorder), len(v.deadLetters), len(v.transfers), len(v.stalled), len(v.failures))
 	}
 	fmt.Fprintf(r.out, "%s, seed %d, %s\n", result, r.seed, time.Since(r.began).Round(time.Second))
 }

@@ -122,6 +122,26 @@ func TestSnippets(t *testing.T) {
 	run(t, together...)
 }
 
+// A Go code block that names a file after its language is that file. So a program that needs other
+// modules is compiled in its own.
+func TestSnippets_ofFiles(t *testing.T) {
+	t.Parallel()
+	files := 0
+	for _, p := range everyPage(t) {
+		for _, b := range p.blocks {
+			name, named := strings.CutPrefix(b.language, "go ")
+			if !named {
+				continue
+			}
+			files++
+			file, err := os.ReadFile(filepath.Join(root, name))
+			require.NoError(t, err)
+			assert.Equal(t, string(file), b.code, "%s:%d is not %s", p.path, b.line, name)
+		}
+	}
+	assert.NotZero(t, files)
+}
+
 // The program on the README's first screen runs, and prints what the next code block shows.
 func TestReadmeProgram(t *testing.T) {
 	t.Parallel()

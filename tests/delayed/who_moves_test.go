@@ -176,7 +176,11 @@ func TestScheduler_logsAnOutageOnce(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client(t, func(o *redis.Options) { o.MaxRetries, o.DialerRetries = -1, 1 })
 	looks := make(chan error, 1000)
-	client.AddHook(hook(func(err error) { looks <- err }))
+	client.AddHook(hook(func(command redis.Cmder, err error) {
+		if command.Name() == "exists" {
+			looks <- err
+		}
+	}))
 	var log redistest.Log
 	scheduler, err := redisstream.NewScheduler(redisstream.SchedulerConfig{
 		Client: client, Topics: []string{"orders"}, Interval: 10 * time.Millisecond,
@@ -204,18 +208,15 @@ func TestScheduler_logsAnOutageOnce(t *testing.T) {
 	require.NoError(t, redistest.Within(t, "the end", ended))
 }
 
-// hook is called with the error of each command, but for those with which go-redis begins a
-// connection: a server may refuse them.
-type hook func(err error)
+// hook is called after each command.
+type hook func(command redis.Cmder, err error)
 
 func (hook) DialHook(next redis.DialHook) redis.DialHook { return next }
 
 func (h hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, command redis.Cmder) error {
 		err := next(ctx, command)
-		if command.Name() != "client" && command.Name() != "hello" {
-			h(err)
-		}
+		h(command, err)
 		return err
 	}
 }

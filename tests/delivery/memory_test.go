@@ -2,11 +2,7 @@ package delivery
 
 import (
 	"fmt"
-	"runtime"
-	"runtime/metrics"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/millrace/redisstream/internal/fixture"
@@ -18,36 +14,6 @@ import (
 
 // byteBudget is the documented byte budget of a subscription.
 const byteBudget = 16 << 20
-
-// peakHeap returns the peak growth of the heap while f runs. It includes garbage that is not
-// collected yet.
-func peakHeap(f func()) int64 {
-	runtime.GC()
-	heap := func() int64 {
-		sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
-		metrics.Read(sample)
-		return int64(sample[0].Value.Uint64())
-	}
-	before := heap()
-	var peak atomic.Int64
-	done, sampled := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(sampled)
-		for tick := time.NewTicker(500 * time.Microsecond); ; {
-			select {
-			case <-tick.C:
-				peak.Store(max(peak.Load(), heap()-before))
-			case <-done:
-				tick.Stop()
-				return
-			}
-		}
-	}()
-	f()
-	close(done)
-	<-sampled
-	return peak.Load()
-}
 
 // A subscription needs less than four times its byte budget of memory for a stream of large
 // entries. The test is not parallel, because it measures the process.
@@ -65,7 +31,7 @@ func TestLargeEntries_memoryIsBounded(t *testing.T) { //nolint:paralleltest // i
 					_, messages = b.Subscribe(config)
 					fixture.ReceiveAll(t, messages, small)
 				}
-				peak := peakHeap(func() {
+				peak := fixture.PeakHeap(func() {
 					fill(t, b, large, size)
 					if small == 0 {
 						_, messages = b.Subscribe(config)
