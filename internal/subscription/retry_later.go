@@ -34,6 +34,10 @@ type Retry struct {
 // group, and others of its key do not wait for it.
 func (g *group) retryLater(e *entry, spent time.Duration, retry Retry) {
 	if retry.Wait <= g.minIdle/2 && g.inbox.hasRoomToWait(retry) {
+		if g.age(e) > g.minIdle/2 {
+			// If it fails, renewDue tries again; nothing is worse than without a wait.
+			_ = g.renewOne(e, e.delivered())
+		}
 		g.inbox.retryLater(e, spent, retry)
 		return
 	}

@@ -225,9 +225,10 @@ func TestRetryQueue_vanishes(t *testing.T) {
 func TestRetryQueue_commit(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
-	_, messages := b.Subscribe(shortLease())
+	const wait = 2100 * time.Millisecond // its lease does not end meanwhile
+	_, messages := b.Subscribe(slowLease())
 	b.Publish(1)
-	retryAfter(fixture.Receive(t, messages), 200*time.Millisecond)
+	retryAfter(fixture.Receive(t, messages), wait)
 	msg := fixture.Receive(t, messages)
 	require.NoError(t, redisstream.Commit(msg.Context(), func(tx redis.Pipeliner) error {
 		tx.Incr(t.Context(), b.Topic+":count")
@@ -237,7 +238,7 @@ func TestRetryQueue_commit(t *testing.T) {
 	msg.Ack()
 
 	b.Publish(1)
-	retryAfter(fixture.Receive(t, messages), 200*time.Millisecond)
+	retryAfter(fixture.Receive(t, messages), wait)
 	msg = fixture.Receive(t, messages)
 	entry := fixture.EntryOf(t, msg)
 	b.Do("HSET", redisstream.RetryQueueKey(b.Topic, "g")+":entries", entry.ID+":holder", "other")

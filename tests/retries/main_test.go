@@ -1,9 +1,16 @@
 package retries
 
 import (
+	"os"
 	"testing"
 
 	"github.com/millrace/redisstream/internal/redistest"
 )
 
-func TestMain(m *testing.M) { redistest.Main(m) }
+func TestMain(m *testing.M) {
+	if topic := os.Getenv(workerVariable); topic != "" {
+		work(topic)
+		return
+	}
+	redistest.Main(m)
+}

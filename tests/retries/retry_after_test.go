@@ -168,12 +168,14 @@ func TestRetryAfter_whoWaits(t *testing.T) {
 	}
 }
 
-// 1,000 messages of which a tenth fails: the others go on meanwhile, and each group handles each
-// message once.
+// A tenth of the messages fails: the others go on meanwhile, and each group handles each message
+// once.
 func TestRetryAfter_othersFlow(t *testing.T) {
 	t.Parallel()
-	const count, wait = 1000, 1500 * time.Millisecond
-	for name, config := range map[string]redisstream.SubscriberConfig{"in memory": slowLease(), "in the queue": shortLease()} {
+	const count, wait = 500, 3 * time.Second
+	long := slowLease()
+	long.ClaimMinIdle = 2 * wait
+	for name, config := range map[string]redisstream.SubscriberConfig{"in memory": long, "in the queue": slowLease()} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := fixture.New(t)
@@ -241,17 +243,19 @@ func TestRetryAfter_isRecorded(t *testing.T) {
 func TestRetryAfter_thenAck(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
-	config := shortLease()
+	const wait = 2 * time.Second
+	config := slowLease()
 	config.NackBackoff = func(int) time.Duration { return 0 }
 	_, messages := b.Subscribe(config)
 	b.Publish(1)
 	msg := fixture.Receive(t, messages)
-	nacked := retryAfter(msg, 300*time.Millisecond)
+	nacked := retryAfter(msg, wait)
 	msg = fixture.Receive(t, messages)
-	require.GreaterOrEqual(t, time.Since(nacked), 300*time.Millisecond)
+	require.GreaterOrEqual(t, time.Since(nacked), wait)
+	nacked = time.Now()
 	msg.Nack()
 	msg = fixture.Receive(t, messages)
-	assert.Less(t, time.Since(nacked), 600*time.Millisecond, "it did not wait again")
+	assert.Less(t, time.Since(nacked), wait, "it did not wait again")
 	redisstream.Reject(msg, errors.New("no milk"))
 	require.True(t, msg.Ack())
 	nothingIsLeft(b)
