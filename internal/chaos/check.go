@@ -159,7 +159,7 @@ func (h *history) checkGroup(v *verdict, g group, members []*subscription) {
 		list := f.byID[e.id]
 		v.deliveries += len(list)
 		switch {
-		case g.Commits: // checkTransfers looks at its event
+		case g.transfers(e.uuid): // checkTransfers looks at its event
 		case f.handled[e.uuid] || len(f.deadLetters[e.id]) > 0:
 		case g.AutoAck:
 			h.checkMissed(v, f, i)

@@ -5,7 +5,7 @@ import (
 	"strconv"
 )
 
-// checkTransfers checks a group that commits. Each entry of the stream has exactly one event, and
+// checkTransfers checks a group that commits. Each entry with a transfer has exactly one event, and
 // the balances are those of the events. The stream decides which entries there are: a message whose
 // Publish was uncertain may be in it twice, and is two transfers then. Only a group that was
 // destroyed makes a transfer again: its acknowledgements are gone.
@@ -36,6 +36,12 @@ func (h *history) checkTransfers(v *verdict, f *fates) {
 // wrongTransfer describes what is wrong with the transfer of an entry, which has this number of
 // events; empty: nothing.
 func (h *history) wrongTransfer(f *fates, e entry, events int) string {
+	if !f.transfers(e.uuid) {
+		if events > 0 {
+			return "an event, but it is no transfer"
+		}
+		return ""
+	}
 	list := f.byID[e.id]
 	commits := 0
 	for _, d := range list {

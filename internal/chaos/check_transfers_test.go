@@ -63,6 +63,9 @@ func TestCheck_transfers(t *testing.T) {
 		"published twice, committed once": {
 			a: byA + ", D 20 0 2-0 1 0-1, T 21 0 2-0, A 22 0 2-0", events: []entry{first}, change: publishedTwice, wrong: 1,
 		},
+		"an event of a message without a transfer": {
+			a: byA + ", D 20 0 2-0 1 0-2, T 21 0 2-0, A 22 0 2-0", events: []entry{first, {"2-0", "0-2"}}, story: story{entries: 2}, wrong: 1,
+		},
 		"a balance is wrong": {
 			a: byA, events: []entry{first}, wrong: 1,
 			change: func(h *history) { h.balances[transferOf("0-1").from]++ },

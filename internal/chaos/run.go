@@ -36,15 +36,15 @@ const (
 )
 
 // allGroups has groups with strict order, with order by key and without order, a group with a
-// delivery limit, one where keys fail for a while, one with AutoAck, and one that commits.
+// delivery limit, one where keys fail for a while, and one with AutoAck. The one without order
+// commits.
 var allGroups = []group{
 	{Name: "strict", MaxInFlight: 1},
 	{Name: "keyed", MaxInFlight: 8, Keyed: true},
-	{Name: "loose", MaxInFlight: 4},
+	{Name: "loose", MaxInFlight: 4, Commits: true},
 	{Name: "limited", MaxInFlight: 8, Keyed: true, MaxDeliveries: 5},
 	{Name: "failing", MaxInFlight: 8, Keyed: true, FailingKeys: true},
 	{Name: "once", MaxInFlight: 1, AutoAck: true},
-	{Name: "committing", MaxInFlight: 4, Commits: true},
 }
 
 const (

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -22,6 +23,11 @@ const accounts = 20
 type transfer struct {
 	from, to string
 	amount   int64
+}
+
+// transfers reports whether the group makes a transfer of a message: of every second one.
+func (g group) transfers(uuid string) bool {
+	return g.Commits && strings.ContainsAny(keyOf(uuid), "13579")
 }
 
 // transferOf returns the transfer of a message, which its UUID determines.

@@ -39,7 +39,7 @@ type group struct {
 	MaxDeliveries int
 	FailingKeys   bool // keys fail here for a while
 	AutoAck       bool
-	Commits       bool // handlers transfer money in a Commit
+	Commits       bool // transfers are made in a Commit
 	Serial        bool // one handler at a time, whatever MaxInFlight is: the other messages wait to be received
 }
 
@@ -173,7 +173,7 @@ func (s *subscriber) handle(msg *message.Message) {
 	if todo.takes > 0 && s.interrupted(msg.Context(), entry.ID, todo) {
 		nack = true
 	}
-	if !nack && s.group.Commits {
+	if !nack && s.group.transfers(msg.UUID) {
 		nack = !s.committed(msg, entry.ID, todo.heeds)
 	}
 	if nack {
