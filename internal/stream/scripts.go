@@ -15,12 +15,12 @@ var scripts embed.FS
 
 var (
 	claimScript         = newScript("claim")
-	commitScript        = newScript("commit")
+	commitScript        = newScript("retries", "commit")
 	createGroupScript   = newScript("create_group")
-	deadLetterScript    = newScript("texts", "dead_letter")
+	deadLetterScript    = newScript("texts", "retries", "dead_letter")
 	deadLettersScript   = newScript("dead_letters")
 	moveDelayedScript   = newScript("texts", "move_delayed")
-	postponeScript      = newScript("texts", "postpone")
+	postponeScript      = newScript("texts", "retries", "postpone")
 	recreateScript      = newScript("recreate")
 	releaseScript       = newScript("release")
 	removeIdleScript    = newScript("remove_idle")
@@ -28,8 +28,8 @@ var (
 	replayScript        = newScript("replay")
 	retryLetterScript   = newScript("texts", "retry_dead_letter")
 	rightsScript        = newScript("rights")
-	settleRetriesScript = newScript("settle_retries")
-	takeRetriesScript   = newScript("texts", "take_retries")
+	settleRetriesScript = newScript("retries", "settle_retries")
+	takeRetriesScript   = newScript("texts", "retries", "take_retries")
 	trimScript          = newScript("trim")
 
 	// These run in transactions and pipelines, where EVALSHA could not fall back to EVAL.

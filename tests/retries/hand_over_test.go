@@ -351,3 +351,29 @@ func TestRetryQueue_cluster(t *testing.T) {
 		return client.Exists(t.Context(), redisstream.RetryQueueKey(topic, "g")).Val() == 0
 	}, fixture.Soon, 5*time.Millisecond)
 }
+
+// The server's clock is set back by an hour. What waits comes in time all the same, and so does what
+// a consumer had that fell silent.
+func TestRetryQueue_clockSetBack(t *testing.T) {
+	t.Parallel()
+	server := redistest.StartWithClock(t, 0)
+	b := fixture.NewOn(t, server)
+	proxy := redistest.NewProxy(t, server.Addr, 0)
+	config := shortLease()
+	config.MaxInFlight = 2
+	config.Client = server.Client(t, func(o *redis.Options) { o.Addr, o.ReadTimeout = proxy.Addr, 500*time.Millisecond })
+	_, messages := b.Subscribe(config)
+	publishWithMetadata(b, 2)
+	first, second := fixture.Receive(t, messages), fixture.Receive(t, messages)
+	retryAfter(first, 200*time.Millisecond)
+	held := fixture.Receive(t, messages)
+	nacked := retryAfter(second, 1500*time.Millisecond)
+	b.Eventually("it is in the queue", func() bool { return queued(b) == 2 })
+	proxy.OnSend(func([]byte) (int, bool) { return 0, true }) // the first consumer falls silent
+	require.NoError(t, server.SetClock(-time.Hour))
+	_, others := b.Subscribe(shortLease())
+	comesAgain(b, others, redisstream.Entry{ID: fixture.EntryOf(t, held).ID, Deliveries: 2}, nacked, 0)
+	comesAgain(b, others, redisstream.Entry{ID: fixture.EntryOf(t, second).ID, Deliveries: 1}, nacked, 1500*time.Millisecond)
+	assert.Less(t, time.Since(nacked), 10*time.Second)
+	nothingIsLeft(b)
+}

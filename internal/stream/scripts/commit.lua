@@ -2,7 +2,7 @@
 -- sees some of it. Redis undoes nothing, so everything that can be checked before the first command
 -- is checked then.
 -- KEYS[1]: stream
--- KEYS[2], KEYS[3]: retry queue, its entries (take_retries.lua), if the entry is in the queue
+-- KEYS[2], KEYS[3]: retry queue, its entries (retries.lua), if the entry is in the queue
 -- The other KEYS: the keys of the commands
 -- ARGV[1], ARGV[2], ARGV[3]: group, consumer, ID
 -- ARGV[4]: '1' if the entry is in the retry queue
@@ -59,8 +59,7 @@ for place, command in ipairs(commands) do
   end
 end
 if isQueued then
-  redis.call('ZREM', KEYS[2], id)
-  redis.call('HDEL', KEYS[3], id, id .. ':holder', id .. ':deliveries')
+  remove(KEYS[2], KEYS[3], id)
 else
   redis.call(unpack(acknowledge))
 end

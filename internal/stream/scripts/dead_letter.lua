@@ -1,7 +1,7 @@
 -- Moves an entry to the dead-letter stream and acknowledges it, if this consumer still owns it. It
 -- is one step, so the entry is either pending or moved.
 -- KEYS[1], KEYS[2]: stream, dead-letter stream
--- KEYS[3], KEYS[4]: retry queue, its entries (take_retries.lua), if the entry is in the queue
+-- KEYS[3], KEYS[4]: retry queue, its entries (retries.lua), if the entry is in the queue
 -- ARGV[1], ARGV[2], ARGV[3]: group, consumer, ID
 -- ARGV[4]: about how many dead letters are kept; 0: all
 -- ARGV[5] and following: names and values of fields to add
@@ -42,8 +42,7 @@ if entry then
   redis.call(unpack(command))
 end
 if isQueued then
-  redis.call('ZREM', KEYS[3], id)
-  redis.call('HDEL', KEYS[4], id, id .. ':holder', id .. ':deliveries')
+  remove(KEYS[3], KEYS[4], id)
 else
   redis.call('XACK', KEYS[1], group, id)
 end

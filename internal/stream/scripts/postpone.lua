@@ -2,7 +2,7 @@
 -- It is one step, so each is either held or in the queue. Only the group gets them again: with
 -- their IDs, fields and delivery counts.
 -- KEYS[1]: stream
--- KEYS[2], KEYS[3]: retry queue, its entries; see take_retries.lua
+-- KEYS[2], KEYS[3]: retry queue, its entries (retries.lua)
 -- ARGV[1], ARGV[2]: group, consumer
 -- ARGV[3] and following: triples of ID, wait (ms) and delivery count
 -- Returns for each entry
@@ -11,12 +11,11 @@
 --   -1: it is no longer in the stream
 --   -2: it has more values than a script can pass on
 local stream, queue, entries, group, consumer = KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2]
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.ceil(time[2] / 1000)
+local now = timeOf(entries) + 1 -- rounded up: never too early
 
 -- Puts one entry into the queue. One that is there already, and that this consumer does not hold,
 -- was put there by a call whose reply was lost.
-local function put(id, wait, deliveries)
+local function postpone(id, wait, deliveries)
   local holder = redis.call('HGET', entries, id .. ':holder')
   if not holder then
     if #redis.call('XPENDING', stream, group, id, id, 1, consumer) == 0 then
@@ -34,13 +33,13 @@ local function put(id, wait, deliveries)
   else
     return 1
   end
-  redis.call('ZADD', queue, string.format('%.0f', now + wait), id)
+  put(queue, now + wait, id)
   return 1
 end
 
 local results, acknowledge = {}, {'XACK', stream, group}
 for i = 3, #ARGV, 3 do
-  local result = put(ARGV[i], ARGV[i + 1], ARGV[i + 2])
+  local result = postpone(ARGV[i], ARGV[i + 1], ARGV[i + 2])
   results[#results + 1] = result
   if result == 1 then
     acknowledge[#acknowledge + 1] = ARGV[i]

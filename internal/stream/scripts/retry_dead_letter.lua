@@ -1,7 +1,7 @@
 -- Moves a dead letter into the retry queue of the group that gave it up, in one step, without the
 -- fields whose names begin with a prefix.
 -- KEYS[1]: dead-letter stream
--- KEYS[2], KEYS[3]: retry queue, its entries; see take_retries.lua
+-- KEYS[2], KEYS[3]: retry queue, its entries; see retries.lua
 -- ARGV[1]: ID
 -- ARGV[2], ARGV[3]: the prefix, the ID that the entry had
 -- Returns 1; or 0 if it is gone or has no other fields; or -2 if it has more values than a script
