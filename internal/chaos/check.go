@@ -198,8 +198,8 @@ func (h *history) confirmedAt(g group, acks []settled, at int64) int64 {
 
 // judge looks for the reason of a repeated delivery.
 func (h *history) judge(v *verdict, before, again *delivery, isAcked bool, confirmedAt int64) {
-	if before.sub == again.sub && before.end == nacked && before.ended <= again.at {
-		return // a nacked message is redelivered
+	if (before.sub == again.sub || again.sub.group.Retries) && before.end == nacked && before.ended <= again.at {
+		return // a nacked message is redelivered; from the retry queue, to any member
 	}
 	why := h.explain(before, again, confirmedAt)
 	text := fmt.Sprintf("entry %s (%s) in group %s: %s, again %s, ack confirmed %s",

@@ -37,11 +37,11 @@ const (
 
 // allGroups has groups with strict order, with order by key and without order, a group with a
 // delivery limit, one where keys fail for a while, and one with AutoAck. The one without order
-// commits.
+// commits, and retries later.
 var allGroups = []group{
 	{Name: "strict", MaxInFlight: 1},
 	{Name: "keyed", MaxInFlight: 8, Keyed: true},
-	{Name: "loose", MaxInFlight: 4, Commits: true},
+	{Name: "loose", MaxInFlight: 4, Commits: true, Retries: true},
 	{Name: "limited", MaxInFlight: 8, Keyed: true, MaxDeliveries: 5},
 	{Name: "failing", MaxInFlight: 8, Keyed: true, FailingKeys: true},
 	{Name: "once", MaxInFlight: 1, AutoAck: true},
@@ -270,6 +270,13 @@ func (r *run) undrained(ctx context.Context) (left string, err error) {
 		case all[i].Pending > 0 || all[i].LastDeliveredID != info.LastGeneratedID:
 			lines = append(lines, fmt.Sprintf("group %s: %d pending, read up to %s of %s%s",
 				wanted.Name, all[i].Pending, all[i].LastDeliveredID, info.LastGeneratedID, r.oldestPending(ctx, wanted.Name)))
+		}
+		waiting, err := r.client.ZCard(ctx, redisstream.RetryQueueKey(r.topic, wanted.Name)).Result()
+		if err != nil {
+			return "", err
+		}
+		if waiting > 0 {
+			lines = append(lines, fmt.Sprintf("group %s: %d in its retry queue", wanted.Name, waiting))
 		}
 	}
 	return strings.Join(lines, "; "), nil

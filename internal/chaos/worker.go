@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/signal"
 	"sync"
@@ -40,6 +41,7 @@ type group struct {
 	FailingKeys   bool // keys fail here for a while
 	AutoAck       bool
 	Commits       bool // transfers are made in a Commit
+	Retries       bool // what is nacked is retried after a wait
 	Serial        bool // one handler at a time, whatever MaxInFlight is: the other messages wait to be received
 }
 
@@ -177,6 +179,9 @@ func (s *subscriber) handle(msg *message.Message) {
 		nack = !s.committed(msg, entry.ID, todo.heeds)
 	}
 	if nack {
+		if s.group.Retries { // in memory, or in the retry queue
+			redisstream.RetryOutOfOrder(msg, rand.N(s.ClaimMinIdle))
+		}
 		s.journal.write(nacked, s.number, entry.ID)
 		msg.Nack()
 	} else {
