@@ -27,13 +27,13 @@ type Claimed struct {
 
 // Claim takes over pending entries.
 func (g *Group) Claim(ctx context.Context, claim Claim) (claimed Claimed, err error) {
-	args := make([]any, 0, 6+2*len(claim.Rows))
+	args := make([]any, 0, 6+3*len(claim.Rows))
 	args = append(args, g.name, g.consumer, claim.MinIdle.Milliseconds(), claim.Limit.Count, claim.Limit.Bytes, flag(claim.KeepIdle))
 	if claim.Frozen {
 		args[2] = "frozen"
 	}
 	for _, row := range claim.Rows {
-		args = append(args, row.ID, row.Consumer)
+		args = append(args, row.ID, row.Consumer, row.Deliveries)
 	}
 	err = g.onPrivateDecoded(ctx, 0, func(ctx context.Context, c privateClient) error {
 		return claimScript.Run(ctx, c, []string{g.key}, args...).Err()

@@ -134,3 +134,24 @@ func TestClaim_respectsMinIdle(t *testing.T) {
 	assert.Empty(t, claimed.Trimmed)
 	assert.Equal(t, map[string]row{added[0]: {"a", 1}, added[1]: {"b", 1}, added[2]: {"a", 1}}, pending(t, client, key))
 }
+
+// The idle time of an entry stays 0 after the server's clock was set back, and its owner is silent.
+// If the owner comes back and delivers it, its idle time is 0, too, but another delivery is counted.
+func TestClaim_frozenEntryWhoseOwnerCameBack(t *testing.T) {
+	t.Parallel()
+	server := redistest.StartWithClock(t, time.Hour)
+	client := server.Client(t)
+	a, key, added := handedOut(t, client, 2)
+	b := join(t, client, key, "b")
+	require.NoError(t, server.SetClock(0))
+	rows, err := b.Pending(t.Context(), stream.Page{From: "-", Count: 10})
+	require.NoError(t, err)
+	require.Len(t, rows, 2)
+	require.NoError(t, server.SetClock(time.Hour))
+	_, _, err = a.RenewLeases(t.Context(), []stream.Lease{{ID: added[0], Deliveries: 2}})
+	require.NoError(t, err)
+	require.NoError(t, server.SetClock(0)) // stands for the moment in which it has no idle time
+	claimed, err := b.Claim(t.Context(), stream.Claim{Rows: rows, Limit: noLimit(), Frozen: true})
+	require.NoError(t, err)
+	assert.Equal(t, added[1:], ids(claimed.Entries))
+}

@@ -6,15 +6,16 @@
 -- KEYS[1]: stream
 -- ARGV[1], ARGV[2]: group, consumer
 -- ARGV[3]: min-idle (ms). Or 'frozen': claim only entries without idle time, because the server's
---   clock was set back.
+--   clock was set back, and with the delivery count that the caller saw: an owner that came back
+--   counts a delivery, and its entry has no idle time for a moment.
 -- ARGV[4], ARGV[5]: the most entries, and about the most bytes
 -- ARGV[6]: '1' to keep the idle times
--- ARGV[7] and following: pairs of ID and owner
+-- ARGV[7] and following: triples of ID, owner and delivery count
 -- Returns {entries, trimmed, tried}
 --   entries: {ID, fields, deliveries, idle time (ms)}
 --   trimmed: IDs of entries that are no longer in the stream; XCLAIM has removed them from the
 --     pending list
---   tried: how many pairs were handled
+--   tried: how many triples were handled
 local stream, group, consumer = KEYS[1], ARGV[1], ARGV[2]
 local most, bytes, keep_idle = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6] == '1'
 local frozen = ARGV[3] == 'frozen'
@@ -28,14 +29,14 @@ end
 local function pending(id)
   return redis.call('XPENDING', stream, group, id, id, 1)[1]
 end
-for i = 7, #ARGV, 2 do
+for i = 7, #ARGV, 3 do
   if #entries >= most or bytes <= 0 then
     break
   end
   tried = tried + 1
-  local id, owner = ARGV[i], ARGV[i + 1]
+  local id, owner, deliveries = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
   local row = pending(id)
-  if row and row[2] == owner and not (frozen and row[3] > 0) then
+  if row and row[2] == owner and not (frozen and (row[3] > 0 or row[4] ~= deliveries)) then
     local claim = {'XCLAIM', stream, group, consumer, min_idle, id, 'RETRYCOUNT', count(math.max(row[4], 1))}
     if keep_idle then
       claim[#claim + 1] = 'IDLE'
