@@ -29,6 +29,7 @@ type postponer struct {
 	inbox   *inbox
 	retries *retryQueue
 	logger  watermill.LoggerAdapter
+	failing bool // logged
 }
 
 // postponement is an entry that goes to the retry queue.
@@ -50,30 +51,38 @@ func (p *postponer) commit(items []postponement) {
 		list[i] = item.Postponement
 	}
 	results, err := p.send(p.ctx, list)
-	if err != nil {
-		ids := make([]string, len(items))
-		for i, item := range items {
-			ids[i] = item.ID
-		}
-		p.failed(err, ids...)
-		results = make([]stream.PostponeResult, len(items))
-	}
+	p.report(err, items)
 	for i, item := range items {
 		switch {
-		case err == nil && results[i] == stream.Postponed:
+		case err != nil:
+			p.inbox.waitHere(item.entry, item.Wait, true)
+		case results[i] == stream.Postponed:
 			p.retries.arm(item.Wait)
 			p.inbox.postponed(item.entry)
-		case err == nil && results[i] == stream.PostponedNotOwned: // its new owner decides
+		case results[i] == stream.PostponedNotOwned: // its new owner decides
 			p.inbox.postponed(item.entry)
 		default:
-			if err == nil {
-				p.failed(errNotTaken[results[i]], item.ID)
-			}
-			p.inbox.waitHere(item.entry, item.Wait, err != nil)
+			p.failed(errNotTaken[results[i]], item)
+			p.inbox.waitHere(item.entry, item.Wait, false)
 		}
 	}
 }
 
-func (p *postponer) failed(err error, ids ...string) {
+// report logs the first of several failures in a row, and their end.
+func (p *postponer) report(err error, items []postponement) {
+	switch {
+	case err != nil && !p.failing:
+		p.failed(err, items...)
+	case err == nil && p.failing:
+		p.logger.Info("messages are put into the retry queue of the group again", nil)
+	}
+	p.failing = err != nil
+}
+
+func (p *postponer) failed(err error, items ...postponement) {
+	ids := make([]string, len(items))
+	for i, item := range items {
+		ids[i] = item.ID
+	}
 	p.logger.Error("messages could not be put into the retry queue of the group; they wait in this process", err, someOf(ids))
 }
