@@ -24,6 +24,9 @@ func (p *Publisher) marshal(call *publication) error {
 		if err := p.delayed(call.topic, msg, request); err != nil {
 			return fmt.Errorf("message %d of %d, UUID %q: %w", i+1, len(call.messages), msg.UUID, err)
 		}
+		if err := p.once(call.topic, msg, request); err != nil {
+			return fmt.Errorf("message %d of %d, UUID %q: %w", i+1, len(call.messages), msg.UUID, err)
+		}
 	}
 	return nil
 }

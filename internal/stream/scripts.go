@@ -19,6 +19,7 @@ var (
 	deadLetterScript  = newScript("dead_letter")
 	deadLettersScript = newScript("dead_letters")
 	moveDelayedScript = newScript("move_delayed")
+	publishScript     = newScript("publish")
 	recreateScript    = newScript("recreate")
 	releaseScript     = newScript("release")
 	removeIdleScript  = newScript("remove_idle")
@@ -27,9 +28,10 @@ var (
 	rightsScript      = newScript("rights")
 	trimScript        = newScript("trim")
 
-	// These run in transactions and pipelines, where EVALSHA could not fall back to EVAL.
+	// These run in transactions and pipelines, where EVALSHA could not fall back to EVAL by itself.
 	deadLetterAckSource = scriptSource("dead_letter_ack")
 	replayDeleteSource  = scriptSource("replay_delete")
+	publishSource       = scriptSource("publish")
 	scheduleSource      = scriptSource("schedule")
 )
 
