@@ -39,6 +39,12 @@ func (c PublisherConfig) validate() error {
 		return invalid("PublisherConfig.WaitTimeout", fmt.Errorf("%s is less than 1ms", c.WaitTimeout))
 	case c.WaitReplicas > 0 && stream.Supported(c.Client) != nil:
 		return invalid("PublisherConfig.Client", stream.Supported(c.Client))
+	}
+	return c.validateDeduplication()
+}
+
+func (c PublisherConfig) validateDeduplication() error {
+	switch {
 	case c.DeduplicationWindow < 0:
 		return invalid("PublisherConfig.DeduplicationWindow", fmt.Errorf("%s is negative", c.DeduplicationWindow))
 	case c.DeduplicationWindow > 0 && c.DeduplicationWindow < time.Millisecond:

@@ -4,9 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"runtime/debug"
 
-	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/millrace/redisstream/internal/stream"
 	"github.com/redis/go-redis/v9"
@@ -61,9 +59,7 @@ func (p *Publisher) deduplicationKey(topic string, msg *message.Message) (key st
 	defer func() {
 		if reason := recover(); reason != nil {
 			err = panicked(reason)
-			p.logger.Error("DeduplicationKey panicked: the message is not published", err, watermill.LogFields{
-				"topic": topic, "message_uuid": msg.UUID, "stack": string(debug.Stack()),
-			})
+			p.logger.Error("DeduplicationKey panicked: the message is not published", err, fieldsOfPanic(topic, msg))
 		}
 	}()
 	return p.config.DeduplicationKey(topic, msg), nil

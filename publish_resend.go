@@ -71,7 +71,8 @@ var errNoAnswer = errors.New("no answer")
 // endSettled ends the calls that have their result or are withdrawn, and returns the others. sent
 // are those of the last attempt, which took that long; nil: there was none since.
 func (q *publishQueue) endSettled(calls, sent []*publishCall, took time.Duration) (open []*publishCall) {
-	var ended, answered []*publishCall
+	var answered []*publishCall
+	ended := make([]*publishCall, 0, len(calls))
 	pausing := sent == nil
 	for _, call := range calls {
 		inAttempt := len(sent) > 0 && sent[0] == call

@@ -97,7 +97,8 @@ func publishCommand(ctx context.Context, key Key, requests []*AddRequest) once {
 			break
 		}
 	}
-	args = append(args, (*newID)(first), itemMemory.Milliseconds(), max(p.window.Milliseconds(), 1), flag(!p.asked), requests[len(requests)-1].item.number)
+	last := requests[len(requests)-1].item.number
+	args = append(args, (*newID)(first), itemMemory.Milliseconds(), max(p.window.Milliseconds(), 1), flag(!p.asked), last)
 	for _, request := range requests {
 		place := 0
 		if request.DeduplicationKey != "" {

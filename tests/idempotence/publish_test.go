@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -79,7 +80,7 @@ func TestIdempotent_ways(t *testing.T) {
 		require.NoError(t, publisher.Publish(b.Topic, fixture.Numbered("m", 1)...))
 	}
 	info := b.Client.Do(t.Context(), "xinfo", "stream", b.Topic).String()
-	if bytes.Contains([]byte(info), []byte("idmp-maxsize")) {
+	if strings.Contains(info, "idmp-maxsize") {
 		assert.EqualValues(t, 9, idmp.Load())
 		assert.EqualValues(t, 1, scripts.Load())
 		scripts.Store(0)
@@ -160,7 +161,7 @@ func TestIdempotent_contextEndsWhileRetrying(t *testing.T) {
 	publisher, proxy := throughProxy(b)
 	require.NoError(t, publisher.Publish(b.Topic, fixture.Numbered("warm", 1)...))
 	lost := make(chan struct{}, 100)
-	proxy.OnReply(func(chunk []byte) (int, bool) {
+	proxy.OnReply(func([]byte) (int, bool) {
 		lost <- struct{}{}
 		return 0, true
 	})

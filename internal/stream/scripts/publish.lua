@@ -12,82 +12,80 @@
 -- ARGV[6...]: the items: number, place of its deduplication key in KEYS or 0, number of words, words.
 --             The words are those of XADD from MAXLEN, MINID or * on; two words are the delay in ms and
 --             the entry of a delayed message: see move_delayed.lua
--- Returns lines: the server's version and the window of IDMP in seconds and items, 0 if unknown; then
--- one for each item: "+ID" if it was added, "=" if it was there, "*" if another message has its
--- key, "-error" if it was refused
-local state = redis.call('GET', KEYS[2]) or '0'
-local last = tonumber(string.match(state, '^%d+')) or 0
-local refused = ''
-if tonumber(ARGV[6]) <= last then
-  refused = string.match(state, '\n.*') or ''
+-- Returns lines: the server's version and the window of IDMP in seconds and items, 0 if unknown, or
+-- an empty line if not asked; then one for each item: "+ID" if it was added, "=" if it was there, "*"
+-- if another message has its key, "-error" if it was refused
+local call, pcall, stream, stateKey = redis.call, redis.pcall, KEYS[1], KEYS[2]
+local state = call('GET', stateKey) or '0'
+local last = tonumber(state)
+local before = ''
+if not last then
+  last = tonumber(string.match(state, '^%d+'))
+  if tonumber(ARGV[6]) <= last then
+    before = string.match(state, '\n.*')
+  end
 end
-local newest = string.format('%.0f', math.max(last, tonumber(ARGV[5])))
-local denied = redis.pcall('SET', KEYS[2], newest .. refused, 'PX', ARGV[2]).err
-local before = refused
-
-local function schedule(delay, entry)
-  local time = redis.call('TIME')
-  local due = string.format('%.0f', time[1] * 1000 + math.ceil(time[2] / 1000) + delay)
-  local added = redis.pcall('ZADD', KEYS[3], due, entry)
-  return type(added) == 'table' and added or due
+local newest = ARGV[5]
+if tonumber(newest) < last then
+  newest = string.format('%.0f', last)
 end
+local refused = before
+local denied = pcall('SET', stateKey, newest .. refused, 'PX', ARGV[2]).err
 
--- holder returns whose a deduplication key is.
-local function holder(key)
-  local owner = redis.pcall('GET', key)
-  return type(owner) == 'string' and owner
-end
-
-local producer = string.match(KEYS[2], '[^:]*$')
-local function publish(number, place, from, to)
-  local key, owner = KEYS[place], producer .. ' ' .. number
-  if tonumber(number) <= last then
-    local why = string.match(before, '\n' .. number .. ' ([^\n]*)')
-    if why then
-      return '-' .. why
-    end
-    local other = key and holder(key)
-    return other and other ~= owner and '*' or '='
-  end
-  if denied then
-    return '-' .. denied
-  end
-  if key then
-    local claimed = redis.pcall('SET', key, owner, 'NX', 'PX', ARGV[3])
-    if not claimed then
-      return '*'
-    end
-  end
-  local added
-  if to == from + 1 then
-    added = schedule(ARGV[from], ARGV[to])
-  else
-    added = redis.pcall('XADD', KEYS[1], unpack(ARGV, from, to))
-  end
-  if type(added) == 'string' then
-    return '+' .. added
-  end
-  refused = refused .. '\n' .. number .. ' ' .. added.err
-  if key then
-    redis.pcall('DEL', key)
-  end
-  return '-' .. added.err
-end
-
-local lines, i = {''}, 6
-while i < #ARGV do
-  local from = i + 3
+local lines, count, i = {''}, #ARGV, 6
+while i < count do
+  local number, place, from = ARGV[i], ARGV[i + 1], i + 3
   local to = from + ARGV[i + 2] - 1
-  lines[#lines + 1] = publish(ARGV[i], tonumber(ARGV[i + 1]), from, to)
+  local key, owner = place ~= '0' and KEYS[tonumber(place)]
+  if key then
+    owner = string.match(stateKey, '[^:]*$') .. ' ' .. number
+  end
+  local line
+  if tonumber(number) <= last then
+    line = string.match(before, '\n' .. number .. ' ([^\n]*)')
+    if line then
+      line = '-' .. line
+    else
+      local other = key and pcall('GET', key)
+      line = type(other) == 'string' and other ~= owner and '*' or '='
+    end
+  elseif denied then
+    line = '-' .. denied
+  elseif key and not pcall('SET', key, owner, 'NX', 'PX', ARGV[3]) then
+    line = '*'
+  else
+    local added
+    if to > from + 1 then
+      added = pcall('XADD', stream, unpack(ARGV, from, to))
+    else
+      local time = call('TIME')
+      local due = string.format('%.0f', time[1] * 1000 + math.ceil(time[2] / 1000) + ARGV[from])
+      added = pcall('ZADD', KEYS[3], due, ARGV[to])
+      added = type(added) == 'number' and due or added
+    end
+    if type(added) == 'string' then
+      line = '+' .. added
+    else
+      line = '-' .. added.err
+      refused = refused .. '\n' .. number .. ' ' .. added.err
+      if key then
+        pcall('DEL', key)
+      end
+    end
+  end
+  lines[#lines + 1] = line
   i = to + 1
 end
 if refused ~= before then
-  redis.pcall('SET', KEYS[2], newest .. refused, 'PX', ARGV[2])
+  pcall('SET', stateKey, newest .. refused, 'PX', ARGV[2])
 end
 
+if ARGV[4] ~= '1' then
+  return table.concat(lines, '\n')
+end
 local version, seconds, items = redis.REDIS_VERSION_NUM or 0, 0, 0
-if ARGV[4] == '1' and version >= 0x080602 then
-  local info = redis.pcall('XINFO', 'STREAM', KEYS[1])
+if version >= 0x080602 then
+  local info = pcall('XINFO', 'STREAM', stream)
   for n = 1, #info - 1, 2 do
     if info[n] == 'idmp-duration' then
       seconds = info[n + 1]
