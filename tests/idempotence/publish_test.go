@@ -160,19 +160,13 @@ func TestIdempotent_contextEndsWhileRetrying(t *testing.T) {
 	b := fixture.New(t)
 	publisher, proxy := throughProxy(b)
 	require.NoError(t, publisher.Publish(b.Topic, fixture.Numbered("warm", 1)...))
-	lost := make(chan struct{}, 100)
-	proxy.OnReply(func([]byte) (int, bool) {
-		lost <- struct{}{}
-		return 0, true
-	})
+	loseReplies(proxy, func() bool { return true })
 	ctx, cancel := context.WithCancel(t.Context())
 	messages := fixture.Numbered("m", 3)
 	messages[1].SetContext(ctx)
 	result := fixture.GoPublish(publisher, b.Topic, messages...)
 	other := fixture.GoPublish(publisher, b.Topic, fixture.Numbered("other", 1)...)
-	for range 5 {
-		redistest.Within(t, "an attempt", lost)
-	}
+	b.Eventually("an attempt of each", func() bool { return b.Len() == 5 })
 	cancel()
 	err := redistest.Within(t, "Publish", result)
 	failure := fixture.AsPublishError(t, err)
