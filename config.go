@@ -76,10 +76,11 @@ type PublisherConfig struct {
 	// Set it where a lost connection must neither lose nor duplicate a message. Publish then sends
 	// again for up to 60 s, also without a deadline, until there is an answer. PublishError.Uncertain
 	// is left where a message's context ends first, the Publisher is closed, or the 60 s are over.
-	// What could not be written at all is tried again three times. Publishing costs about
-	// a tenth more with XADD IDMP, and a third to two thirds with the script. It needs the rights to EVAL, EVALSHA, GET, SET and XINFO STREAM. An entry may have up to
-	// 3,495 fields. In a cluster a topic with a "}" needs a hash tag. Defaults to false: a message
-	// without a reply is never sent again.
+	// What could not be written at all is tried again three times. Publishing costs about a tenth
+	// more with XADD IDMP, and a third to two thirds more with the script. It needs the rights to
+	// EVAL, EVALSHA, GET, SET and XINFO STREAM. An entry may have up to 3,495 fields. In a cluster a
+	// topic with a "}" needs a hash tag. Defaults to false: a message without a reply is never sent
+	// again.
 	Idempotent bool
 
 	// DeduplicationWindow is how long a message keeps others with its DeduplicationKey out of its
