@@ -35,6 +35,11 @@ func TestNewPublisher_refusesAndNamesTheField(t *testing.T) {
 		"negative WaitTimeout":    {PublisherConfig{Client: client, WaitReplicas: 1, WaitTimeout: -1}, "PublisherConfig.WaitTimeout"},
 		"WaitTimeout below 1 ms":  {PublisherConfig{Client: client, WaitReplicas: 1, WaitTimeout: 1}, "PublisherConfig.WaitTimeout"},
 		"WaitTimeout for nothing": {PublisherConfig{Client: client, WaitTimeout: time.Second}, "PublisherConfig.WaitTimeout"},
+		"negative window":         {PublisherConfig{Client: client, DeduplicationWindow: -1}, "PublisherConfig.DeduplicationWindow"},
+		"short window":            {PublisherConfig{Client: client, DeduplicationWindow: time.Millisecond - 1}, "PublisherConfig.DeduplicationWindow"},
+		"key without a window": {
+			PublisherConfig{Client: client, DeduplicationKey: func(string, *message.Message) string { return "" }}, "PublisherConfig.DeduplicationKey",
+		},
 		"WAIT on an unknown type": {PublisherConfig{Client: wrapped{client}, WaitReplicas: 1}, "PublisherConfig.Client"},
 	}
 	for name, test := range tests {

@@ -40,6 +40,18 @@ func (c PublisherConfig) validate() error {
 	case c.WaitReplicas > 0 && stream.Supported(c.Client) != nil:
 		return invalid("PublisherConfig.Client", stream.Supported(c.Client))
 	}
+	return c.validateDeduplication()
+}
+
+func (c PublisherConfig) validateDeduplication() error {
+	switch {
+	case c.DeduplicationWindow < 0:
+		return invalid("PublisherConfig.DeduplicationWindow", fmt.Errorf("%s is negative", c.DeduplicationWindow))
+	case c.DeduplicationWindow > 0 && c.DeduplicationWindow < time.Millisecond:
+		return invalid("PublisherConfig.DeduplicationWindow", fmt.Errorf("%s is less than 1ms", c.DeduplicationWindow))
+	case c.DeduplicationKey != nil && c.DeduplicationWindow == 0:
+		return invalid("PublisherConfig.DeduplicationKey", errors.New("needs DeduplicationWindow"))
+	}
 	return nil
 }
 

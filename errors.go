@@ -43,7 +43,8 @@ type PublishError struct {
 	Failed []*message.Message
 	// Uncertain may be in the stream: they were sent, but no reply came within the client's
 	// time-outs, or too few replicas have them (ErrNotReplicated). To publish them again delivers
-	// them at least once.
+	// them at least once. With PublisherConfig.Idempotent no reply came until the message's context
+	// ended, the Publisher was closed, or 60 s were over.
 	Uncertain []*message.Message
 	// Err is the reason for the first message that is not in Published.
 	Err error

@@ -31,8 +31,11 @@ func newPublication(topic string, messages []*message.Message) *publication {
 	return c
 }
 
-// from returns the publication without its first n messages.
+// from returns the publication without its first n messages. None of the others was added.
 func (c *publication) from(n int) *publication {
+	for i := range c.requests[n:] {
+		c.requests[n+i].Reset()
+	}
 	return &publication{topic: c.topic, messages: c.messages[n:], requests: c.requests[n:], watch: c.watch}
 }
 
@@ -42,7 +45,7 @@ func (c *publication) newPart(requests []stream.AddRequest, bytes int) *publishC
 	if part.requests != nil {
 		part = new(publishCall)
 	}
-	part.ctx, part.cancelled = c.messages[0].Context(), c.watch.cancelled
+	part.ctx, part.cancelled, part.watch = c.messages[0].Context(), c.watch.cancelled, &c.watch
 	part.requests, part.bytes = requests, bytes
 	part.begin()
 	return part

@@ -17,6 +17,7 @@ const largeMessage = 64 << 10
 type publishCall struct {
 	ctx       context.Context //nolint:containedctx // for the hooks of the client
 	cancelled <-chan struct{} // nil: never
+	watch     *contextWatch   // why it was cancelled
 	requests  []stream.AddRequest
 	bytes     int // about the size of requests on the wire
 	ended     sync.WaitGroup
@@ -31,6 +32,22 @@ type publishCall struct {
 type pipeline struct {
 	stream.Pipeline
 	cancel context.CancelFunc // nil: none of the calls can be withdrawn
+	woken  chan struct{}      // tells an Idempotent pipeline that waits for its next attempt that a call was withdrawn
+}
+
+// next returns a pipeline for the next attempt.
+func (p *pipeline) next() *pipeline {
+	following := &pipeline{woken: p.woken}
+	following.Producer, following.NotAfter = p.Producer, p.NotAfter
+	return following
+}
+
+// wake ends the pause before the next attempt.
+func (p *pipeline) wake() {
+	select {
+	case p.woken <- struct{}{}:
+	default:
+	}
 }
 
 func (c *publishCall) begin() {
@@ -57,6 +74,9 @@ func (p *pipeline) take(ctx context.Context, calls []*publishCall) ([]*publishCa
 		return calls, ctx
 	}
 	ctx, p.cancel = context.WithCancel(ctx)
+	if p.Producer != nil && p.woken == nil {
+		p.woken = make(chan struct{}, 1)
+	}
 	waiting := make([]*publishCall, 0, len(calls))
 	for _, call := range calls {
 		call.pipeline.Store(p)

@@ -24,6 +24,9 @@ func (p *Publisher) marshal(call *publication) error {
 		if err := p.delayed(call.topic, msg, request); err != nil {
 			return fmt.Errorf("message %d of %d, UUID %q: %w", i+1, len(call.messages), msg.UUID, err)
 		}
+		if err := p.once(call.topic, msg, request); err != nil {
+			return fmt.Errorf("message %d of %d, UUID %q: %w", i+1, len(call.messages), msg.UUID, err)
+		}
 	}
 	return nil
 }
@@ -55,12 +58,16 @@ func (p *Publisher) callMarshaler(topic string, msg *message.Message) (fields ma
 	defer func() {
 		if reason := recover(); reason != nil {
 			err = panicked(reason)
-			p.logger.Error("Marshaler panicked: the message is not published", err, watermill.LogFields{
-				"topic": topic, "message_uuid": msg.UUID, "stack": string(debug.Stack()),
-			})
+			p.logger.Error("Marshaler panicked: the message is not published", err, fieldsOfPanic(topic, msg))
 		}
 	}()
 	return p.config.Marshaler.Marshal(topic, msg)
+}
+
+// fieldsOfPanic returns the fields of a log line about a function of the user that panicked. It is
+// called where the panic is recovered.
+func fieldsOfPanic(topic string, msg *message.Message) watermill.LogFields {
+	return watermill.LogFields{"topic": topic, "message_uuid": msg.UUID, "stack": string(debug.Stack())}
 }
 
 func panicked(reason any) error {

@@ -39,6 +39,12 @@ type publishQueues struct {
 	spread  bool          // topics are on different servers: each has flows of its own
 	poller  *busypoll.Poller
 
+	idempotent   bool          // what got no answer is sent again, and added once
+	resendWithin time.Duration // of the first attempt
+	window       time.Duration // of deduplication keys
+	closing      <-chan struct{}
+	duplicates   atomic.Int64
+
 	mu     sync.Mutex
 	queues map[string]*publishQueue
 	flows  flows
@@ -67,6 +73,9 @@ type publishQueue struct {
 	calls int          // under way; guarded by owner.mu
 	flows flows        // guarded by owner.mu; used if topics are spread
 	rtt   atomic.Int64 // shortest recent round trip, in ns
+
+	producersMu sync.Mutex
+	producers   []*stream.Producer // without a pipeline under way
 }
 
 // enter returns the topic's queue for one call, which leaves it when it is committed or withdrawn.
@@ -181,19 +190,27 @@ func (q *publishQueue) withdraw(call *publishCall) bool {
 	call.withdrawn.Store(true)
 	pipeline := call.pipeline.Load()
 	if pipeline == nil { // take leaves it out
-		return true
+		return !q.owner.idempotent
 	}
-	if !pipeline.Withdraw() {
+	stopped := pipeline.Withdraw()
+	if stopped {
+		pipeline.cancel()
+	}
+	if q.owner.idempotent { // an earlier attempt may be known: commit ends the call
+		pipeline.wake()
 		return false
 	}
-	pipeline.cancel()
-	return true
+	return stopped
 }
 
 // commit sends calls in one pipeline, and more if some are withdrawn, and settles them.
 func (q *publishQueue) commit(calls []*publishCall) {
+	if q.owner.idempotent {
+		q.commitIdempotent(calls)
+		return
+	}
 	began := time.Now()
-	sent := q.send(calls)
+	sent := q.send(calls, &calls[0].own)
 	q.settle(calls, sent, time.Since(began))
 	for _, call := range sent {
 		call.end()
@@ -202,8 +219,8 @@ func (q *publishQueue) commit(calls []*publishCall) {
 
 // send sends the calls and returns those that were not withdrawn. If one is withdrawn while the
 // pipeline waits for a connection, the others go in another pipeline.
-func (q *publishQueue) send(calls []*publishCall) []*publishCall {
-	for p := &calls[0].own; ; p = new(pipeline) {
+func (q *publishQueue) send(calls []*publishCall, p *pipeline) []*publishCall {
+	for ; ; p = p.next() {
 		ctx := calls[0].ctx
 		if ctx.Done() != nil {
 			ctx = context.WithoutCancel(ctx)
@@ -216,7 +233,9 @@ func (q *publishQueue) send(calls []*publishCall) []*publishCall {
 		requests := make([]*stream.AddRequest, 0, len(calls))
 		for _, call := range calls {
 			for i := range call.requests {
-				requests = append(requests, &call.requests[i])
+				if call.requests[i].Open() {
+					requests = append(requests, &call.requests[i])
+				}
 			}
 		}
 		q.owner.adder.Add(ctx, q.key, requests, &p.Pipeline)

@@ -36,20 +36,22 @@ func NewPublisher(config PublisherConfig, logger watermill.LoggerAdapter) (*Publ
 	}
 	logger = redact(logger)
 	replicas := stream.ReplicaWait{Replicas: config.WaitReplicas, Timeout: config.WaitTimeout}
+	closing := make(chan struct{})
 	return &Publisher{
 		config:  config,
 		logger:  logger,
-		closing: make(chan struct{}),
+		closing: closing,
 		queues: publishQueues{
 			adder: stream.NewAdder(config.Client, replicas), timeout: replyTimeout(config.Client), spread: spreads(config.Client),
-			poller: pollerOf(config.Client),
+			poller: pollerOf(config.Client), closing: closing,
+			idempotent: config.Idempotent || config.DeduplicationWindow > 0, resendWithin: resendWithin, window: config.DeduplicationWindow,
 		},
 		movers: movers{client: config.Client, logger: logger},
 	}, nil
 }
 
 // Publish adds the messages to the stream named topic, in their order and in pipelines of XADD
-// commands. It returns when the server has all of them and, with WaitReplicas, when the replicas
+// commands; with Idempotent, of XADD IDMP or a script. It returns when the server has all of them and, with WaitReplicas, when the replicas
 // have confirmed them.
 //
 // All messages are marshaled first. If one fails, nothing is sent. Calls share pipelines of up to
@@ -64,7 +66,7 @@ func NewPublisher(config PublisherConfig, logger watermill.LoggerAdapter) (*Publ
 // reached or refuses writes for a while (LOADING, READONLY, CLUSTERDOWN and so on). It sends again
 // the messages that certainly were not added, unless later messages of the call were: so they stay
 // in order. Without a deadline it fails at once. It never sends again what the caller has to fix
-// (OOM, NOPERM, WRONGTYPE and so on), nor what may have been added.
+// (OOM, NOPERM, WRONGTYPE and so on), nor what may have been added, unless the Publisher is Idempotent.
 //
 // A message with the metadata of Watermill's package components/delay is delivered when it is due,
 // to all groups. Until then it is in the sorted set DelayedKey(topic) (ZADD, in a script that uses
@@ -104,7 +106,8 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 // Close waits for the calls that are under way. Later calls fail with ErrPublisherClosed, and so do
 // calls that wait until a deadline for the server. If the server does not answer, Close takes at
 // most about twice the client's time-outs. The client stays open. Close is safe to repeat and
-// always returns nil.
+// always returns nil. With Idempotent it waits for attempts that are under way, and not for further
+// ones: what has no answer then is Uncertain.
 func (p *Publisher) Close() error {
 	p.mu.Lock()
 	if !p.closed {

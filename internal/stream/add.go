@@ -15,13 +15,17 @@ type AddRequest struct {
 	MaxLen int64         // approximate cap of the stream; 0: none
 	MaxAge time.Duration // entries that are about this old are dropped, by the server's clock; 0: never. Not with MaxLen
 	Later  *Later        // nil: now
-	ID     string        // empty: unknown whether it is in the stream
-	Err    error
+	// DeduplicationKey is a key in the stream's slot. If it belongs to another request, this one is
+	// not added. It needs a Producer; empty: none.
+	DeduplicationKey string
+	ID               string // empty: it is not added, or its ID is unknown
+	Err              error
 
 	minID    int64            // ms; older entries are dropped
 	pipeline *Pipeline        // of its pipeline
 	written  bool             // at least the start of the command
 	last     *redis.StringCmd // the last command of this request
+	item     *item            // nil: the pipeline has no Producer
 }
 
 // Key is the name of a stream. It is also kept as an argument, so that no command allocates one.
@@ -60,6 +64,9 @@ func (a *Adder) Add(ctx context.Context, key Key, requests []*AddRequest, pipeli
 	for _, request := range requests {
 		request.pipeline, request.written = pipeline, false
 	}
+	if pipeline.Producer != nil {
+		pipeline.Producer.number(requests, a.confirm.Replicas > 0)
+	}
 	if a.topology == nil {
 		a.add(ctx, key, requests)
 		return
@@ -89,20 +96,20 @@ func (a *Adder) KnowsAge(key string) bool { return a.clocks.known(key) }
 func (a *Adder) add(ctx context.Context, key Key, requests []*AddRequest) {
 	age := requests[0].MaxAge
 	if age == 0 {
-		a.addOnce(ctx, key, requests)
+		a.addItems(ctx, key, requests)
 		return
 	}
 	minID := a.clocks.minID(key.name, age)
 	for _, request := range requests {
 		request.minID = minID
 	}
-	a.addOnce(ctx, key, requests)
+	a.addItems(ctx, key, requests)
 	if behind := behind(requests); len(behind) > 0 {
 		a.clocks.forget(key.name)
-		a.addOnce(ctx, key, behind)
+		a.addItems(ctx, key, behind)
 	}
 	for _, request := range requests {
-		if request.Err == nil && request.Later == nil {
+		if request.ID != "" && request.Later == nil {
 			a.clocks.observe(key.name, request.ID)
 		}
 	}
@@ -112,8 +119,11 @@ func (a *Adder) add(ctx context.Context, key Key, requests []*AddRequest) {
 // when the stream was created again on a server whose clock is behind the known time.
 func behind(requests []*AddRequest) (list []*AddRequest) {
 	for _, request := range requests {
-		if request.Err == nil && request.Later == nil && isBefore(request.ID, request.minID) {
+		if request.ID != "" && request.Later == nil && isBefore(request.ID, request.minID) {
 			request.minID = 0
+			if request.item != nil {
+				request.renew(request.item.scripted)
+			}
 			list = append(list, request)
 		}
 	}
@@ -125,18 +135,22 @@ func (a *Adder) addOnce(ctx context.Context, key Key, requests []*AddRequest) {
 		a.addConfirmed(ctx, key, requests)
 		return
 	}
+	if scripted(requests) {
+		command := publishCommand(ctx, key, requests)
+		err := a.process(ctx, command, longest(requests))
+		settleScript(requests, command, err, nil)
+		return
+	}
 	if len(requests) == 1 {
 		command := requests[0].command(ctx, key)
-		_, longest := requests[0].Fields.Sizes()
-		err := a.process(ctx, command, longest)
+		err := a.process(ctx, command, longest(requests))
 		settle(requests, []once{command}, err, nil)
 		return
 	}
 	pipe := a.client.Pipeline()
-	commands := make([]once, len(requests))
-	for i, request := range requests {
-		commands[i] = request.command(ctx, key)
-		_ = pipe.Process(ctx, commands[i]) // only queues it
+	commands := commandsOf(ctx, key, requests)
+	for _, command := range commands {
+		_ = pipe.Process(ctx, command) // only queues it
 	}
 	_, err := pipe.Exec(ctx)
 	settle(requests, commands, err, nil)
@@ -148,6 +162,8 @@ func (a *AddRequest) command(ctx context.Context, key Key) once {
 	}
 	var args []any
 	switch {
+	case a.item != nil:
+		args = a.idempotent(key)
 	case a.MaxLen > 0:
 		args = a.Fields.command("xadd", key.argument, "maxlen", "~", a.MaxLen, (*newID)(a))
 	case a.minID > 0:

@@ -26,6 +26,9 @@ func IsNotApplied(err error) bool {
 	if errors.Is(err, ErrNotReplicated) { // the entries are in the stream, whatever WAIT returned
 		return false
 	}
+	if _, uncertain := errors.AsType[uncertainError](err); uncertain {
+		return false
+	}
 	_, refused := errors.AsType[redis.Error](err)
 	_, cut := errors.AsType[cutError](err)
 	return refused || cut || isNotSent(err) || errors.Is(err, redis.ErrClosed)

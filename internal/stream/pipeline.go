@@ -6,13 +6,22 @@ import (
 	"slices"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
 // Pipeline is the state of one pipeline of Add: it waits for a connection, is on the wire, or was
 // withdrawn before. The zero value waits.
-type Pipeline struct{ state atomic.Int32 }
+type Pipeline struct {
+	// Producer makes the requests items of its own: each can be sent again, and is added once. nil:
+	// none.
+	Producer *Producer
+	// NotAfter is the latest time at which the pipeline may be written; zero: none.
+	NotAfter time.Time
+
+	state atomic.Int32
+}
 
 const (
 	waits int32 = iota
@@ -22,6 +31,19 @@ const (
 
 // errWithdrawn is the reason why nothing was sent.
 var errWithdrawn = errors.New("withdrawn before it was sent")
+
+// errLate is the reason why a copy was not sent.
+var errLate = errors.New("too late to be sent again: the server may have forgotten the first copy")
+
+// late reports whether NotAfter is over. The monotonic clock stands still while a machine sleeps, and
+// the wall clock may be set back.
+func (s *Pipeline) late() bool {
+	if s.NotAfter.IsZero() {
+		return false
+	}
+	now := time.Now()
+	return now.After(s.NotAfter) || now.Round(0).After(s.NotAfter.Round(0))
+}
 
 // begin reports whether the pipeline may be written.
 func (s *Pipeline) begin() bool {
@@ -49,6 +71,9 @@ func (id *newID) MarshalBinary() ([]byte, error) {
 	if !id.pipeline.begin() {
 		return nil, errWithdrawn
 	}
+	if id.pipeline.late() {
+		return nil, errLate
+	}
 	id.written = true
 	// A cluster client sends the command again when its slot has moved. It keeps the error of the
 	// first attempt if the second gets no reply. Then the entry may be in the stream.
@@ -68,6 +93,11 @@ func (e unsentError) Unwrap() error { return e.error }
 type cutError struct{ error }
 
 func (e cutError) Unwrap() error { return e.error }
+
+// uncertainError is the error of a command after an earlier attempt that may have had its effect.
+type uncertainError struct{ error }
+
+func (e uncertainError) Unwrap() error { return e.error }
 
 // brokeOff reports whether an error interrupted the writing of a pipeline.
 func brokeOff(err error) bool {
@@ -107,20 +137,24 @@ func settle(requests []*AddRequest, commands []once, err error, behind *tail) {
 			request.Err, last = nil, false
 			continue
 		}
-		request.Err = request.explained(firstOf(commands[i].Err(), err, errNoReply))
-		if _, refused := errors.AsType[redis.Error](request.Err); refused {
-			last = false
-			continue
-		}
-		switch {
-		case !request.written:
-			request.Err = unsentError{request.Err}
-		case last && brokeOff(request.Err):
-			request.Err = cutError{request.Err}
-			last = false
-		default:
-			last = false
-		}
+		request.Err = request.reached(request.explained(firstOf(commands[i].Err(), err, errNoReply)), last)
+		last = last && !request.written
+	}
+}
+
+// reached adds to an error how far the request got, unless the server refused it. last tells that
+// nothing behind the request was begun.
+func (a *AddRequest) reached(err error, last bool) error {
+	_, refused := errors.AsType[redis.Error](err)
+	switch {
+	case refused:
+		return err
+	case !a.written:
+		return unsentError{err}
+	case last && brokeOff(err):
+		return cutError{err}
+	default:
+		return err
 	}
 }
 

@@ -21,6 +21,7 @@ var (
 	deadLettersScript   = newScript("dead_letters")
 	moveDelayedScript   = newScript("texts", "move_delayed")
 	postponeScript      = newScript("texts", "retries", "postpone")
+	publishScript       = newScript("publish")
 	recreateScript      = newScript("recreate")
 	releaseScript       = newScript("release")
 	removeIdleScript    = newScript("remove_idle")
@@ -32,9 +33,10 @@ var (
 	takeRetriesScript   = newScript("texts", "retries", "take_retries")
 	trimScript          = newScript("trim")
 
-	// These run in transactions and pipelines, where EVALSHA could not fall back to EVAL.
+	// These run in transactions and pipelines, where EVALSHA could not fall back to EVAL by itself.
 	deadLetterAckSource = scriptSource("dead_letter_ack")
 	replayDeleteSource  = scriptSource("replay_delete")
+	publishSource       = scriptSource("publish")
 	scheduleSource      = scriptSource("schedule")
 )
 

@@ -59,19 +59,22 @@ func (a *Adder) addToNode(ctx context.Context, master nodeClient, ask bool, key 
 		timeout = max(timeout, lateReply) + a.confirm.Timeout
 	}
 	pipe := master.WithTimeout(timeout).Pipeline()
-	commands := make([]once, len(requests))
-	for i, request := range requests {
+	commands := commandsOf(ctx, key, requests)
+	for _, command := range commands {
 		if ask {
 			_ = pipe.Process(ctx, redis.NewCmd(ctx, "asking"))
 		}
-		commands[i] = request.command(ctx, key)
-		_ = pipe.Process(ctx, commands[i]) // only queues it
+		_ = pipe.Process(ctx, command) // only queues it
 	}
 	var rest tail
 	confirmed := redis.NewIntCmd(ctx, "wait", a.confirm.Replicas, rest.of(a.confirm.Timeout.Milliseconds()))
 	_ = pipe.Process(ctx, confirmed)
 	_, err := pipe.Exec(ctx)
-	settle(requests, commands, err, &rest)
+	if scripted(requests) {
+		settleScript(requests, commands[0], err, &rest)
+	} else {
+		settle(requests, commands, err, &rest)
+	}
 
 	if int(confirmed.Val()) >= a.confirm.Replicas {
 		return
@@ -81,6 +84,18 @@ func (a *Adder) addToNode(ctx context.Context, master nodeClient, ask bool, key 
 			request.Err = a.notConfirmed(confirmed)
 		}
 	}
+}
+
+// commandsOf returns what adds the requests.
+func commandsOf(ctx context.Context, key Key, requests []*AddRequest) []once {
+	if scripted(requests) {
+		return []once{publishCommand(ctx, key, requests)}
+	}
+	commands := make([]once, len(requests))
+	for i, request := range requests {
+		commands[i] = request.command(ctx, key)
+	}
+	return commands
 }
 
 func (a *Adder) notConfirmed(reply *redis.IntCmd) error {
