@@ -10,8 +10,8 @@ import (
 type FieldList struct{ args []any }
 
 // xaddHead is how many arguments of XADD may come before the fields:
-// XADD key MINID ~ 1700000000000 *.
-const xaddHead = 6
+// XADD key IDMP producer item MINID ~ 1700000000000 *.
+const xaddHead = 9
 
 // NewFieldList returns a list of name, value, name, value. A value is a string or a []byte.
 func NewFieldList(fields ...any) FieldList {

@@ -63,20 +63,14 @@ func scripted(requests []*AddRequest) bool {
 
 // idempotent returns the arguments of XADD IDMP.
 func (a *AddRequest) idempotent(key Key) []any {
-	fields := a.Fields.Fields()
-	args := append(make([]any, 0, 9+len(fields)), "xadd", key.argument, "idmp", a.item.producerID(), a.item.number)
-	return append(append(args, a.trimming()...), fields...)
-}
-
-// trimming returns the arguments of XADD before the fields.
-func (a *AddRequest) trimming() []any {
+	producer, number := a.item.producerID(), a.item.number
 	switch {
 	case a.MaxLen > 0:
-		return []any{"maxlen", "~", a.MaxLen, (*newID)(a)}
+		return a.Fields.command("xadd", key.argument, "idmp", producer, number, "maxlen", "~", a.MaxLen, (*newID)(a))
 	case a.minID > 0:
-		return []any{"minid", "~", a.minID, (*newID)(a)}
+		return a.Fields.command("xadd", key.argument, "idmp", producer, number, "minid", "~", a.minID, (*newID)(a))
 	default:
-		return []any{(*newID)(a)}
+		return a.Fields.command("xadd", key.argument, "idmp", producer, number, (*newID)(a))
 	}
 }
 
