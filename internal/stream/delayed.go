@@ -68,13 +68,13 @@ func (a *AddRequest) DelayBy(key string, delay time.Duration) error {
 
 // schedule returns the command that schedules the entry.
 func (a *AddRequest) schedule(ctx context.Context) once {
-	a.last = redis.NewStringCmd(ctx, "eval", scheduleSource, 1, a.Later.Key, (*newID)(a), a.Later.milliseconds(), a.Later.entry)
+	a.last = redis.NewStringCmd(ctx, "eval", scheduleSource, 1, a.Later.Key, (*newID)(a), waitMilliseconds(a.Later.Delay), a.Later.entry)
 	return once{a.last}
 }
 
-// milliseconds returns the delay, rounded up: never early.
-func (l *Later) milliseconds() int64 {
-	return (max(l.Delay, 0) + time.Millisecond - 1).Milliseconds()
+// waitMilliseconds returns a wait rounded up: never early.
+func waitMilliseconds(wait time.Duration) int64 {
+	return (max(wait, 0) + time.Millisecond - 1).Milliseconds()
 }
 
 // Delayed has the delayed messages of a stream.

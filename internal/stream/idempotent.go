@@ -114,7 +114,7 @@ func publishCommand(ctx context.Context, key Key, requests []*AddRequest) once {
 // words appends the number of the request's words and the words, for the script.
 func (a *AddRequest) words(args []any) []any {
 	if a.Later != nil {
-		return append(args, 2, a.Later.milliseconds(), a.Later.entry)
+		return append(args, 2, waitMilliseconds(a.Later.Delay), a.Later.entry)
 	}
 	fields := a.Fields.Fields()
 	switch {

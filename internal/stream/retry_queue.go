@@ -53,7 +53,7 @@ func (g *Group) Postpone(ctx context.Context, entries []Postponement) ([]Postpon
 	}
 	args := []any{g.name, g.consumer}
 	for _, e := range entries {
-		args = append(args, e.ID, (max(e.Wait, 0) + time.Millisecond - 1).Milliseconds(), e.Deliveries)
+		args = append(args, e.ID, waitMilliseconds(e.Wait), e.Deliveries)
 	}
 	reply, err := postponeScript.Run(ctx, g.shared, append([]string{g.key}, g.retries.keys...), args...).Int64Slice()
 	if err != nil {

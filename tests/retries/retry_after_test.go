@@ -90,7 +90,7 @@ func TestRetryAfter_comesAgain(t *testing.T) {
 				inQueue := config.ClaimMinIdle/2 < wait
 				b.Eventually("it waits", func() bool { return (queued(b) == 1) == inQueue && (b.Pending() == 0) == inQueue })
 				comesAgain(b, messages, entry, nacked, wait)
-				assert.Less(t, time.Since(nacked), wait+time.Second)
+				assert.Less(t, time.Since(nacked), wait+fixture.Soon)
 				nothingIsLeft(b)
 				publishWithMetadata(b, 1)
 			}
@@ -119,7 +119,7 @@ func TestRetryAfter_otherGroupsSeeItOnce(t *testing.T) {
 // if the wait is long or the handler does not want order.
 func TestRetryAfter_whoWaits(t *testing.T) {
 	t.Parallel()
-	const short, long = 300 * time.Millisecond, 2500 * time.Millisecond
+	const short, long = time.Second, 2500 * time.Millisecond
 	inKeys := slowLease()
 	inKeys.MaxInFlight, inKeys.OrderingKey = 4, func(msg *message.Message) string { return string(msg.Payload[:1]) }
 	unordered := slowLease()

@@ -13,37 +13,55 @@
 local stream, queue, entries, group, consumer = KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2]
 local now = timeOf(entries) + 1 -- rounded up: never too early
 
--- Puts one entry into the queue. One that is there already, and that this consumer does not hold,
--- was put there by a call whose reply was lost.
-local function postpone(id, wait, deliveries)
-  local holder = redis.call('HGET', entries, id .. ':holder')
-  if not holder then
-    if #redis.call('XPENDING', stream, group, id, id, 1, consumer) == 0 then
-      return 0
-    end
-    local entry = redis.call('XRANGE', stream, id, id)[1]
-    if not entry then
-      return -1
-    elseif #entry[2] > 6900 then -- it may become a dead letter, with more fields; unpack fails near 8,000
-      return -2
-    end
-    redis.call('HSET', entries, id, stored(entry[2]), id .. ':holder', '', id .. ':deliveries', deliveries)
-  elseif holder == consumer then
-    redis.call('HSET', entries, id .. ':holder', '', id .. ':deliveries', deliveries)
-  else
-    return 1
+local names = {'HMGET', entries}
+for i = 3, #ARGV, 3 do
+  names[#names + 1] = ARGV[i] .. ':holder'
+end
+local holders = redis.call(unpack(names))
+
+-- Returns the fields of an entry that is pending for this consumer, or a result from above.
+local function fieldsOf(id)
+  if #redis.call('XPENDING', stream, group, id, id, 1, consumer) == 0 then
+    return nil, 0
   end
-  put(queue, now + wait, id)
-  return 1
+  local entry = redis.call('XRANGE', stream, id, id)[1]
+  if not entry then
+    return nil, -1
+  elseif #entry[2] > 6900 then -- it may become a dead letter, with more fields; unpack fails near 8,000
+    return nil, -2
+  end
+  return entry[2], 1
 end
 
-local results, acknowledge = {}, {'XACK', stream, group}
-for i = 3, #ARGV, 3 do
-  local result = postpone(ARGV[i], ARGV[i + 1], ARGV[i + 2])
-  results[#results + 1] = result
-  if result == 1 then
-    acknowledge[#acknowledge + 1] = ARGV[i]
+-- The commands for all entries: one each is faster.
+local results, set, add, acknowledge = {}, {'HSET', entries}, {'ZADD', queue}, {'XACK', stream, group}
+local function append(list, ...)
+  for _, word in ipairs({...}) do
+    list[#list + 1] = word
   end
+end
+for n, holder in ipairs(holders) do
+  local id, wait, deliveries = ARGV[3 * n], ARGV[3 * n + 1], ARGV[3 * n + 2]
+  local fields, result = nil, 1
+  if not holder then
+    fields, result = fieldsOf(id)
+  end
+  if fields then
+    append(set, id, stored(fields))
+  end
+  -- One that another consumer holds, or nobody, was put there by a call whose reply was lost.
+  if fields or holder == consumer then
+    append(set, id .. ':holder', '', id .. ':deliveries', deliveries)
+    append(add, string.format('%.0f', now + wait), id)
+  end
+  if result == 1 then
+    append(acknowledge, id)
+  end
+  results[n] = result
+end
+if #set > 2 then
+  redis.call(unpack(set))
+  redis.call(unpack(add))
 end
 if #acknowledge > 3 then
   redis.call(unpack(acknowledge))
