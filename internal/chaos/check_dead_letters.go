@@ -66,8 +66,9 @@ func (h *history) checkDeadLetters(v *verdict, f *fates, e entry) {
 }
 
 // seen returns how often handlers may have got an entry until a time, by the server's count. The
-// server counts a delivery before it is made. A process that was killed in between, or had lost the
-// entry, did not make it, unless another of its deliveries of the entry was open.
+// server counts a delivery before it is made. A process that was killed in between, had lost the
+// entry, or could not take the count back at Close, did not make it, unless another of its deliveries
+// of the entry was open.
 func (f *fates) seen(e entry, since, until int64) (n int) {
 	for _, d := range f.byID[e.id] {
 		if d.at <= until {
@@ -78,12 +79,22 @@ func (f *fates) seen(e entry, since, until int64) (n int) {
 		open := slices.ContainsFunc(f.byID[e.id], func(d *delivery) bool { return d.sub == s && d.end == 0 })
 		lostAt, isLost := s.lost[e.id]
 		unmade := isLost && lostAt <= until || s.process.killedIn(since, until) || overlaps(s.still, since, until) ||
-			overlaps(s.process.storms, since, until) || overlaps(s.process.cuts, since, until)
+			overlaps(s.process.storms, since, until) || overlaps(s.process.cuts, since, until) || s.gaveUpClosing(since, until)
 		if !open && unmade {
 			n++
 		}
 	}
 	return n
+}
+
+// closeGrace is how much longer than CloseTimeout Close may take. Then it gives up what it has not
+// released.
+const closeGrace = 900 * time.Millisecond
+
+// gaveUpClosing reports whether the subscription was closed in a time, and the server did not answer
+// in time.
+func (s *subscription) gaveUpClosing(since, until int64) bool {
+	return s.closing != (span{}) && overlaps([]span{s.closing}, since, until) && s.closing.to-s.closing.from >= int64(closeTimeout+closeGrace)
 }
 
 // uncounted reports whether the server may have lost the count of an entry's deliveries, or may not

@@ -56,6 +56,12 @@ func TestCheck_deadLetters(t *testing.T) {
 		"one delivery more, server down":                 {journal: twice + ack, story: story{troubles: []span{{11, 12}}}},
 		"one more, connections cut":                      {journal: twice + ack, story: story{change: func(h *history) { h.process("a").cuts = []span{{11, 12}} }}},
 		"one more, cut long before":                      {journal: twice + ack, story: story{change: func(h *history) { h.process("a").cuts = []span{{1, 2}} }}, wrong: 1},
+		"delivered to a process whose Close gave up": {
+			journal: once, story: story{change: deadLetteredAt(14), journals: map[string]string{"b": "C 12 -1, E 1400000012 -1"}},
+		},
+		"delivered to a process whose Close was in time": {
+			journal: once, story: story{change: deadLetteredAt(14), journals: map[string]string{"b": "C 12 -1, E 1300000012 -1"}}, wrong: 1,
+		},
 		"delivered to a killed process": {
 			journal: once, story: story{change: deadLetteredAt(14), journals: map[string]string{"b": ""}, killed: map[string]int64{"b": 12}},
 		},
