@@ -24,7 +24,7 @@ type RetryLater struct {
 	// the message becomes a dead letter. Defaults to none: a dead letter after the first failure.
 	Delays []time.Duration
 
-	// DelaysFor returns the waits for an error, instead of Delays: none for one that no retry mends.
+	// DelaysFor returns the waits for an error, instead of Delays: none where no retry can help.
 	// Set it where errors differ. Defaults to nil: Delays for every error.
 	DelaysFor func(err error) []time.Duration
 

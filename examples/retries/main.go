@@ -1,6 +1,6 @@
 // The retries example makes orders in a kitchen. What fails is tried again after waits that grow, and
-// nothing waits for it; what no retry mends becomes a dead letter, and is given back to the kitchen
-// when the cause is mended. Another group, the cashier, sees each order once.
+// nothing waits for it. Where no retry can help, the order becomes a dead letter. It is given back to
+// the kitchen when the cause is gone. Another group, the cashier, sees each order once.
 //
 //	go run ./examples/retries
 //
@@ -73,7 +73,7 @@ func run(ctx context.Context, out io.Writer) error {
 	return <-ended
 }
 
-// serve takes three orders, and mends what the cake lacks.
+// serve takes three orders. It adds the recipe that the cake lacks.
 func (s *shop) serve(ctx context.Context) error {
 	publisher, err := redisstream.NewPublisher(redisstream.PublisherConfig{Client: s.client}, nil)
 	if err != nil {

@@ -125,6 +125,7 @@ func TestRetryQueue_closeReleases(t *testing.T) {
 	fixture.WaitDone(t, first.Context().Done(), "CloseTimeout")
 	require.NoError(t, redistest.Within(t, "Close", closed))
 	began := time.Now()
+	closing := messages
 	_, messages = b.Subscribe(config)
 	second := fixture.Receive(t, messages)
 	assert.NotEqual(t, first.UUID, second.UUID)
@@ -132,6 +133,7 @@ func TestRetryQueue_closeReleases(t *testing.T) {
 	assert.Less(t, time.Since(began), config.ClaimMinIdle, "the lease did not have to end")
 	require.True(t, second.Ack())
 	first.Ack() // late, and it counts
+	assert.Nil(t, redistest.Within(t, "the output closes when the late message is settled", closing))
 	nothingIsLeft(b)
 }
 

@@ -79,17 +79,7 @@ func handle(client *redis.Client, topic string, msg *message.Message) {
 
 func startWorker(b *fixture.Bench) *exec.Cmd {
 	b.Helper()
-	worker := exec.Command(os.Args[0])
-	worker.Env = append(os.Environ(), workerVariable+"="+b.Topic, addrVariable+"="+b.Server.Addr)
-	worker.Stderr = os.Stderr
-	require.NoError(b, worker.Start())
-	b.Cleanup(func() { kill(worker) })
-	return worker
-}
-
-func kill(worker *exec.Cmd) {
-	_ = worker.Process.Kill() // it may be dead already
-	_ = worker.Wait()
+	return fixture.StartWorker(b, workerVariable+"="+b.Topic, addrVariable+"="+b.Server.Addr)
 }
 
 // Workers are killed while messages go into the retry queue and come out of it. Each message fails
@@ -113,7 +103,7 @@ func TestRetryQueue_workersDie(t *testing.T) {
 		}
 		require.True(t, time.Now().Before(deadline), "%d handled, %d pending, %d in the queue", handled, b.Pending(), queued(b))
 		time.Sleep(100 * time.Millisecond)
-		kill(running[round%workers])
+		fixture.KillWorker(running[round%workers])
 		running[round%workers] = startWorker(b)
 	}
 	for uuid, text := range b.Client.HGetAll(t.Context(), b.Topic+":failures").Val() {

@@ -76,17 +76,7 @@ func move(topic string, publisher *redisstream.TxPublisher, msg *message.Message
 // startWorker starts a worker process that is killed when the test ends.
 func startWorker(b *fixture.Bench) *exec.Cmd {
 	b.Helper()
-	worker := exec.Command(os.Args[0])
-	worker.Env = append(os.Environ(), workerVariable+"="+b.Topic, addrVariable+"="+b.Server.Addr)
-	worker.Stderr = os.Stderr
-	require.NoError(b, worker.Start())
-	b.Cleanup(func() { kill(worker) })
-	return worker
-}
-
-func kill(worker *exec.Cmd) {
-	_ = worker.Process.Kill() // it may have been killed before
-	_ = worker.Wait()
+	return fixture.StartWorker(b, workerVariable+"="+b.Topic, addrVariable+"="+b.Server.Addr)
 }
 
 // Workers are killed and stopped past their leases while they move money between accounts. Every
@@ -119,7 +109,7 @@ func TestCommit_transfersWhileWorkersDie(t *testing.T) {
 		time.Sleep(50 * time.Millisecond)
 		victim := &running[round%workers]
 		if round%2 == 0 {
-			kill(*victim)
+			fixture.KillWorker(*victim)
 			*victim = startWorker(b)
 			continue
 		}
