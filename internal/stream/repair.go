@@ -38,7 +38,7 @@ type Holding struct {
 	Queued     bool // it is in the retry queue
 }
 
-// ErrNotHeld: a group has an entry neither pending nor in its retry queue.
+// ErrNotHeld tells that a group has an entry neither pending nor in its retry queue.
 var ErrNotHeld = errors.New("it is not pending")
 
 // Holding returns who has an entry. The error may be ErrNotHeld.
@@ -79,8 +79,16 @@ func (r *Repair) Skip(ctx context.Context, id string, h Holding) (bool, error) {
 }
 
 // DeadLetter moves an entry to the dead letters, as Group.DeadLetter does, if it still has that
-// holder.
+// holder. It checks the rights first: if only the ack were refused, each attempt would add a dead letter.
 func (r *Repair) DeadLetter(ctx context.Context, id string, h Holding, target DeadLetterTarget, further []any) (DeadLetterResult, error) {
+	rights := []right{on(r.key, "xack", r.group, "0-0"), on(r.key, "xrange", "-", "+"), on(target.Stream, "xadd", "*", "", "")}
+	if h.Queued {
+		entries := retryKeys(r.queue)[1]
+		rights = append(rights, on(r.queue, "zrem", ""), on(r.queue, "exists"), on(entries, "hdel", ""))
+	}
+	if err := check(ctx, r.client, r.key, rights); err != nil {
+		return DeadLetterNotOwned, err
+	}
 	return r.as(id, h).DeadLetter(ctx, id, target, further)
 }
 
@@ -92,32 +100,6 @@ func (r *Repair) as(id string, h Holding) *Group {
 		g.retries.hold([]Entry{{ID: id}})
 	}
 	return g
-}
-
-// Position describes where a group is, and where its stream ends.
-type Position struct {
-	LastDelivered string
-	LastGenerated string
-	Now           time.Time // by the server's clock
-	Pending       int64
-}
-
-// Position returns the position of the group.
-func (r *Repair) Position(ctx context.Context) (p Position, err error) {
-	reply, err := positionScript.Run(ctx, r.client, []string{r.key}, r.group).Slice()
-	if err != nil {
-		return p, err
-	}
-	if len(reply) != 4 {
-		return p, fmt.Errorf("position script: %d elements in its reply", len(reply))
-	}
-	p.LastDelivered, _ = reply[0].(string)
-	p.LastGenerated, _ = reply[1].(string)
-	ms, _ := reply[2].(string)
-	n, err := strconv.ParseInt(ms, 10, 64)
-	p.Now = time.UnixMilli(n)
-	p.Pending = number(reply[3])
-	return p, err
 }
 
 // SetPosition sets the group's position (XGROUP SETID). read is how many entries were ever added up
@@ -171,12 +153,7 @@ func (r *Repair) Destroy(ctx context.Context) error {
 	return r.client.Unlink(ctx, append(retryKeys(r.queue), r.members, r.off)...).Err()
 }
 
-// QueueLength returns how many entries are in the retry queue.
-func (r *Repair) QueueLength(ctx context.Context) (int64, error) {
-	return r.client.ZCard(ctx, r.queue).Result()
-}
-
-// ErrAlive: a consumer showed activity.
+// ErrAlive tells that a consumer showed activity.
 var ErrAlive = errors.New("it is in use")
 
 // Record returns the member record of a consumer as it is stored; empty: it has none.
