@@ -51,7 +51,13 @@ func (w *worker) deliver(e *entry) {
 		w.undelivered(e)
 		return
 	}
+	if w.Observer != nil {
+		w.Observer.Delivered(e.ID, delivery, e.heldSince)
+	}
 	if w.awaitHandler(msg) {
+		if w.Observer != nil {
+			w.Observer.Handled(time.Since(e.heldSince), !isClosed(msg.Acked()))
+		}
 		w.settle(messageContext, e, msg, time.Since(began))
 		ctx.over()
 		return
