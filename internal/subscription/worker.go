@@ -55,10 +55,11 @@ func (w *worker) deliver(e *entry) {
 		w.Observer.Delivered(e.ID, delivery, e.heldSince)
 	}
 	if w.awaitHandler(msg) {
+		settled := time.Now()
 		if w.Observer != nil {
-			w.Observer.Handled(time.Since(e.heldSince), !isClosed(msg.Acked()))
+			w.Observer.Handled(settled.Sub(e.heldSince), !isClosed(msg.Acked()))
 		}
-		w.settle(messageContext, e, msg, time.Since(began))
+		w.settle(messageContext, e, msg, settled.Sub(began))
 		ctx.over()
 		return
 	}
