@@ -18,6 +18,7 @@ func Example() {
 	http.Handle("/metrics", promhttp.Handler())
 
 	client := redis.NewClient(&redis.Options{Addr: "localhost:6379"})
+	defer client.Close()
 	logger := watermill.NewStdLogger(false, false)
 	publisher, err := redisstream.NewPublisher(redisstream.PublisherConfig{Client: client, Observer: metrics}, logger)
 	if err != nil {
@@ -31,4 +32,5 @@ func Example() {
 		panic(err)
 	}
 	defer subscriber.Close()
+	// Output:
 }
