@@ -2,7 +2,6 @@ package redisstreamotel
 
 import (
 	"github.com/ThreeDotsLabs/watermill/message"
-	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -48,8 +47,7 @@ func (t *tracing) create(msg, created *message.Message) *message.Message {
 		return created
 	}
 	topic := message.PublishTopicFromCtx(msg.Context())
-	ctx, span := t.tracer.Start(parent, "create "+topic, trace.WithSpanKind(trace.SpanKindProducer),
-		t.operation("create", semconv.MessagingOperationTypeCreate, topic))
+	ctx, span := t.start(parent, operation{create, topic, trace.SpanKindProducer})
 	describe(span, created)
 	span.End()
 	if !carries(ctx) {

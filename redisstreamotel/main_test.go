@@ -2,6 +2,7 @@ package redisstreamotel_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -91,6 +92,7 @@ func (b *traced) named(name string) (found tracetest.SpanStubs) {
 			found = append(found, span)
 		}
 	}
+	slices.SortStableFunc(found, func(a, b tracetest.SpanStub) int { return a.StartTime.Compare(b.StartTime) })
 	return found
 }
 

@@ -55,9 +55,9 @@ func (p *processor) handle(handler message.HandlerFunc, msg *message.Message) ([
 	if _, nested := before.Value(receivedKey{}).(trace.SpanContext); nested || !ok {
 		return handler(msg)
 	}
-	process := &process{processor: p, msg: msg, of: attemptOf(entry, msg)}
-	process.start(before, entry)
-	msg.SetContext(process.ctx)
+	call := &handling{processor: p, msg: msg, of: attemptOf(entry, msg)}
+	call.begin(before, entry)
+	msg.SetContext(call.ctx)
 	returned := false
 	defer func() {
 		if returned {
@@ -65,7 +65,7 @@ func (p *processor) handle(handler message.HandlerFunc, msg *message.Message) ([
 		}
 		cause := recover()
 		msg.SetContext(before)
-		process.panicked(cause)
+		call.panicked(cause)
 		if cause != nil {
 			panic(cause)
 		}
@@ -73,13 +73,13 @@ func (p *processor) handle(handler message.HandlerFunc, msg *message.Message) ([
 	produced, err := handler(msg)
 	returned = true
 	msg.SetContext(before)
-	process.end(err)
-	process.adopt(produced)
+	call.end(err)
+	call.adopt(produced)
 	return produced, err
 }
 
-// process is one call of a handler.
-type process struct {
+// handling is one call of a handler.
+type handling struct {
 	*processor
 
 	msg  *message.Message
@@ -88,59 +88,55 @@ type process struct {
 	span trace.Span
 }
 
-// start starts the span.
-func (p *process) start(before context.Context, entry redisstream.Entry) {
+// begin starts the span.
+func (h *handling) begin(before context.Context, entry redisstream.Entry) {
 	ambient := trace.SpanContextFromContext(before)
 	ctx := before
 	if ambient.IsValid() {
 		ctx = trace.ContextWithSpanContext(ctx, trace.SpanContext{})
 	}
-	ctx = p.propagator().Extract(ctx, propagation.MapCarrier(p.msg.Metadata))
+	ctx = h.propagator().Extract(ctx, propagation.MapCarrier(h.msg.Metadata))
 	creation := trace.SpanContextFromContext(ctx)
-	links := make([]trace.Link, 0, 3) //nolint:mnd // as many as there can be
-	links = appendLink(links, creation, LinkCreation)
-	links = appendLink(links, p.failed.get(p.of), LinkPreviousAttempt)
-	links = appendLink(links, ambient, LinkAmbient)
-	options := []trace.SpanStartOption{
-		p.operation("process", semconv.MessagingOperationTypeProcess, entry.Stream),
-		trace.WithSpanKind(trace.SpanKindConsumer), trace.WithLinks(links...),
-	}
-	if p.linked {
+	options := make([]trace.SpanStartOption, 0, 4) //nolint:mnd // as many as there can be
+	options = appendLink(options, creation, LinkCreation)
+	options = appendLink(options, h.failed.get(h.of), LinkPreviousAttempt)
+	options = appendLink(options, ambient, LinkAmbient)
+	if h.linked {
 		options = append(options, trace.WithNewRoot())
 	}
 	ctx = context.WithValue(ctx, receivedKey{}, creation)
-	p.ctx, p.span = p.tracer.Start(ctx, "process "+entry.Stream, options...)
-	if !p.span.IsRecording() {
+	h.ctx, h.span = h.start(ctx, operation{process, entry.Stream, trace.SpanKindConsumer}, options...)
+	if !h.span.IsRecording() {
 		return
 	}
-	describe(p.span, p.msg)
-	p.span.SetAttributes(EntryIDKey.String(entry.ID), DeliveryAttemptKey.Int64(entry.Deliveries))
+	describe(h.span, h.msg)
+	h.span.SetAttributes(EntryIDKey.String(entry.ID), DeliveryAttemptKey.Int64(entry.Deliveries))
 	if entry.Group != "" {
-		p.span.SetAttributes(semconv.MessagingConsumerGroupName(entry.Group), semconv.MessagingClientID(entry.Consumer))
+		h.span.SetAttributes(semconv.MessagingConsumerGroupName(entry.Group), semconv.MessagingClientID(entry.Consumer))
 	}
 }
 
 // end ends the span when the handler has returned.
-func (p *process) end(err error) {
-	nacked := err != nil || isClosed(p.msg.Nacked())
+func (h *handling) end(err error) {
+	nacked := err != nil || isClosed(h.msg.Nacked())
 	if nacked && err == nil { // the handler has nacked it
-		err = redisstream.RecordedError(p.ctx)
+		err = redisstream.RecordedError(h.ctx)
 	}
 	if err != nil {
-		fail(p.span, err)
+		fail(h.span, err)
 	}
-	if nacked && !isClosed(p.msg.Acked()) {
-		p.notHandled()
+	if nacked && !isClosed(h.msg.Acked()) {
+		h.notHandled()
 	} else {
-		p.failed.forget(p.of)
+		h.failed.forget(h.of)
 	}
-	p.span.End()
+	h.span.End()
 }
 
 var errGoexit = errors.New("the handler ended its goroutine")
 
 // panicked ends the span of a handler that panicked. A nil cause: it ended its goroutine.
-func (p *process) panicked(cause any) {
+func (h *handling) panicked(cause any) {
 	err, ok := cause.(error)
 	switch {
 	case cause == nil:
@@ -148,43 +144,43 @@ func (p *process) panicked(cause any) {
 	case !ok:
 		err = fmt.Errorf("%v", cause)
 	}
-	p.span.RecordError(err, trace.WithStackTrace(true))
-	fail(p.span, fmt.Errorf("panic: %w", err))
+	h.span.RecordError(err, trace.WithStackTrace(true))
+	fail(h.span, fmt.Errorf("panic: %w", err))
 	if cause != nil {
-		p.span.SetAttributes(semconv.ErrorTypeKey.String("panic"))
+		h.span.SetAttributes(semconv.ErrorTypeKey.String("panic"))
 	}
-	p.notHandled()
-	p.span.End()
+	h.notHandled()
+	h.span.End()
 }
 
 // notHandled records what comes next, as far as the handler has decided it.
-func (p *process) notHandled() {
+func (h *handling) notHandled() {
 	outcome := OutcomeRedeliver
-	if wait, ok := redisstream.RecordedRetry(p.ctx); ok {
+	if wait, ok := redisstream.RecordedRetry(h.ctx); ok {
 		outcome = OutcomeRetry
-		p.span.SetAttributes(RetryDelayKey.Float64(wait.Seconds()))
+		h.span.SetAttributes(RetryDelayKey.Float64(wait.Seconds()))
 	}
-	if redisstream.RecordedReject(p.ctx) {
+	if redisstream.RecordedReject(h.ctx) {
 		outcome = OutcomeDeadLetter
 	}
-	p.span.SetAttributes(OutcomeKey.String(outcome))
-	if span := p.span.SpanContext(); span.IsValid() {
-		p.failed.put(p.of, span)
+	h.span.SetAttributes(OutcomeKey.String(outcome))
+	if span := h.span.SpanContext(); span.IsValid() {
+		h.failed.put(h.of, span)
 	}
 }
 
 // adopt makes produced messages that have no span of their own children of the span. What else is in
 // their contexts stays.
-func (p *process) adopt(produced []*message.Message) {
+func (h *handling) adopt(produced []*message.Message) {
 	for _, msg := range produced {
 		switch {
 		case msg == nil:
-		case msg == p.msg: // forwarded
-			msg.SetContext(p.ctx)
+		case msg == h.msg: // forwarded
+			msg.SetContext(h.ctx)
 		case !trace.SpanContextFromContext(msg.Context()).IsValid():
-			ctx := trace.ContextWithSpan(msg.Context(), p.span)
-			ctx = context.WithValue(ctx, receivedKey{}, p.ctx.Value(receivedKey{}))
-			if inherited := baggage.FromContext(p.ctx); inherited.Len() > 0 && baggage.FromContext(ctx).Len() == 0 {
+			ctx := trace.ContextWithSpan(msg.Context(), h.span)
+			ctx = context.WithValue(ctx, receivedKey{}, h.ctx.Value(receivedKey{}))
+			if inherited := baggage.FromContext(h.ctx); inherited.Len() > 0 && baggage.FromContext(ctx).Len() == 0 {
 				ctx = baggage.ContextWithBaggage(ctx, inherited)
 			}
 			msg.SetContext(ctx)
@@ -206,9 +202,9 @@ func linkTo(span trace.SpanContext, why string, attributes ...attribute.KeyValue
 	return trace.Link{SpanContext: span, Attributes: append(attributes, LinkKey.String(why))}
 }
 
-func appendLink(links []trace.Link, span trace.SpanContext, why string) []trace.Link {
+func appendLink(options []trace.SpanStartOption, span trace.SpanContext, why string) []trace.SpanStartOption {
 	if span.IsValid() {
-		links = append(links, linkTo(span, why))
+		options = append(options, trace.WithLinks(linkTo(span, why)))
 	}
-	return links
+	return options
 }

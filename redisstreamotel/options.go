@@ -1,7 +1,6 @@
 package redisstreamotel
 
 import (
-	"slices"
 	"sync/atomic"
 
 	"go.opentelemetry.io/otel"
@@ -59,6 +58,7 @@ type tracing struct {
 	fixed         propagation.TextMapPropagator // nil: the global one
 	globalIsSet   atomic.Bool
 	attributes    []attribute.KeyValue // of every span
+	begin         beginnings
 	linked        bool
 	withoutCreate bool
 }
@@ -73,13 +73,6 @@ func newTracing(options []Option) *tracing {
 	}
 	t.tracer = t.provider.Tracer(scope, trace.WithSchemaURL(semconv.SchemaURL))
 	return t
-}
-
-// operation returns the attributes of a span at its start, which samplers see. The name of the
-// operation is that of its type, except for "publish".
-func (t *tracing) operation(name string, kind attribute.KeyValue, topic string) trace.SpanStartEventOption {
-	return trace.WithAttributes(append(slices.Clip(t.attributes),
-		semconv.MessagingOperationName(name), kind, semconv.MessagingDestinationName(topic))...)
 }
 
 var w3c = propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})

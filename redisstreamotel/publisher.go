@@ -51,14 +51,14 @@ func (p *publisher) Publish(topic string, messages ...*message.Message) error {
 	if len(messages) == 0 || slices.Contains(messages, nil) { // next says what is wrong
 		return p.Publisher.Publish(topic, messages...)
 	}
-	call := p.begin(topic, messages)
+	call := p.spansOf(topic, messages)
 	err := p.Publisher.Publish(topic, call.sent...)
 	call.end(err)
 	return err
 }
 
-// begin starts the spans of a call.
-func (t *tracing) begin(topic string, messages []*message.Message) *publication {
+// spansOf starts the spans of a call.
+func (t *tracing) spansOf(topic string, messages []*message.Message) *publication {
 	call := &publication{messages: messages, sent: make([]*message.Message, len(messages))}
 	if len(messages) == 1 {
 		call.one(t, topic)
@@ -79,15 +79,13 @@ type publication struct {
 // one starts the span of a call with one message.
 func (c *publication) one(t *tracing, topic string) {
 	msg := c.messages[0]
-	options := []trace.SpanStartOption{t.operation("publish", semconv.MessagingOperationTypeSend, topic)}
 	creation, custom := t.customIn(msg)
-	if custom {
-		options = append(options, trace.WithSpanKind(trace.SpanKindClient), trace.WithLinks(linkTo(creation, LinkCreation)))
-	} else {
-		options = append(options, trace.WithSpanKind(trace.SpanKindProducer))
-	}
 	var ctx context.Context
-	ctx, c.span = t.tracer.Start(msg.Context(), "publish "+topic, options...)
+	if custom {
+		ctx, c.span = t.start(msg.Context(), operation{publish, topic, trace.SpanKindClient}, trace.WithLinks(linkTo(creation, LinkCreation)))
+	} else {
+		ctx, c.span = t.start(msg.Context(), operation{publish, topic, trace.SpanKindProducer})
+	}
 	describe(c.span, msg)
 	switch {
 	case custom:
@@ -103,9 +101,6 @@ func (c *publication) one(t *tracing, topic string) {
 func (c *publication) several(t *tracing, topic string) {
 	parent, common := commonSpan(c.messages)
 	withCreate := !t.withoutCreate || !common
-	created := []trace.SpanStartOption{
-		t.operation("create", semconv.MessagingOperationTypeCreate, topic), trace.WithSpanKind(trace.SpanKindProducer),
-	}
 	contexts := make([]context.Context, len(c.messages)) // what goes with each message
 	if withCreate {
 		c.creates = make([]trace.Span, len(c.messages))
@@ -117,7 +112,7 @@ func (c *publication) several(t *tracing, topic string) {
 		case custom:
 			c.sent[i] = copyWith(msg.Context(), msg, msg.Metadata)
 		case withCreate:
-			contexts[i], c.creates[i] = t.tracer.Start(msg.Context(), "create "+topic, created...)
+			contexts[i], c.creates[i] = t.start(msg.Context(), operation{create, topic, trace.SpanKindProducer})
 			describe(c.creates[i], msg)
 			creation = c.creates[i].SpanContext()
 		default:
@@ -132,13 +127,12 @@ func (c *publication) several(t *tracing, topic string) {
 		kind = trace.SpanKindProducer
 	}
 	options := []trace.SpanStartOption{
-		t.operation("publish", semconv.MessagingOperationTypeSend, topic), trace.WithSpanKind(kind), trace.WithLinks(links...),
-		trace.WithAttributes(semconv.MessagingBatchMessageCount(len(c.messages))),
+		trace.WithLinks(links...), trace.WithAttributes(semconv.MessagingBatchMessageCount(len(c.messages))),
 	}
 	if !common {
 		options = append(options, trace.WithNewRoot())
 	}
-	_, c.span = t.tracer.Start(parent, "publish "+topic, options...)
+	_, c.span = t.start(parent, operation{publish, topic, kind}, options...)
 	c.replace(t, contexts)
 }
 
