@@ -42,10 +42,10 @@ func TestCQRS(t *testing.T) {
 	publisher, router := b.publisher(), fixture.NewRouter(t, message.RouterConfig{}, new(redistest.Log))
 	router.AddMiddleware(redisstreamotel.Middleware(b.options()...), middleware.Recoverer)
 	events := b.Topic + ":events"
-	subscriber := func(group string) (message.Subscriber, error) {
+	subscriber := func(group string) message.Subscriber {
 		config := retryAtOnce()
 		config.ConsumerGroup = group
-		return b.Subscriber(config), nil
+		return b.Subscriber(config)
 	}
 	commandBus, err := cqrs.NewCommandBusWithConfig(publisher, cqrs.CommandBusConfig{
 		GeneratePublishTopic: func(cqrs.CommandBusGeneratePublishTopicParams) (string, error) { return b.Topic, nil }, Marshaler: marshaler,
@@ -55,7 +55,7 @@ func TestCQRS(t *testing.T) {
 	commands, err := cqrs.NewCommandProcessorWithConfig(router, cqrs.CommandProcessorConfig{
 		GenerateSubscribeTopic: func(cqrs.CommandProcessorGenerateSubscribeTopicParams) (string, error) { return b.Topic, nil },
 		SubscriberConstructor: func(cqrs.CommandProcessorSubscriberConstructorParams) (message.Subscriber, error) {
-			return subscriber("counter")
+			return subscriber("counter"), nil
 		},
 		Marshaler: marshaler,
 	})
@@ -66,7 +66,7 @@ func TestCQRS(t *testing.T) {
 	groups, err := cqrs.NewEventGroupProcessorWithConfig(router, cqrs.EventGroupProcessorConfig{
 		GenerateSubscribeTopic: func(cqrs.EventGroupProcessorGenerateSubscribeTopicParams) (string, error) { return events, nil },
 		SubscriberConstructor: func(params cqrs.EventGroupProcessorSubscriberConstructorParams) (message.Subscriber, error) {
-			return subscriber(params.EventGroupName)
+			return subscriber(params.EventGroupName), nil
 		},
 		AckOnUnknownEvent: true, Marshaler: marshaler,
 	})

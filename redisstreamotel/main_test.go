@@ -59,9 +59,9 @@ func (b *traced) router(others ...message.HandlerMiddleware) *message.Router {
 }
 
 // consume runs a Router with one handler of the topic in the group "g".
-func (b *traced) consume(handler message.NoPublishHandlerFunc, others ...message.HandlerMiddleware) {
+func (b *traced) consume(handler message.NoPublishHandlerFunc) {
 	b.Helper()
-	router := b.router(others...)
+	router := b.router()
 	router.AddConsumerHandler("handler", b.Topic, b.Subscriber(retryAtOnce()), handler)
 	fixture.RunRouter(b.T, router)
 }
@@ -74,7 +74,7 @@ func retryAtOnce() redisstream.SubscriberConfig {
 
 // start starts a span of the test.
 func (b *traced) start(name string) (context.Context, trace.Span) {
-	return b.provider.Tracer("test").Start(context.WithoutCancel(b.Context()), name)
+	return b.provider.Tracer("test").Start(context.WithoutCancel(b.Context()), name) //nolint:spancheck // a parent needs no end
 }
 
 // await waits until n spans with this name have ended, and returns them in the order of their starts.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/millrace/redisstream"
@@ -18,8 +19,7 @@ import (
 // delivery: from the call of the handler until it returns. Its parent is the span whose context is
 // in the message, to which it is also linked. See WithLinkedTraces for a trace of its own.
 //
-// The context of the message has the span and the baggage of the producer while the handler runs.
-// What the handler publishes with it belongs to the span, and so do the messages that the handler
+// The context of the message has the span, and the baggage of the producer, from then on. What the handler publishes with it belongs to the span, and so do the messages that the handler
 // returns, unless their contexts have a span already.
 //
 // The status is that of the handler's error, or of its panic, which goes on. A message that is
@@ -50,21 +50,25 @@ type processor struct {
 }
 
 func (p *processor) handle(handler message.HandlerFunc, msg *message.Message) ([]*message.Message, error) {
-	before := msg.Context()
-	entry, ok := redisstream.EntryFromContext(before)
-	if _, nested := before.Value(receivedKey{}).(trace.SpanContext); nested || !ok {
+	entry, ok := redisstream.EntryFromContext(msg.Context())
+	if !ok {
 		return handler(msg)
 	}
 	call := &handling{processor: p, msg: msg, of: attemptOf(entry, msg)}
-	call.begin(before, entry)
-	msg.SetContext(call.ctx)
+	call.ambient = trace.SpanContextFromContext(msg.Context())
+	if before, ok := msg.Context().Value(handlingKey{}).(*handling); ok && before.of == call.of {
+		if !before.ended.Load() { // another Middleware has a span of it
+			return handler(msg)
+		}
+		call.ambient = before.ambient // a Retry around this middleware calls it again
+	}
+	call.begin(entry)
 	returned := false
 	defer func() {
 		if returned {
 			return
 		}
 		cause := recover()
-		msg.SetContext(before)
 		call.panicked(cause)
 		if cause != nil {
 			panic(cause)
@@ -72,40 +76,46 @@ func (p *processor) handle(handler message.HandlerFunc, msg *message.Message) ([
 	}()
 	produced, err := handler(msg)
 	returned = true
-	msg.SetContext(before)
 	call.end(err)
 	call.adopt(produced)
 	return produced, err
 }
 
+// handlingKey is the key of a handler's context for the handling.
+type handlingKey struct{}
+
 // handling is one call of a handler.
 type handling struct {
 	*processor
 
-	msg  *message.Message
-	of   attempt
-	ctx  context.Context //nolint:containedctx // the handler's
-	span trace.Span
+	msg      *message.Message
+	of       attempt
+	ambient  trace.SpanContext // in the context of the subscription
+	creation trace.SpanContext // in the message
+	ctx      context.Context   //nolint:containedctx // the handler's
+	span     trace.Span
+	ended    atomic.Bool
 }
 
-// begin starts the span.
-func (h *handling) begin(before context.Context, entry redisstream.Entry) {
-	ambient := trace.SpanContextFromContext(before)
-	ctx := before
-	if ambient.IsValid() {
+// begin starts the span, and gives the message its context. The message keeps that: the handler may
+// have started goroutines that read it.
+func (h *handling) begin(entry redisstream.Entry) {
+	ctx := h.msg.Context()
+	if trace.SpanContextFromContext(ctx).IsValid() { // no parent
 		ctx = trace.ContextWithSpanContext(ctx, trace.SpanContext{})
 	}
 	ctx = h.propagator().Extract(ctx, propagation.MapCarrier(h.msg.Metadata))
-	creation := trace.SpanContextFromContext(ctx)
+	h.creation = trace.SpanContextFromContext(ctx)
 	options := make([]trace.SpanStartOption, 0, 4) //nolint:mnd // as many as there can be
-	options = appendLink(options, creation, LinkCreation)
+	options = appendLink(options, h.creation, LinkCreation)
 	options = appendLink(options, h.failed.get(h.of), LinkPreviousAttempt)
-	options = appendLink(options, ambient, LinkAmbient)
+	options = appendLink(options, h.ambient, LinkAmbient)
 	if h.linked {
 		options = append(options, trace.WithNewRoot())
 	}
-	ctx = context.WithValue(ctx, receivedKey{}, creation)
+	ctx = context.WithValue(ctx, handlingKey{}, h)
 	h.ctx, h.span = h.start(ctx, operation{process, entry.Stream, trace.SpanKindConsumer}, options...)
+	h.msg.SetContext(h.ctx)
 	if !h.span.IsRecording() {
 		return
 	}
@@ -130,7 +140,12 @@ func (h *handling) end(err error) {
 	} else {
 		h.failed.forget(h.of)
 	}
+	h.finish()
+}
+
+func (h *handling) finish() {
 	h.span.End()
+	h.ended.Store(true)
 }
 
 var errGoexit = errors.New("the handler ended its goroutine")
@@ -150,7 +165,7 @@ func (h *handling) panicked(cause any) {
 		h.span.SetAttributes(semconv.ErrorTypeKey.String("panic"))
 	}
 	h.notHandled()
-	h.span.End()
+	h.finish()
 }
 
 // notHandled records what comes next, as far as the handler has decided it.
@@ -173,18 +188,14 @@ func (h *handling) notHandled() {
 // their contexts stays.
 func (h *handling) adopt(produced []*message.Message) {
 	for _, msg := range produced {
-		switch {
-		case msg == nil:
-		case msg == h.msg: // forwarded
-			msg.SetContext(h.ctx)
-		case !trace.SpanContextFromContext(msg.Context()).IsValid():
-			ctx := trace.ContextWithSpan(msg.Context(), h.span)
-			ctx = context.WithValue(ctx, receivedKey{}, h.ctx.Value(receivedKey{}))
-			if inherited := baggage.FromContext(h.ctx); inherited.Len() > 0 && baggage.FromContext(ctx).Len() == 0 {
-				ctx = baggage.ContextWithBaggage(ctx, inherited)
-			}
-			msg.SetContext(ctx)
+		if msg == nil || trace.SpanContextFromContext(msg.Context()).IsValid() {
+			continue
 		}
+		ctx := context.WithValue(trace.ContextWithSpan(msg.Context(), h.span), handlingKey{}, h)
+		if inherited := baggage.FromContext(h.ctx); inherited.Len() > 0 && baggage.FromContext(ctx).Len() == 0 {
+			ctx = baggage.ContextWithBaggage(ctx, inherited)
+		}
+		msg.SetContext(ctx)
 	}
 }
 

@@ -54,7 +54,7 @@ func (t *tracing) start(ctx context.Context, of operation, more ...trace.SpanSta
 	if len(more) > 0 {
 		options = append(slices.Clip(options), more...)
 	}
-	return t.tracer.Start(ctx, with.name, options...)
+	return t.tracer.Start(ctx, with.name, options...) //nolint:spancheck // the caller ends it
 }
 
 func (t *tracing) beginning(of operation) beginning {

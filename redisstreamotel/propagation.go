@@ -29,13 +29,9 @@ func (t *tracing) customIn(msg *message.Message) (creation trace.SpanContext, cu
 	if !creation.IsValid() {
 		return creation, false
 	}
-	received, ok := msg.Context().Value(receivedKey{}).(trace.SpanContext)
-	return creation, !ok || received.TraceID() != creation.TraceID() || received.SpanID() != creation.SpanID()
+	received, ok := msg.Context().Value(handlingKey{}).(*handling)
+	return creation, !ok || received.creation.TraceID() != creation.TraceID() || received.creation.SpanID() != creation.SpanID()
 }
-
-// receivedKey is the key of a handler's context for the trace context of the message that it got;
-// not valid if the message has none.
-type receivedKey struct{}
 
 // carries reports whether the context has something that propagates.
 func carries(ctx context.Context) bool {

@@ -105,6 +105,7 @@ func (c *publication) several(t *tracing, topic string) {
 	if withCreate {
 		c.creates = make([]trace.Span, len(c.messages))
 	}
+	kind := trace.SpanKindClient // unless its own context goes with messages
 	var links []trace.Link
 	for i, msg := range c.messages {
 		creation, custom := t.customIn(msg)
@@ -112,19 +113,15 @@ func (c *publication) several(t *tracing, topic string) {
 		case custom:
 			c.sent[i] = copyWith(msg.Context(), msg, msg.Metadata)
 		case withCreate:
-			contexts[i], c.creates[i] = t.start(msg.Context(), operation{create, topic, trace.SpanKindProducer})
-			describe(c.creates[i], msg)
-			creation = c.creates[i].SpanContext()
+			ctx, span := t.start(msg.Context(), operation{create, topic, trace.SpanKindProducer})
+			describe(span, msg)
+			contexts[i], c.creates[i], creation = ctx, span, span.SpanContext() //nolint:fatcontext // one each
 		default:
-			creation = trace.SpanContext{}
+			kind, creation = trace.SpanKindProducer, trace.SpanContext{}
 		}
 		if creation.IsValid() {
 			links = append(links, linkTo(creation, LinkCreation, semconv.MessagingMessageID(msg.UUID)))
 		}
-	}
-	kind := trace.SpanKindClient
-	if !withCreate {
-		kind = trace.SpanKindProducer
 	}
 	options := []trace.SpanStartOption{
 		trace.WithLinks(links...), trace.WithAttributes(semconv.MessagingBatchMessageCount(len(c.messages))),
