@@ -14,9 +14,10 @@ import (
 )
 
 // An order becomes an invoice, in one trace: the handler of a Router gets the order, and the Router
-// publishes the invoice.
+// publishes the invoice. A service has an exporter such as otlptracegrpc, and the address of its own
+// server.
 func Example() {
-	exporter := tracetest.NewInMemoryExporter() // in a service: otlptracegrpc.New
+	exporter := tracetest.NewInMemoryExporter()
 	traces := redisstreamotel.WithTracerProvider(sdktrace.NewTracerProvider(sdktrace.WithSyncer(exporter)))
 
 	client := redis.NewClient(&redis.Options{Addr: redistest.Shared().Addr})

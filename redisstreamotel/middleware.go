@@ -19,8 +19,10 @@ import (
 // delivery: from the call of the handler until it returns. Its parent is the span whose context is
 // in the message, to which it is also linked. See WithLinkedTraces for a trace of its own.
 //
-// The context of the message has the span, and the baggage of the producer, from then on. What the handler publishes with it belongs to the span, and so do the messages that the handler
-// returns, unless their contexts have a span already.
+// From then on the context of the message has the span, and the baggage of the producer. What the
+// handler publishes with it belongs to the span, and so do the messages that the handler returns,
+// unless their contexts have a span already. Watermill's Router publishes those after the process
+// span has ended: an error of that is in their own spans.
 //
 // The status is that of the handler's error, or of its panic, which goes on. A message that is
 // redelivered has a span for each delivery, linked to that of the delivery before, if that was in
