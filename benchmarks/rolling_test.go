@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -36,18 +37,18 @@ func TestRollingMigrationAndBack(t *testing.T) {
 	for i := range service {
 		service[i] = start(peerLibrary)
 	}
-	flow := publishSteadily(t, &handled)
+	stop := publishSteadily(t, &handled)
 	for _, lib := range []library{ourLibrary, peerLibrary} {
 		for i, old := range service {
 			service[i] = start(lib)
-			for _, member := range append(service[:len(service):len(service)], old) {
+			for _, member := range slices.Concat(service, []*instance{old}) {
 				before := member.handled.Load()
 				eventually(t, "messages at each instance", func() bool { return member.handled.Load() >= before+share })
 			}
 			old.end()
 		}
 	}
-	published := flow.stop()
+	published := stop()
 	eventually(t, "all messages", func() bool { return handled.len() == published })
 	eventually(t, "an empty pending list", func() bool { return pending(t) == 0 })
 	groups, err := redistest.Shared().Client(t).XInfoGroups(t.Context(), t.Name()).Result()
@@ -56,12 +57,9 @@ func TestRollingMigrationAndBack(t *testing.T) {
 	t.Logf("%d messages published and handled", published)
 }
 
-// flow publishes until stop, which returns how many messages there are.
-type flow struct{ stop func() int }
-
 // publishSteadily publishes with both libraries, 10 messages a call, and stays at most 200 messages
-// ahead of the handlers.
-func publishSteadily(t *testing.T, handled *tally) flow {
+// ahead of the handlers, until it is stopped. Then it returns how many there are.
+func publishSteadily(t *testing.T, handled *tally) (stop func() int) {
 	t.Helper()
 	const each, ahead = 10, 200
 	publishers := make([]message.Publisher, 0, 2)
@@ -93,10 +91,10 @@ func publishSteadily(t *testing.T, handled *tally) flow {
 		}
 	})
 	t.Cleanup(end)
-	return flow{stop: func() int {
+	return func() int {
 		end()
 		return int(published.Load())
-	}}
+	}
 }
 
 func closed(c <-chan struct{}) bool {
