@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -309,7 +310,7 @@ func TestMiddleware_retryMiddleware(t *testing.T) {
 }
 
 // An entry over the delivery limit becomes a dead letter. Whoever reads that is in the trace of the
-// producer, linked to the last delivery; and so is a replay.
+// producer, linked to the last delivery; and so is the delivery after a retry of the letter.
 func TestMiddleware_deadLetter(t *testing.T) {
 	t.Parallel()
 	b := newTraced(t)
@@ -317,7 +318,13 @@ func TestMiddleware_deadLetter(t *testing.T) {
 	config := retryAtOnce()
 	config.MaxDeliveries = 2
 	letters := redisstream.DeadLetterTopic(b.Topic)
-	router.AddConsumerHandler("handler", b.Topic, b.Subscriber(config), func(*message.Message) error { return errMilk })
+	var repaired atomic.Bool
+	router.AddConsumerHandler("handler", b.Topic, b.Subscriber(config), func(*message.Message) error {
+		if repaired.Load() {
+			return nil
+		}
+		return errMilk
+	})
 	router.AddConsumerHandler("undertaker", letters, b.Subscriber(retryAtOnce()), func(*message.Message) error { return nil })
 	fixture.RunRouter(t, router)
 	require.NoError(t, b.publisher().Publish(b.Topic, message.NewMessage("m", nil)))
@@ -326,6 +333,35 @@ func TestMiddleware_deadLetter(t *testing.T) {
 	assert.Equal(t, []string{"previous_attempt"}, linksTo(letter, attempts[1].SpanContext))
 	assert.Empty(t, linksTo(letter, attempts[0].SpanContext))
 	assert.NotContains(t, fmt.Sprint(letter.Attributes), errMilk.Error())
+
+	repaired.Store(true)
+	id := b.DeadLetters()[0].ID
+	_, err := redisstream.RetryDeadLettersByID(t.Context(), b.Client, b.Topic, id)
+	require.NoError(t, err)
+	retried := b.await("process "+b.Topic, 3)[2]
+	childOf(t, retried, publish.SpanContext)
+	assert.Equal(t, []string{"previous_attempt"}, linksTo(retried, attempts[1].SpanContext))
+}
+
+// A dead letter that is replayed is in the trace of its producer.
+func TestMiddleware_replay(t *testing.T) {
+	t.Parallel()
+	b := newTraced(t)
+	b.consume(func(msg *message.Message) error {
+		if b.Len() == 1 {
+			redisstream.Reject(msg, errMilk)
+			return errMilk
+		}
+		return nil
+	})
+	require.NoError(t, b.publisher().Publish(b.Topic, message.NewMessage("m", nil)))
+	b.Eventually("dead-lettered", func() bool { return len(b.DeadLetters()) == 1 })
+	_, err := redisstream.ReplayDeadLetters(context.WithoutCancel(t.Context()), b.Client, b.Topic, 10)
+	require.NoError(t, err)
+	for i, process := range b.await("process "+b.Topic, 2) {
+		childOf(t, process, b.only("publish "+b.Topic).SpanContext)
+		assert.Equal(t, []string{"dead_letter", ""}[i], outcome(process))
+	}
 }
 
 // Without a tracer the handler runs as it would, and a trace that came with the message goes on.
