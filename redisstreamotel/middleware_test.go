@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"slices"
 	"sync/atomic"
@@ -18,6 +19,7 @@ import (
 	"github.com/millrace/redisstream/redisstreamotel"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/baggage"
 	"go.opentelemetry.io/otel/codes"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
@@ -181,6 +183,54 @@ func TestMiddleware_producedMessages(t *testing.T) {
 	assert.Equal(t, "kept", produced[1].Context().Value(key{}))
 }
 
+// The baggage of the producer goes on with what a handler returns, unless that has its own.
+func TestMiddleware_producedBaggage(t *testing.T) {
+	t.Parallel()
+	b := newTraced(t)
+	msg := message.NewMessage("m", nil)
+	msg.Metadata = message.Metadata{"traceparent": foreign, "baggage": "tenant=north"}
+	own, err := baggage.Parse("tenant=south")
+	require.NoError(t, err)
+	produced, err := deliver(msg, func(*message.Message) ([]*message.Message, error) {
+		return []*message.Message{
+			message.NewMessage("a", nil), message.NewMessageWithContext(baggage.ContextWithBaggage(context.Background(), own), "b", nil), nil,
+		}, nil
+	}, redisstreamotel.Middleware(b.options()...))
+	require.NoError(t, err)
+	require.NoError(t, b.publisher().Publish(b.Topic, produced[:2]...))
+	stored := b.stored(b.Topic)
+	assert.Equal(t, "tenant=north", stored[0].Metadata.Get("baggage"))
+	assert.Equal(t, "tenant=south", stored[1].Metadata.Get("baggage"))
+}
+
+// CreateSpans leaves a trace context of the handler as it is, and makes no copy where there is none.
+func TestCreateSpans(t *testing.T) {
+	t.Parallel()
+	b := newTraced(t)
+	custom, plain := message.NewMessage("custom", nil), message.NewMessage("plain", nil)
+	custom.Metadata.Set("traceparent", foreign)
+	other, otherSpan := b.start("another request")
+	returns := func(*message.Message) ([]*message.Message, error) {
+		return []*message.Message{custom, plain, nil, message.NewMessageWithContext(other, "other", nil)}, nil
+	}
+	produced, err := deliver(message.NewMessage("m", nil), returns, redisstreamotel.CreateSpans(b.options()...))
+	require.NoError(t, err)
+	assert.Same(t, custom, produced[0])
+	assert.True(t, remote(produced[1]).IsValid())
+	assert.Empty(t, plain.Metadata)
+	assert.Nil(t, produced[2])
+	assert.Equal(t, otherSpan.SpanContext().TraceID(), remote(produced[3]).TraceID())
+	assert.Len(t, b.exporter.GetSpans(), 2)
+
+	produced, err = deliver(message.NewMessage("m", nil), returns, redisstreamotel.CreateSpans(redisstreamotel.WithTracerProvider(noop.NewTracerProvider())))
+	require.NoError(t, err)
+	assert.Same(t, plain, produced[1])
+
+	_, err = deliver(message.NewMessage("m", nil), func(*message.Message) ([]*message.Message, error) { return nil, errMilk },
+		redisstreamotel.CreateSpans(b.options()...))
+	require.ErrorIs(t, err, errMilk)
+}
+
 // A handler that fails, nacks itself, or panics: the status says so.
 func TestMiddleware_failures(t *testing.T) {
 	t.Parallel()
@@ -195,6 +245,7 @@ func TestMiddleware_failures(t *testing.T) {
 		"reject":            {func(msg *message.Message) error { redisstream.Reject(msg, errMilk); return errMilk }, "*errors.errorString", "dead_letter", 0},
 		"retry later":       {func(msg *message.Message) error { redisstream.RetryAfter(msg, 1500e6); return errMilk }, "*errors.errorString", "retry", 0},
 		"deadline":          {func(*message.Message) error { return context.DeadlineExceeded }, "deadline_exceeded", "redeliver", 0},
+		"network":           {func(*message.Message) error { return fmt.Errorf("read: %w", os.ErrDeadlineExceeded) }, "timeout", "redeliver", 0},
 		"panic":             {func(*message.Message) error { panic("out of ink") }, "panic", "redeliver", 1},
 		"panic of an error": {func(*message.Message) error { panic(errMilk) }, "panic", "redeliver", 1},
 	} {
