@@ -16,6 +16,7 @@ LINT := $(LINT_DIR)/golangci-lint
 test: redis
 	go build -race ./... # first: the compiler would keep the cores busy while tests look at times
 	go test -race -parallel $(PARALLEL) $(TESTFLAGS) ./...
+	cd redisstreamprom && go test -race -parallel $(PARALLEL) $(TESTFLAGS) ./...
 	cd redisstreamotel && go test -race -parallel $(PARALLEL) $(TESTFLAGS) ./...
 	go test $(TESTFLAGS) -run '^TestPubSub_reconnect$$' . # Watermill's own test races with itself
 
@@ -24,6 +25,7 @@ lint: $(LINT)
 	$(LINT) run
 	cd benchmarks && $(LINT) run
 	cd examples/outbox && $(LINT) run
+	cd redisstreamprom && $(LINT) run
 	cd redisstreamotel && $(LINT) run
 
 $(LINT):

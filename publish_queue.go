@@ -39,6 +39,8 @@ type publishQueues struct {
 	spread  bool          // topics are on different servers: each has flows of its own
 	poller  *busypoll.Poller
 
+	observer *publisherObserver // nil: none
+
 	idempotent   bool          // what got no answer is sent again, and added once
 	resendWithin time.Duration // of the first attempt
 	window       time.Duration // of deduplication keys
@@ -235,11 +237,16 @@ func (q *publishQueue) send(calls []*publishCall, p *pipeline) []*publishCall {
 				}
 			}
 		}
+		observer := q.owner.observer
+		began := observer.now()
 		q.owner.adder.Add(ctx, q.key, requests, &p.Pipeline)
 		if p.cancel != nil {
 			p.cancel()
 		}
 		if !p.Withdrawn() {
+			if observer != nil {
+				observer.sent(q.topic, calls, len(requests), time.Since(began))
+			}
 			return calls
 		}
 	}

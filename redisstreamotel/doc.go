@@ -5,5 +5,8 @@
 // Spans follow the semantic conventions for messaging (semconv v1.43.0, status: development), with
 // messaging.system "redis". docs/tracing.md in the repository shows them.
 //
+// NewObserver returns an Observer of a Publisher or Subscriber that records metrics, by the semantic
+// conventions where they have instruments. docs/metrics.md lists them.
+//
 // It is a module of its own, so that package redisstream needs no OpenTelemetry.
 package redisstreamotel

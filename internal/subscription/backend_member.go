@@ -41,7 +41,7 @@ type member struct {
 func newMember(s *Subscription, m Membership, position position) member {
 	retries := newRetryQueue(s, m)
 	return member{
-		Membership: m, logger: s.Logger, checkpoint: newCheckpoint(m, position, retries, s.Logger), retries: retries, blockTime: s.BlockTime,
+		Membership: m, logger: s.Logger, checkpoint: newCheckpoint(s, m, position, retries), retries: retries, blockTime: s.BlockTime,
 	}
 }
 

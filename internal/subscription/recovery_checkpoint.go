@@ -24,6 +24,7 @@ type checkpoint struct {
 	position position
 	retries  *retryQueue
 	logger   watermill.LoggerAdapter
+	observer Observer // nil: none
 
 	saved     stream.Checkpoint
 	savedAt   time.Time
@@ -33,8 +34,8 @@ type checkpoint struct {
 	checkDue  time.Time // when they may be counted again: large entries make that expensive
 }
 
-func newCheckpoint(m Membership, position position, retries *retryQueue, logger watermill.LoggerAdapter) *checkpoint {
-	return &checkpoint{Membership: m, position: position, retries: retries, logger: logger}
+func newCheckpoint(s *Subscription, m Membership, position position, retries *retryQueue) *checkpoint {
+	return &checkpoint{Membership: m, position: position, retries: retries, logger: s.Logger, observer: s.Observer}
 }
 
 // exists reports whether a checkpoint was saved.
@@ -115,6 +116,9 @@ func (c *checkpoint) countTrimmed(ctx context.Context, group stream.GroupInfo) e
 	c.checkDue = c.checkedAt.Add(info.Pause())
 	if n := c.trimmed.count(group, info); n > 0 {
 		c.logger.Error("entries were trimmed from the stream before the group read them", errTrimmed, watermill.LogFields{countField: n})
+		if c.observer != nil {
+			c.observer.TrimmedUnread(n)
+		}
 	}
 	return nil
 }

@@ -47,24 +47,38 @@ func (g *group) retryLater(e *entry, spent time.Duration, retry Retry) {
 }
 
 // postpone puts entries that wait, and that this subscription does not deliver any more, into the
-// retry queue. Those for which that fails are released with the others.
-func (g *group) postpone(ctx context.Context, entries []stream.Postponement) {
+// retry queue, and returns how many went there. Those for which that fails are released with the
+// others.
+func (g *group) postpone(ctx context.Context, entries []stream.Postponement) (parked int) {
 	for len(entries) > 0 {
 		page := entries[:min(len(entries), maxPostponed)]
-		if _, err := g.Stream.Postpone(ctx, page); err != nil {
+		results, err := g.Stream.Postpone(ctx, page)
+		if err != nil {
 			g.member.logger.Error("messages that wait to be retried could not be put into the retry queue of the group; they may be redelivered earlier",
 				err, watermill.LogFields{countField: len(entries)})
-			return
+			return parked
 		}
+		parked += countParked(results)
 		entries = entries[len(page):]
 	}
+	return parked
+}
+
+// countParked returns how many entries went into the retry queue.
+func countParked(results []stream.PostponeResult) (n int) {
+	for _, result := range results {
+		if result == stream.Postponed {
+			n++
+		}
+	}
+	return n
 }
 
 func (u unacknowledged) retryLater(e *entry, spent time.Duration, retry Retry) {
 	u.inbox.retryLater(e, spent, retry)
 }
 
-func (unacknowledged) postpone(context.Context, []stream.Postponement) {}
+func (unacknowledged) postpone(context.Context, []stream.Postponement) int { return 0 }
 
 // hasRoomToWait reports whether an entry may wait in memory.
 func (b *inbox) hasRoomToWait(retry Retry) bool {
