@@ -397,6 +397,7 @@ func TestPause_waitingRetriesGoToTheQueue(t *testing.T) {
 		synctest.Wait()
 		s.SetPaused(true)
 		time.Sleep(2 * time.Second) // the read under way ends
+		synctest.Wait()
 		require.Len(t, g.postponed, 2)
 		assert.Greater(t, g.postponed[0].Wait, 8*time.Second)
 		assert.Zero(t, s.held())
