@@ -27,6 +27,7 @@ var (
 	removeIdleScript    = newScript("remove_idle")
 	renewLeasesScript   = newScript("renew_leases")
 	replayScript        = newScript("replay")
+	reportScript        = newScript("report")
 	retryLetterScript   = newScript("texts", "retry_dead_letter")
 	rightsScript        = newScript("rights")
 	settleRetriesScript = newScript("retries", "settle_retries")

@@ -16,6 +16,9 @@ func (r *recovery) scan(ctx context.Context, room room) ([]stream.Entry, error) 
 		if err != nil {
 			return nil, err
 		}
+		if info.Paused {
+			return nil, nil
+		}
 		if info.Pending == 0 {
 			r.finishScan()
 			return nil, nil
@@ -53,6 +56,9 @@ func (r *recovery) scan(ctx context.Context, room room) ([]stream.Entry, error) 
 // isAbandoned reports whether an idle entry may be claimed. It may be our own: the server may hand
 // an entry to a connection that we gave up.
 func (r *recovery) isAbandoned(row stream.PendingEntry) bool {
+	if _, ours := r.released[row.ID]; ours && row.Idle > releasedIdle {
+		return true
+	}
 	return !r.holds(row.ID) && r.callbacks.mayClaim(r.ShouldClaim, row)
 }
 
@@ -71,7 +77,7 @@ func (r *recovery) claimFrozen(ctx context.Context, room room) ([]stream.Entry, 
 }
 
 func (r *recovery) finishScan() {
-	r.scanCursor = "-"
+	r.scanCursor, r.released = "-", nil
 	r.postponeScan()
 }
 

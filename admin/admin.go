@@ -1,0 +1,56 @@
+package admin
+
+import (
+	"errors"
+	"time"
+
+	"github.com/millrace/redisstream"
+	"github.com/redis/go-redis/v9"
+)
+
+// DefaultHungAfter is the default of Config.HungAfter.
+const DefaultHungAfter = 5 * time.Minute
+
+// Config configures an Admin. Only Client is required.
+type Config struct {
+	// Client is the client that asks the server. Required. It stays open.
+	Client redis.UniversalClient
+
+	// Unmarshaler decodes entries. Set the counterpart of the publishers' Marshaler. Defaults to
+	// redisstream.MsgpackMarshaler{}.
+	Unmarshaler redisstream.Unmarshaler
+
+	// HungAfter is how long a handler may have a message before its consumer counts as hung.
+	// Make it longer than handlers take. Defaults to DefaultHungAfter.
+	HungAfter time.Duration
+}
+
+// Admin inspects and repairs topics. It is safe for concurrent use, and holds no resource of its
+// own.
+type Admin struct {
+	client      redis.UniversalClient
+	unmarshaler redisstream.Unmarshaler
+	hungAfter   time.Duration
+}
+
+// Errors that callers can act on. Others are those of the server.
+var (
+	// ErrInvalidConfig: a field of Config is missing or out of range.
+	ErrInvalidConfig = redisstream.ErrInvalidConfig
+	// ErrNoTopic: there is no stream with that name.
+	ErrNoTopic = errors.New("the topic does not exist")
+	// ErrNoGroup: the topic has no consumer group with that name.
+	ErrNoGroup = errors.New("the consumer group does not exist")
+	// ErrNoConsumer: the consumer group has no consumer with that name.
+	ErrNoConsumer = errors.New("the consumer does not exist")
+	// ErrNoEntry: the topic has no entry with that ID, or the group has it not pending.
+	ErrNoEntry = errors.New("the entry does not exist")
+	// ErrInUse: the group or the consumer is alive. Stop its members first.
+	ErrInUse = errors.New("it is in use")
+	// ErrInvalidID: a text is not the ID of an entry.
+	ErrInvalidID = errors.New("it is not the ID of an entry")
+)
+
+// New returns an Admin. The error wraps ErrInvalidConfig and names the field; the server is not
+// asked anything yet.
+func New(config Config) (*Admin, error) { panic("to do") }
