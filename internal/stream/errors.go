@@ -2,6 +2,7 @@ package stream
 
 import (
 	"errors"
+	"io"
 	"net"
 	"strings"
 
@@ -63,6 +64,16 @@ func IsRetryable(err error) bool {
 		}
 	}
 	return isNotSent(err) && !errors.Is(err, redis.ErrClosed)
+}
+
+// IsTransient reports whether a command that only reads may succeed later: a connection broke, or the
+// server refused it in a state that ends by itself.
+func IsTransient(err error) bool {
+	if _, refused := errors.AsType[redis.Error](err); refused {
+		return IsRetryable(err) && !errors.Is(err, redis.Nil)
+	}
+	_, network := errors.AsType[net.Error](err)
+	return network || isNotSent(err) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // IsUnanswered reports whether the server can't be reached, or did not answer in time.

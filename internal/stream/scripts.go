@@ -18,8 +18,8 @@ var (
 	commitScript        = newScript("retries", "commit")
 	createGroupScript   = newScript("create_group")
 	deadLetterScript    = newScript("texts", "retries", "dead_letter")
-	deadLettersScript   = newScript("dead_letters")
 	moveDelayedScript   = newScript("texts", "move_delayed")
+	pageScript          = newScript("page")
 	postponeScript      = newScript("texts", "retries", "postpone")
 	publishScript       = newScript("publish")
 	recreateScript      = newScript("recreate")
@@ -33,6 +33,15 @@ var (
 	settleRetriesScript = newScript("retries", "settle_retries")
 	takeRetriesScript   = newScript("texts", "retries", "take_retries")
 	trimScript          = newScript("trim")
+
+	// Of package admin.
+	countEntriesScript     = newScript("info", "count_entries")
+	inspectConsumersScript = newScript("inspect_consumers")
+	inspectEntryScript     = newScript("inspect_entry")
+	inspectGroupsScript    = newScript("info", "inspect_groups")
+	inspectTopicScript     = newScript("info", "inspect_topic")
+	parkedPageScript       = newScript("texts", "parked_page")
+	pendingPageScript      = newScript("pending_page")
 
 	// These run in transactions and pipelines, where EVALSHA could not fall back to EVAL by itself.
 	deadLetterAckSource = scriptSource("dead_letter_ack")
