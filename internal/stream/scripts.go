@@ -35,12 +35,16 @@ var (
 	trimScript          = newScript("trim")
 
 	// Of package admin.
+	acknowledgeScript      = newScript("acknowledge")
 	countEntriesScript     = newScript("info", "count_entries")
+	dropConsumerScript     = newScript("drop_consumer")
+	holdingScript          = newScript("holding")
 	inspectConsumersScript = newScript("inspect_consumers")
 	inspectEntryScript     = newScript("inspect_entry")
 	inspectGroupsScript    = newScript("info", "inspect_groups")
 	inspectTopicScript     = newScript("info", "inspect_topic")
 	parkedPageScript       = newScript("texts", "parked_page")
+	pauseScript            = newScript("pause")
 	pendingPageScript      = newScript("pending_page")
 
 	// These run in transactions and pipelines, where EVALSHA could not fall back to EVAL by itself.
