@@ -13,19 +13,19 @@ func TestLine(t *testing.T) {
 		want   []string
 	}{
 		"a speed, compared round by round": {
-			result{row{"speed", perSecond, []want{{limit, 0.85}, {peer, 10}}}, [contestants][]float64{{1000, 4200, 9000}, {100, 300, 800}, {1000, 5000, 10_000}}},
+			result{row{"speed", perSecond, []want{{limit, 0.85}, {peer, 10}}}, [][]float64{{1000, 4200, 9000}, {100, 300, 800}, {1000, 5000, 10_000}}},
 			[]string{"speed", "4,200/s", "300/s", "5,000/s", "11.2", "0.9", "≥ 0.85x limit, ≥ 10x peer", "yes"},
 		},
 		"a time, where less is better": {
-			result{row{"time", duration, []want{{peer, 1}}}, [contestants][]float64{{0.0030004}, {0.002}, nil}},
+			result{row{"time", duration, []want{{peer, 1}}}, [][]float64{{0.0030004}, {0.002}, nil}},
 			[]string{"time", "3ms", "2ms", "-", "1.5", "-", "≤ 1x peer", "no"},
 		},
 		"a bound, and a peer that gave up": {
-			result{row{"bound", duration, []want{{ours, 2}}}, [contestants][]float64{{1.5}, {math.Inf(1)}, nil}},
+			result{row{"bound", duration, []want{{ours, 2}}}, [][]float64{{1.5}, {math.Inf(1)}, nil}},
 			[]string{"bound", "1.5s", "gave up", "-", "-", "-", "≤ 2s", "yes"},
 		},
 		"a count": {
-			result{row{"count", count, []want{{ours, 1}}}, [contestants][]float64{{1}, {1.75}, nil}},
+			result{row{"count", count, []want{{ours, 1}}}, [][]float64{{1}, {1.75}, nil}},
 			[]string{"count", "1", "1.75", "-", "0.571", "-", "≤ 1", "yes"},
 		},
 	} {
