@@ -48,7 +48,7 @@ func main() {
 	if *quick {
 		plan.rounds, plan.scale = 1, tiny
 		exitOn(bench(os.Stdout, plan, ""))
-		exitOn(benchPeers(os.Stdout, plan, "", true))
+		exitOn(benchPeers(os.Stdout, plan, "", false))
 		return
 	}
 	peersOut := "PEERS.md"
@@ -59,7 +59,7 @@ func main() {
 	case "":
 		exitOn(bench(os.Stdout, plan, *out))
 	case "all":
-		exitOn(benchPeers(os.Stdout, plan, peersOut, false))
+		exitOn(benchPeers(os.Stdout, plan, peersOut, true))
 	default:
 		exitOn(fmt.Errorf("-peers %s: only all is known", *peers))
 	}

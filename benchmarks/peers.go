@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 )
@@ -13,7 +15,7 @@ import (
 type contender struct {
 	name    string
 	library library
-	server  string // a key of launchers
+	server  server
 }
 
 // league has contenders of about the same durability. Ours is the first.
@@ -23,16 +25,19 @@ type league struct {
 	contenders []contender
 }
 
+// server is one of the servers that run at the same time.
+type server int
+
 const (
-	redisEverySecond = "Redis, everysec"
-	redisAlways      = "Redis, always"
-	natsEverySecond  = "JetStream, 1s"
-	natsAlways       = "JetStream, always"
-	postgreSQL       = "PostgreSQL"
+	redisEverySecond server = iota
+	redisAlways
+	natsEverySecond
+	natsAlways
+	postgreSQL
 )
 
 // launchers start the servers.
-var launchers = map[string]func() (broker, error){
+var launchers = [...]func() (broker, error){
 	redisEverySecond: func() (broker, error) { return launchRedis("--appendfsync", "everysec") },
 	redisAlways:      func() (broker, error) { return launchRedis("--appendfsync", "always") },
 	natsEverySecond:  func() (broker, error) { return launchNATS("1s") },
@@ -43,7 +48,7 @@ var launchers = map[string]func() (broker, error){
 var leagues = []league{
 	{
 		name: "Synced each second",
-		durability: `A message that Publish reported survives a crash of the server. A loss of power takes the last second.
+		durability: `A message that Publish reported survives a crash of the server. A loss of power takes about the last second.
 
 - **ours**, **watermill-redisstream**: Redis with ` + "`appendonly yes`, `appendfsync everysec`" + `.
 - **watermill-nats**: JetStream with file storage and ` + "`sync_interval: 1s`" + `. Its default is 2 minutes.`,
@@ -116,38 +121,30 @@ func peerWorks(contenders []contender) []work {
 	}
 }
 
-// benchPeers measures the leagues. It writes their tables to w, and the page to the file out. Where
-// PostgreSQL is missing, it is an error, or if optional, the columns are left out.
-func benchPeers(w io.Writer, p plan, out string, optional bool) error {
-	without := ""
-	if _, err := postgresBinaries(); err != nil {
-		if !optional {
-			return err
-		}
-		fmt.Fprintf(os.Stderr, "watermill-sql is left out: %v\n", err)
-		without = postgreSQL
-	}
-	servers, err := launchAll(without)
+// benchPeers measures the leagues. It writes their tables to w, and the page to the file out.
+// Without PostgreSQL it leaves out watermill-sql and says so, or if all have to take part, it fails.
+func benchPeers(w io.Writer, p plan, out string, all bool) error {
+	servers, err := launchAll(all)
 	if err != nil {
 		return err
 	}
-	all := make([]broker, 0, len(servers))
-	for _, server := range servers {
-		defer server.stop()
-		all = append(all, server)
+	running := slices.DeleteFunc(slices.Clone(servers), func(b broker) bool { return b == nil })
+	for _, b := range running {
+		defer b.stop()
 	}
-	stopOnSignal(all...)
-	machine, err := describe(all...)
+	stopOnSignal(running...)
+	machine, err := describe(running...)
 	if err != nil {
 		return err
 	}
-	page := peersHead(machine, p.rounds)
+	var page strings.Builder
+	page.WriteString(peersHead(machine, p.rounds))
 	for _, league := range leagues {
 		table, err := league.table(p, servers)
 		if err != nil {
 			return fmt.Errorf("%s: %w", league.name, err)
 		}
-		page += fmt.Sprintf("\n## %s\n\n%s\n\n%s", league.name, league.durability, table)
+		fmt.Fprintf(&page, "\n## %s\n\n%s\n\n%s", league.name, league.durability, table)
 		if _, err := io.WriteString(w, table+"\n"); err != nil {
 			return err
 		}
@@ -155,46 +152,43 @@ func benchPeers(w io.Writer, p plan, out string, optional bool) error {
 	if out == "" {
 		return nil
 	}
-	return os.WriteFile(out, []byte(page), 0o600)
+	return os.WriteFile(out, []byte(page.String()), 0o600)
 }
 
-// launchAll starts the servers but one.
-func launchAll(without string) (map[string]broker, error) {
-	servers := make(map[string]broker)
-	for name, launch := range launchers {
-		if name == without {
+// launchAll starts the servers. PostgreSQL is nil if it is not installed and not all are needed.
+func launchAll(all bool) ([]broker, error) {
+	servers := make([]broker, len(launchers))
+	for i, launch := range launchers {
+		b, err := launch()
+		if errors.Is(err, errNoPostgreSQL) && !all {
+			fmt.Fprintf(os.Stderr, "watermill-sql does not take part: %v\n", err)
 			continue
 		}
-		server, err := launch()
 		if err != nil {
-			for _, started := range servers {
+			for _, started := range servers[:i] {
 				started.stop()
 			}
 			return nil, err
 		}
-		servers[name] = server
+		servers[i] = b
 	}
 	return servers, nil
 }
 
 // table measures the contenders whose server runs.
-func (l league) table(p plan, servers map[string]broker) (string, error) {
-	var contenders []contender
-	p.brokers = nil
+func (l league) table(p plan, servers []broker) (string, error) {
+	head, contenders := []string{"work"}, []contender{}
 	for _, c := range l.contenders {
-		if server := servers[c.server]; server != nil {
+		if servers[c.server] != nil {
+			head = append(head, c.name)
 			contenders = append(contenders, c)
-			p.brokers = append(p.brokers, server)
+			p.brokers = append(p.brokers, servers[c.server])
 		}
 	}
 	p.works = peerWorks(contenders)
 	results, err := p.compete()
 	if err != nil {
 		return "", err
-	}
-	head := []string{"work"}
-	for _, c := range contenders {
-		head = append(head, c.name)
 	}
 	lines := [][]string{head}
 	for _, result := range results {
@@ -225,14 +219,30 @@ func (r result) peersLine() []string {
 
 // peersHead returns the beginning of PEERS.md.
 func peersHead(machine string, rounds int) string {
-	return fmt.Sprintf(`# Peers on other servers
+	return fmt.Sprintf(`# Libraries on other servers
 
 Written by `+"`make bench PEERS=all`"+` on %s: %s; %s.
 
-`, time.Now().Format(time.DateOnly), machine, strings.Join(peerVersions(), ", "))
+Medians of %d rounds. The contenders of a table are measured in turn, round by round, each on a private server of one process on this machine.
+Behind each figure is ours divided by it: the median of the rounds' own ratios. For a time, less than 1 means that we are faster.
+The columns of a library differ in its subscriber only. What they differ in where they publish is noise of the machine and of its disk.
+
+Payloads have 256 bytes. Each table compares servers of one durability. Configurations are the defaults but for what is said here:
+
+- **watermill-nats**: its package nats with JetStream, which its documentation recommends for production; the stream exists before; a durable
+  consumer for the group, with the defaults AckWait 30 s, MaxAckPending 1,000 and NATSMarshaler. Each ack waits for a reply (AckSync).
+  After a nack, later messages come before the redelivery; the other libraries keep the order.
+  **AckAsync** waits for no reply. An ack that is lost makes the message come again after AckWait.
+- **watermill-sql**: DefaultPostgreSQLSchema through pgx with 20 connections (go-redis has as many) and a BYTEA payload. The tables exist before.
+  Its defaults are a PollInterval of 1 s and a SubscribeBatchSize of 100, of which each is acknowledged as a whole.
+  **tuned** has a PollInterval of 10 ms and batches of 1,000: a crash redelivers up to 1,000 messages, and an idle subscription makes
+  100 transactions a second.
+- A subscription's speed is what the server knows to be acknowledged, the start included.
+- 16 goroutines publish 2,000 messages in each round while a subscription handles them. Losses and repeated deliveries are sums of all rounds.
+`, time.Now().Format(time.DateOnly), machine, strings.Join(peerVersions(), ", "), rounds)
 }
 
-// peerVersions returns the libraries of the contenders and their clients, with the versions in this program.
+// peerVersions returns the libraries of the contenders and their clients, with their versions.
 func peerVersions() []string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -21,7 +21,8 @@ import (
 	"github.com/millrace/redisstream/internal/redistest"
 )
 
-var errNoPostgreSQL = errors.New("no PostgreSQL server found: put pg_ctl and initdb on the PATH (apt-get install postgresql; brew install postgresql)")
+var errNoPostgreSQL = errors.New("no PostgreSQL server found: put pg_ctl and initdb on the PATH " +
+	"(apt-get install postgresql; brew install postgresql)")
 
 // postgresBroker is a PostgreSQL server, whose topic is the tables of watermill-sql.
 type postgresBroker struct {

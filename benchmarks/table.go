@@ -43,7 +43,8 @@ slow, or a count, is of fewer. A ratio is the median of the rounds' own ratios. 
 
 // table returns a Markdown table with aligned columns.
 func (r report) table() string {
-	lines := [][]string{{"work", "ours", "peer", "limit", "ours/peer", "ours/limit", "required", "met"}}
+	lines := make([][]string, 0, 1+len(r.results))
+	lines = append(lines, []string{"work", "ours", "peer", "limit", "ours/peer", "ours/limit", "required", "met"})
 	for _, result := range r.results {
 		lines = append(lines, result.line())
 	}

@@ -7,6 +7,24 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
+func TestPeersLine(t *testing.T) {
+	for name, test := range map[string]struct {
+		result result
+		want   []string
+	}{
+		"a ratio of ours to each, by round": {
+			result{row{"speed", perSecond, nil}, [][]float64{{1000, 4200, 9000}, {100, 300, 800}, {2000, 8400, 18_000}}},
+			[]string{"speed", "4,200/s", "300/s (11.2)", "8,400/s (0.5)"},
+		},
+		"a count is the sum": {
+			result{row{"lost", count, nil}, [][]float64{{0, 0, 0}, {0, 0, 1}}},
+			[]string{"lost", "0", "1"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) { assert.Equal(t, test.want, test.result.peersLine()) })
+	}
+}
+
 func TestLine(t *testing.T) {
 	for name, test := range map[string]struct {
 		result result
