@@ -42,6 +42,16 @@ func cpuModel() string {
 	return "unknown CPU"
 }
 
+// loadAverage returns how many processes ran or waited to run in the last minute, on Linux.
+func loadAverage() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	average, _, _ := strings.Cut(string(text), " ")
+	return average
+}
+
 // infoField returns a field of the text of INFO; empty: it is missing.
 func infoField(info, name string) string {
 	for line := range strings.Lines(info) {

@@ -28,7 +28,9 @@ type natsBroker struct {
 // launchNATS starts the nats-server that go.mod names. syncInterval is how often it syncs its
 // files; "always": before it confirms a message.
 func launchNATS(syncInterval string) (*natsBroker, error) {
-	path, err := exec.CommandContext(context.Background(), "go", "tool", "-n", "nats-server").Output() // builds it
+	build := exec.CommandContext(context.Background(), "go", "tool", "-n", "nats-server") // prints its path, too
+	build.Stderr = os.Stderr
+	path, err := build.Output()
 	if err != nil {
 		return nil, fmt.Errorf("building nats-server: %w", err)
 	}

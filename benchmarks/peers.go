@@ -124,6 +124,7 @@ func peerWorks(contenders []contender) []work {
 // benchPeers measures the leagues. It writes their tables to w, and the page to the file out.
 // Without PostgreSQL it leaves out watermill-sql and says so, or if all have to take part, it fails.
 func benchPeers(w io.Writer, p plan, out string, all bool) error {
+	load := loadAverage()
 	servers, err := launchAll(all)
 	if err != nil {
 		return err
@@ -138,7 +139,7 @@ func benchPeers(w io.Writer, p plan, out string, all bool) error {
 		return err
 	}
 	var page strings.Builder
-	page.WriteString(peersHead(machine, p.rounds))
+	page.WriteString(peersHead(machine, load, p.rounds))
 	for _, league := range leagues {
 		table, err := league.table(p, servers)
 		if err != nil {
@@ -218,7 +219,7 @@ func (r result) peersLine() []string {
 }
 
 // peersHead returns the beginning of PEERS.md.
-func peersHead(machine string, rounds int) string {
+func peersHead(machine, load string, rounds int) string {
 	return fmt.Sprintf(`# Libraries on other servers
 
 Written by `+"`make bench PEERS=all`"+` on %s: %s; %s.
@@ -226,6 +227,7 @@ Written by `+"`make bench PEERS=all`"+` on %s: %s; %s.
 Medians of %d rounds. The contenders of a table are measured in turn, round by round, each on a private server of one process on this machine.
 Behind each figure is ours divided by it: the median of the rounds' own ratios. For a time, less than 1 means that we are faster.
 The columns of a library differ in its subscriber only. What they differ in where they publish is noise of the machine and of its disk.
+The load average before the run was %s. It is near 0 on a machine that does nothing else; on a busy one, take the figures for orders of magnitude.
 
 Payloads have 256 bytes. Each table compares servers of one durability. Configurations are the defaults but for what is said here:
 
@@ -239,7 +241,7 @@ Payloads have 256 bytes. Each table compares servers of one durability. Configur
   100 transactions a second.
 - A subscription's speed is what the server knows to be acknowledged, the start included.
 - 16 goroutines publish 2,000 messages in each round while a subscription handles them. Losses and repeated deliveries are sums of all rounds.
-`, time.Now().Format(time.DateOnly), machine, strings.Join(peerVersions(), ", "), rounds)
+`, time.Now().Format(time.DateOnly), machine, strings.Join(peerVersions(), ", "), rounds, load)
 }
 
 // peerVersions returns the libraries of the contenders and their clients, with their versions.
