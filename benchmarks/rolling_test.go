@@ -25,7 +25,7 @@ type instance struct {
 func TestRollingMigrationAndBack(t *testing.T) {
 	const instances, share = 3, 100
 	var handled tally
-	start := func(lib library) *instance {
+	start := func(lib redisLibrary) *instance {
 		i := &instance{subscription: subscribe(t, lib, t.Name(), settings{claimIdle: time.Second})}
 		i.handle(func(msg *message.Message) {
 			i.handled.Add(1)
@@ -38,7 +38,7 @@ func TestRollingMigrationAndBack(t *testing.T) {
 		service[i] = start(peerLibrary)
 	}
 	stop := publishSteadily(t, &handled)
-	for _, lib := range []library{ourLibrary, peerLibrary} {
+	for _, lib := range []redisLibrary{ourLibrary, peerLibrary} {
 		for i, old := range service {
 			service[i] = start(lib)
 			for _, member := range slices.Concat(service, []*instance{old}) {
@@ -63,7 +63,7 @@ func publishSteadily(t *testing.T, handled *tally) (stop func() int) {
 	t.Helper()
 	const each, ahead = 10, 200
 	publishers := make([]message.Publisher, 0, 2)
-	for _, lib := range []library{ourLibrary, peerLibrary} {
+	for _, lib := range []redisLibrary{ourLibrary, peerLibrary} {
 		publisher, err := lib.publisher(redistest.Shared().Client(t))
 		require.NoError(t, err)
 		publishers = append(publishers, publisher)
