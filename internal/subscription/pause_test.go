@@ -3,6 +3,7 @@ package subscription
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -44,11 +45,7 @@ func (s *Subscription) held() int {
 func (g *fakeGroup) releasedNow() map[string]int64 {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	list := map[string]int64{}
-	for id, n := range g.released {
-		list[id] = n
-	}
-	return list
+	return maps.Clone(g.released)
 }
 
 // What a pause finds is released: an offer, a nacked entry that waits, entries read ahead. Afterwards all come in
@@ -424,7 +421,7 @@ func TestPause_claimsWhatItReleased(t *testing.T) {
 
 // Pauses come at any time. No message is handed out while one lasts, none is with two handlers, and the order of each
 // key stays.
-func TestPause_atAnyTime(t *testing.T) {
+func TestPause_atAnyTime(t *testing.T) { //nolint:gocognit // one scenario
 	t.Parallel()
 	for round := range 60 {
 		t.Run(fmt.Sprint(round), func(t *testing.T) {
@@ -442,7 +439,7 @@ func TestPause_atAnyTime(t *testing.T) {
 			acked, with := map[string]bool{}, map[string]bool{}
 			done := make(chan struct{})
 			var handlers sync.WaitGroup
-			for range o4 {
+			for range 4 {
 				handlers.Go(func() {
 					for msg := range s.Output() {
 						mu.Lock()
@@ -487,4 +484,47 @@ func TestPause_atAnyTime(t *testing.T) {
 	}
 }
 
-const o4 = 4
+// Pauses, resumes and the end come together. Whatever is not acknowledged is released.
+func TestPause_racesWithTheEnd(t *testing.T) {
+	t.Parallel()
+	for round := range 60 {
+		t.Run(fmt.Sprint(round), func(t *testing.T) {
+			t.Parallel()
+			g := newPausable(9)
+			o, _ := g.options()
+			o.Workers, o.CloseTimeout = c4(round), 50*time.Millisecond
+			o.Backend = o.Group
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			s := Start(ctx, o.Config)
+			var others sync.WaitGroup
+			others.Go(func() {
+				for msg := range s.Output() {
+					if rand.N(2) == 0 {
+						msg.Nack()
+					} else {
+						msg.Ack()
+					}
+				}
+			})
+			for range 2 {
+				others.Go(func() {
+					for range 50 {
+						s.SetPaused(rand.N(2) == 0)
+					}
+				})
+			}
+			time.Sleep(time.Duration(rand.N(500)) * time.Microsecond)
+			if round%2 == 0 {
+				cancel()
+			}
+			s.Close()
+			others.Wait()
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			for id := range g.pending {
+				assert.Contains(t, g.released, id)
+			}
+		})
+	}
+}

@@ -2,28 +2,53 @@ package pausing
 
 import (
 	"context"
+	"encoding/json"
 	"os"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/millrace/redisstream"
 	"github.com/millrace/redisstream/internal/fixture"
 	"github.com/millrace/redisstream/internal/redistest"
-	"github.com/millrace/redisstream/internal/stream"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
+// record is what the tests look at of a member record: a time, a space and JSON.
+type record struct {
+	Host     string        `json:"host"`
+	PID      int           `json:"pid"`
+	Every    time.Duration `json:"every"`
+	Lease    time.Duration `json:"lease"`
+	Workers  int           `json:"workers"`
+	Limit    int           `json:"limit"`
+	AutoAck  bool          `json:"auto_ack"` //nolint:tagliatelle // the format is given
+	Paused   bool          `json:"paused"`
+	Held     []heldEntry   `json:"held"`
+	Blocking bool          `json:"blocking"`
+	Reported time.Time     `json:"-"`
+}
+
+type heldEntry struct {
+	ID string `json:"id"`
+}
+
 // records returns the member records of the group "g" by consumer.
-func records(b *fixture.Bench, client redis.Cmdable) map[string]stream.MemberRecord {
+func records(b *fixture.Bench, client redis.Cmdable) map[string]record {
 	b.Helper()
 	values, err := client.HGetAll(context.WithoutCancel(b.Context()), redisstream.MembersKey(b.Topic, "g")).Result()
 	require.NoError(b, err)
-	list := make(map[string]stream.MemberRecord, len(values))
+	list := make(map[string]record, len(values))
 	for name, value := range values {
-		list[name], err = stream.ParseMemberRecord(value)
+		reported, text, _ := strings.Cut(value, " ")
+		ms, err := strconv.ParseInt(reported, 10, 64)
 		require.NoError(b, err)
+		r := record{Reported: time.UnixMilli(ms)}
+		require.NoError(b, json.Unmarshal([]byte(text), &r))
+		list[name] = r
 	}
 	return list
 }
