@@ -14,7 +14,7 @@ const blockedDeliveries = 5
 // addMembers adds what the consumers of a group say.
 func (a *Admin) addMembers(g *Group, s stream.GroupState, consumers []stream.ConsumerState, now time.Time) {
 	g.Consumers = len(consumers)
-	others := g.Pending > 1 || g.waiting()
+	others := g.Pending > 1 || waiting(*g)
 	reports := false
 	for _, state := range consumers {
 		c := a.consumerOf(state, now)
@@ -30,7 +30,7 @@ func (a *Admin) addMembers(g *Group, s stream.GroupState, consumers []stream.Con
 			g.BlockedBy = cmp.Or(g.BlockedBy, blocker(c))
 		}
 	}
-	if !reports && s.Oldest.Deliveries >= blockedDeliveries && g.waiting() {
+	if !reports && s.Oldest.Deliveries >= blockedDeliveries && waiting(*g) {
 		g.BlockedBy = s.Oldest.ID
 	}
 }
@@ -48,7 +48,7 @@ func blocker(c Consumer) string {
 }
 
 // waiting reports whether entries may wait that no consumer has got.
-func (g *Group) waiting() bool { return g.Lag.N > 0 || g.Lag.Exact == LagUnknown }
+func waiting(g Group) bool { return g.Lag.N > 0 || g.Lag.Exact == LagUnknown }
 
 // markTrimming marks the groups whose oldest entry that is not acknowledged is the oldest of all.
 func markTrimming(groups []Group, states []stream.GroupState) {
@@ -68,9 +68,9 @@ func markTrimming(groups []Group, states []stream.GroupState) {
 	}
 }
 
-// state returns the first state that applies.
-func (g *Group) state() GroupState {
-	open := g.waiting() || g.Pending > 0 || g.Parked > 0
+// stateOf returns the first state that applies.
+func stateOf(g Group) GroupState {
+	open := waiting(g) || g.Pending > 0 || g.Parked > 0
 	switch {
 	case g.Paused != nil:
 		return GroupPaused

@@ -93,9 +93,9 @@ func (l Lag) String() string {
 		return strconv.FormatInt(l.N, 10)
 	case LagAtMost:
 		return "at most " + strconv.FormatInt(l.N, 10)
-	default:
-		return "unknown"
+	case LagUnknown:
 	}
+	return "unknown"
 }
 
 // Pause says who paused a group.
@@ -126,17 +126,16 @@ func (a *Admin) Group(ctx context.Context, topic, group string) (Group, error) {
 	return Group{}, groupError(topic, group, ErrNoGroup)
 }
 
-// groupState returns the state of a group, without what needs further commands. The error wraps
-// ErrNoTopic or ErrNoGroup.
-func (a *Admin) groupState(ctx context.Context, topic, group string) (stream.GroupState, error) {
+// checkGroup returns an error if a group does not exist. It wraps ErrNoTopic or ErrNoGroup.
+func (a *Admin) checkGroup(ctx context.Context, topic, group string) error {
 	_, states, err := a.inspect(topic).Groups(ctx, group)
 	if err == nil && len(states) == 0 {
 		err = ErrNoGroup
 	}
 	if err != nil {
-		return stream.GroupState{}, groupError(topic, group, err)
+		return groupError(topic, group, err)
 	}
-	return states[0], nil
+	return nil
 }
 
 // groups returns the groups of a topic, and the server's time.
@@ -152,7 +151,7 @@ func (a *Admin) groups(ctx context.Context, topic string) ([]Group, time.Time, e
 	}
 	markTrimming(groups, states)
 	for i := range groups {
-		groups[i].State = groups[i].state()
+		groups[i].State = stateOf(groups[i])
 	}
 	slices.SortFunc(groups, func(x, y Group) int { return strings.Compare(x.Name, y.Name) })
 	return groups, state.Now, nil

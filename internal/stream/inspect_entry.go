@@ -17,13 +17,14 @@ type HandledEntry struct {
 func (i *Inspection) Handled(ctx context.Context, id string) (groups []HandledEntry, now time.Time, err error) {
 	for skip := 0; ; skip += groupsPage {
 		r, err := i.run(ctx, call{
-			inspectEntryScript, []string{i.keys.Stream},
+			inspectEntryScript,
+			[]string{i.keys.Stream},
 			[]any{id, i.keys.RetryQueues, skip, groupsPage},
 		})
 		if err != nil {
 			return nil, now, err
 		}
-		now = r.time(0)
+		now = r.now()
 		page := r.list(1)
 		for n := range page {
 			g := page.list(n)
