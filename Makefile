@@ -5,6 +5,7 @@ PARALLEL ?= 6
 DURATION ?= 2m
 SEED ?= 0
 CHAOSFLAGS ?=
+PEERS ?=
 
 LINT_VERSION := v2.15.0
 LINT_DIR := $(CURDIR)/bin/golangci-lint-$(LINT_VERSION)
@@ -31,9 +32,9 @@ lint: $(LINT)
 $(LINT):
 	GOBIN=$(LINT_DIR) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
 
-## bench: the comparison with peers; writes benchmarks/RESULTS.md
+## bench: the comparison with peers; writes benchmarks/RESULTS.md. PEERS=all: with those on other servers; writes benchmarks/PEERS.md
 bench: redis
-	cd benchmarks && go run .
+	cd benchmarks && go run . $(if $(PEERS),-peers $(PEERS))
 
 ## fuzz: each fuzz target for FUZZTIME
 fuzz: redis

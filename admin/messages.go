@@ -102,16 +102,24 @@ func (a *Admin) Message(ctx context.Context, topic, id string) (Message, error) 
 	return a.decode(entry), nil
 }
 
-// decode returns an entry as a message.
-func (a *Admin) decode(entry stream.Stored) Message {
-	fields := make(map[string]any, len(entry.Fields)/2)
-	size := 0
+// uuidField is the field of the default format that has the UUID.
+const uuidField = "_watermill_message_uuid"
+
+// fieldsOf returns the fields of an entry, and their bytes. Of a field that is there twice the last one counts.
+func fieldsOf(entry stream.Stored) (fields map[string]any, size int) {
+	fields = make(map[string]any, len(entry.Fields)/2)
 	for i := 0; i+1 < len(entry.Fields); i += 2 {
 		name, _ := entry.Fields[i].(string)
 		value, _ := entry.Fields[i+1].(string)
 		fields[name] = value
 		size += len(name) + len(value)
 	}
+	return fields, size
+}
+
+// decode returns an entry as a message.
+func (a *Admin) decode(entry stream.Stored) Message {
+	fields, size := fieldsOf(entry)
 	return a.decodeFields(entry.ID, fields, size)
 }
 
@@ -141,7 +149,7 @@ func sizeOf(fields map[string]any) (size int) {
 func unmarshal(u redisstream.Unmarshaler, id string, fields map[string]any) (msg *message.Message, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			msg, err = nil, fmt.Errorf("Unmarshaler panicked: %v", cause)
+			msg, err = nil, fmt.Errorf("panic in the Unmarshaler: %v", cause)
 		}
 	}()
 	msg, err = u.Unmarshal(id, fields)
@@ -151,7 +159,7 @@ func unmarshal(u redisstream.Unmarshaler, id string, fields map[string]any) (msg
 	return msg, err
 }
 
-var errNoMessage = errors.New("Unmarshaler returned no message")
+var errNoMessage = errors.New("the Unmarshaler returned no message")
 
 // IDAt returns the first ID of a time.
 func IDAt(t time.Time) string { return strconv.FormatInt(max(t.UnixMilli(), 0), 10) + "-0" }

@@ -28,7 +28,7 @@ type PendingFilter struct {
 }
 
 // Pending iterates over the pending entries of a group, the oldest first (XPENDING in pages of
-// 1,000). The error wraps ErrNoTopic, ErrNoGroup or ErrInvalidID.
+// 500). The error wraps ErrNoTopic, ErrNoGroup or ErrInvalidID.
 func (a *Admin) Pending(ctx context.Context, topic, group string, filter PendingFilter) iter.Seq2[PendingEntry, error] {
 	return func(yield func(PendingEntry, error) bool) {
 		if filter.From != "" && !stream.ValidID(filter.From) {
@@ -36,7 +36,7 @@ func (a *Admin) Pending(ctx context.Context, topic, group string, filter Pending
 			return
 		}
 		inspection := a.inspect(topic)
-		if _, err := a.groupState(ctx, topic, group); err != nil {
+		if err := a.checkGroup(ctx, topic, group); err != nil {
 			yield(PendingEntry{}, err)
 			return
 		}

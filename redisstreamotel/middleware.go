@@ -57,6 +57,7 @@ func (p *processor) handle(handler message.HandlerFunc, msg *message.Message) ([
 		return handler(msg)
 	}
 	call := &handling{processor: p, msg: msg, of: attemptOf(entry, msg)}
+	call.isLetter = call.of.stream != entry.Stream
 	call.ambient = trace.SpanContextFromContext(msg.Context())
 	if before, ok := msg.Context().Value(handlingKey{}).(*handling); ok && before.of == call.of {
 		if !before.ended.Load() { // another Middleware has a span of it
@@ -92,6 +93,7 @@ type handling struct {
 
 	msg      *message.Message
 	of       attempt
+	isLetter bool              // a dead letter: its entry may still be retried
 	ambient  trace.SpanContext // in the context of the subscription
 	creation trace.SpanContext // in the message
 	ctx      context.Context   //nolint:containedctx // the handler's
@@ -137,9 +139,10 @@ func (h *handling) end(err error) {
 	if err != nil {
 		fail(h.span, err)
 	}
-	if nacked && !isClosed(h.msg.Acked()) {
+	switch {
+	case nacked && !isClosed(h.msg.Acked()):
 		h.notHandled()
-	} else {
+	case !h.isLetter:
 		h.failed.forget(h.of)
 	}
 	h.finish()

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +19,7 @@ import (
 	"github.com/millrace/redisstream/redisstreamotel"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/baggage"
 	"go.opentelemetry.io/otel/codes"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
@@ -180,6 +183,54 @@ func TestMiddleware_producedMessages(t *testing.T) {
 	assert.Equal(t, "kept", produced[1].Context().Value(key{}))
 }
 
+// The baggage of the producer goes on with what a handler returns, unless that has its own.
+func TestMiddleware_producedBaggage(t *testing.T) {
+	t.Parallel()
+	b := newTraced(t)
+	msg := message.NewMessage("m", nil)
+	msg.Metadata = message.Metadata{"traceparent": foreign, "baggage": "tenant=north"}
+	own, err := baggage.Parse("tenant=south")
+	require.NoError(t, err)
+	produced, err := deliver(msg, func(*message.Message) ([]*message.Message, error) {
+		return []*message.Message{
+			message.NewMessage("a", nil), message.NewMessageWithContext(baggage.ContextWithBaggage(context.Background(), own), "b", nil), nil,
+		}, nil
+	}, redisstreamotel.Middleware(b.options()...))
+	require.NoError(t, err)
+	require.NoError(t, b.publisher().Publish(b.Topic, produced[:2]...))
+	stored := b.stored(b.Topic)
+	assert.Equal(t, "tenant=north", stored[0].Metadata.Get("baggage"))
+	assert.Equal(t, "tenant=south", stored[1].Metadata.Get("baggage"))
+}
+
+// CreateSpans leaves a trace context of the handler as it is, and makes no copy where there is none.
+func TestCreateSpans(t *testing.T) {
+	t.Parallel()
+	b := newTraced(t)
+	custom, plain := message.NewMessage("custom", nil), message.NewMessage("plain", nil)
+	custom.Metadata.Set("traceparent", foreign)
+	other, otherSpan := b.start("another request")
+	returns := func(*message.Message) ([]*message.Message, error) {
+		return []*message.Message{custom, plain, nil, message.NewMessageWithContext(other, "other", nil)}, nil
+	}
+	produced, err := deliver(message.NewMessage("m", nil), returns, redisstreamotel.CreateSpans(b.options()...))
+	require.NoError(t, err)
+	assert.Same(t, custom, produced[0])
+	assert.True(t, remote(produced[1]).IsValid())
+	assert.Empty(t, plain.Metadata)
+	assert.Nil(t, produced[2])
+	assert.Equal(t, otherSpan.SpanContext().TraceID(), remote(produced[3]).TraceID())
+	assert.Len(t, b.exporter.GetSpans(), 2)
+
+	produced, err = deliver(message.NewMessage("m", nil), returns, redisstreamotel.CreateSpans(redisstreamotel.WithTracerProvider(noop.NewTracerProvider())))
+	require.NoError(t, err)
+	assert.Same(t, plain, produced[1])
+
+	_, err = deliver(message.NewMessage("m", nil), func(*message.Message) ([]*message.Message, error) { return nil, errMilk },
+		redisstreamotel.CreateSpans(b.options()...))
+	require.ErrorIs(t, err, errMilk)
+}
+
 // A handler that fails, nacks itself, or panics: the status says so.
 func TestMiddleware_failures(t *testing.T) {
 	t.Parallel()
@@ -194,6 +245,7 @@ func TestMiddleware_failures(t *testing.T) {
 		"reject":            {func(msg *message.Message) error { redisstream.Reject(msg, errMilk); return errMilk }, "*errors.errorString", "dead_letter", 0},
 		"retry later":       {func(msg *message.Message) error { redisstream.RetryAfter(msg, 1500e6); return errMilk }, "*errors.errorString", "retry", 0},
 		"deadline":          {func(*message.Message) error { return context.DeadlineExceeded }, "deadline_exceeded", "redeliver", 0},
+		"network":           {func(*message.Message) error { return fmt.Errorf("read: %w", os.ErrDeadlineExceeded) }, "timeout", "redeliver", 0},
 		"panic":             {func(*message.Message) error { panic("out of ink") }, "panic", "redeliver", 1},
 		"panic of an error": {func(*message.Message) error { panic(errMilk) }, "panic", "redeliver", 1},
 	} {
@@ -309,7 +361,7 @@ func TestMiddleware_retryMiddleware(t *testing.T) {
 }
 
 // An entry over the delivery limit becomes a dead letter. Whoever reads that is in the trace of the
-// producer, linked to the last delivery; and so is a replay.
+// producer, linked to the last delivery; and so is the delivery after a retry of the letter.
 func TestMiddleware_deadLetter(t *testing.T) {
 	t.Parallel()
 	b := newTraced(t)
@@ -317,7 +369,13 @@ func TestMiddleware_deadLetter(t *testing.T) {
 	config := retryAtOnce()
 	config.MaxDeliveries = 2
 	letters := redisstream.DeadLetterTopic(b.Topic)
-	router.AddConsumerHandler("handler", b.Topic, b.Subscriber(config), func(*message.Message) error { return errMilk })
+	var repaired atomic.Bool
+	router.AddConsumerHandler("handler", b.Topic, b.Subscriber(config), func(*message.Message) error {
+		if repaired.Load() {
+			return nil
+		}
+		return errMilk
+	})
 	router.AddConsumerHandler("undertaker", letters, b.Subscriber(retryAtOnce()), func(*message.Message) error { return nil })
 	fixture.RunRouter(t, router)
 	require.NoError(t, b.publisher().Publish(b.Topic, message.NewMessage("m", nil)))
@@ -326,6 +384,35 @@ func TestMiddleware_deadLetter(t *testing.T) {
 	assert.Equal(t, []string{"previous_attempt"}, linksTo(letter, attempts[1].SpanContext))
 	assert.Empty(t, linksTo(letter, attempts[0].SpanContext))
 	assert.NotContains(t, fmt.Sprint(letter.Attributes), errMilk.Error())
+
+	repaired.Store(true)
+	id := b.DeadLetters()[0].ID
+	_, err := redisstream.RetryDeadLettersByID(t.Context(), b.Client, b.Topic, id)
+	require.NoError(t, err)
+	retried := b.await("process "+b.Topic, 3)[2]
+	childOf(t, retried, publish.SpanContext)
+	assert.Equal(t, []string{"previous_attempt"}, linksTo(retried, attempts[1].SpanContext))
+}
+
+// A dead letter that is replayed is in the trace of its producer.
+func TestMiddleware_replay(t *testing.T) {
+	t.Parallel()
+	b := newTraced(t)
+	b.consume(func(msg *message.Message) error {
+		if b.Len() == 1 {
+			redisstream.Reject(msg, errMilk)
+			return errMilk
+		}
+		return nil
+	})
+	require.NoError(t, b.publisher().Publish(b.Topic, message.NewMessage("m", nil)))
+	b.Eventually("dead-lettered", func() bool { return len(b.DeadLetters()) == 1 })
+	_, err := redisstream.ReplayDeadLetters(context.WithoutCancel(t.Context()), b.Client, b.Topic, 10)
+	require.NoError(t, err)
+	for i, process := range b.await("process "+b.Topic, 2) {
+		childOf(t, process, b.only("publish "+b.Topic).SpanContext)
+		assert.Equal(t, []string{"dead_letter", ""}[i], outcome(process))
+	}
 }
 
 // Without a tracer the handler runs as it would, and a trace that came with the message goes on.

@@ -18,6 +18,8 @@ type Backend interface {
 type backend interface {
 	source
 	settlement
+	reports
+	pausing
 	// tasks are the periodic tasks of the subscription.
 	tasks() []periodicTask
 }
@@ -91,6 +93,7 @@ type GroupStream interface {
 	RetryQueue
 	RemoveIdle(ctx context.Context, patterns []string, idle time.Duration) (removed []string, err error)
 	Trim(ctx context.Context, age time.Duration, keep int64) (dropped int64, err error)
+	Report(ctx context.Context, record stream.MemberRecord) error
 }
 
 // GroupState returns how far a group has come, and recreates it.
@@ -98,6 +101,7 @@ type GroupState interface {
 	Join(ctx context.Context, start string) error
 	Recreate(ctx context.Context, checkpoint stream.Checkpoint) (start string, err error)
 	GroupInfo(ctx context.Context) (stream.GroupInfo, error)
+	IsPaused(ctx context.Context) (bool, error)
 	Info(ctx context.Context) (stream.Info, error)
 }
 

@@ -26,28 +26,40 @@ type Membership struct {
 	TrimInterval time.Duration // 0: the stream is not trimmed
 	TrimMinAge   time.Duration
 	TrimMinLen   int64
+
+	CanBePaused bool // the group may be paused: it is looked for
+
+	// Record is what the member record has of the configuration; nil: there is no record.
+	Record *stream.MemberRecord
 }
 
 // member is one consumer of a group. Both backends with a group embed it.
 type member struct {
 	Membership
+	*memberReports
 
 	logger     watermill.LoggerAdapter
 	checkpoint *checkpoint
 	retries    *retryQueue
+	pause      *pauseWatch
 	blockTime  time.Duration
 }
 
 func newMember(s *Subscription, m Membership, position position) member {
-	retries := newRetryQueue(s, m)
+	retries, pause := newRetryQueue(s, m), newPauseWatch(s, m)
+	reports := &memberReports{record: m.Record, write: m.Stream.Report, trouble: outage{what: "writing the member record", logger: s.Logger}}
 	return member{
-		Membership: m, logger: s.Logger, checkpoint: newCheckpoint(s, m, position, retries), retries: retries, blockTime: s.BlockTime,
+		Membership: m, memberReports: reports, logger: s.Logger, checkpoint: newCheckpoint(s, m, position, retries, pause),
+		retries: retries, pause: pause, blockTime: s.BlockTime,
 	}
 }
 
-func (m *member) transferTime() time.Duration    { return m.Stream.TransferTime() }
-func (m *member) untilCheckpoint() time.Duration { return m.checkpoint.untilDue() }
-func (m *member) interrupt()                     { m.Stream.Interrupt() }
+func (m *member) transferTime() time.Duration { return m.Stream.TransferTime() }
+func (m *member) untilCheckpoint() time.Duration {
+	return min(m.checkpoint.untilDue(), m.pause.untilDue())
+}
+func (m *member) untilLook() time.Duration { return m.untilCheckpoint() }
+func (m *member) interrupt()               { m.Stream.Interrupt() }
 
 func (m *member) close() {
 	m.Stream.Close()
@@ -67,12 +79,20 @@ func (m *member) recover(ctx context.Context, err error) error {
 
 // releaseEntries releases pending entries and logs failures.
 func (m *member) releaseEntries(ctx context.Context, release stream.Release) {
-	release.Remove = m.RemoveAtEnd
+	release.Remove, release.Leaves = m.RemoveAtEnd, true
+	if err := m.sendRelease(ctx, release); err != nil {
+		m.logger.Error("entries could not be released; others claim them after ClaimMinIdle", err, nil)
+	}
+}
+
+// sendRelease releases pending entries, and logs which of them were trimmed.
+func (m *member) sendRelease(ctx context.Context, release stream.Release) error {
 	trimmed, err := m.Stream.Release(ctx, release)
 	if len(trimmed) > 0 {
 		m.logger.Error("entries were trimmed from the stream before they were acknowledged", errTrimmed, someOf(trimmed))
 	}
-	if err != nil && !stream.IsGroupGone(err) {
-		m.logger.Error("entries could not be released; others claim them after ClaimMinIdle", err, nil)
+	if stream.IsGroupGone(err) {
+		return nil
 	}
+	return err
 }

@@ -34,6 +34,7 @@ type entry struct {
 // trouble is what is known of an entry that failed.
 type trouble struct {
 	undeliverable error     // why no handler gets it; nil: the worker finds out
+	nackedAt      time.Time // when a handler nacked it first; zero: none did
 	failure       error     // the last error of its handler, if the handler recorded one
 	uuid          string    // of its message, for log lines about dead-lettering
 	notBefore     time.Time // when its handler wants it again; zero: whenever
@@ -48,6 +49,15 @@ func (e *entry) inTrouble() *trouble {
 	return e.trouble
 }
 
+// nacked records a nack of its handler, and the handler's error.
+func (e *entry) nacked(failure error) {
+	t := e.inTrouble()
+	t.failure = failure
+	if t.nackedAt.IsZero() {
+		t.nackedAt = time.Now()
+	}
+}
+
 // known returns the trouble of the entry, to read it.
 func (e *entry) known() trouble {
 	if e.trouble == nil {
@@ -60,20 +70,22 @@ func (e *entry) known() trouble {
 type state uint8
 
 const (
-	queued   state = iota // the inbox: it is ready, or waits in its key queue
-	paused                // its retry timer
-	inFlight              // a worker, and the handler while it has the message
-	settling              // the acker, or the worker that dead-letters it: it needs no lease
-	late                  // its handler, after Close stopped waiting for it
+	queued    state = iota // the inbox: it is ready, or waits in its key queue
+	paused                 // its retry timer
+	inFlight               // a worker, and the handler while it has the message
+	settling               // the acker, or the worker that dead-letters it: it needs no lease
+	releasing              // the reader, which releases it because of a pause
+	late                   // its handler, after Close stopped waiting for it
 )
 
 // next lists the states that may follow each state. An entry that ends has no further state.
 var next = map[state][]state{
-	queued:   {inFlight},
-	paused:   {queued},
-	inFlight: {paused, settling, late, queued},
-	settling: {paused, queued},
-	late:     {},
+	queued:    {inFlight, releasing},
+	paused:    {queued, releasing},
+	inFlight:  {paused, settling, late, queued},
+	settling:  {paused, queued},
+	releasing: {queued},
+	late:      {},
 }
 
 // become changes the state. A change that is not in the table is a bug: two owners would work on

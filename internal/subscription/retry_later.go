@@ -3,6 +3,7 @@ package subscription
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -50,18 +51,22 @@ func (g *group) retryLater(e *entry, spent time.Duration, retry Retry) {
 // retry queue, and returns how many went there. Those for which that fails are released with the
 // others.
 func (g *group) postpone(ctx context.Context, entries []stream.Postponement) (parked int) {
-	for len(entries) > 0 {
-		page := entries[:min(len(entries), maxPostponed)]
-		results, err := g.Stream.Postpone(ctx, page)
-		if err != nil {
-			g.member.logger.Error("messages that wait to be retried could not be put into the retry queue of the group; they may be redelivered earlier",
-				err, watermill.LogFields{countField: len(entries)})
-			return parked
-		}
-		parked += countParked(results)
-		entries = entries[len(page):]
+	parked, err := g.sendPostponements(ctx, entries)
+	if err != nil {
+		g.reportNotPostponed(err, len(entries)-parked)
 	}
 	return parked
+}
+
+func (g *group) sendPostponements(ctx context.Context, entries []stream.Postponement) (parked int, err error) {
+	for page := range slices.Chunk(entries, maxPostponed) {
+		results, err := g.Stream.Postpone(ctx, page)
+		if err != nil {
+			return parked, err
+		}
+		parked += countParked(results)
+	}
+	return parked, nil
 }
 
 // countParked returns how many entries went into the retry queue.
@@ -72,6 +77,11 @@ func countParked(results []stream.PostponeResult) (n int) {
 		}
 	}
 	return n
+}
+
+func (g *group) reportNotPostponed(err error, count int) {
+	g.member.logger.Error("messages that wait to be retried could not be put into the retry queue of the group; they may be redelivered earlier",
+		err, watermill.LogFields{countField: count})
 }
 
 func (u unacknowledged) retryLater(e *entry, spent time.Duration, retry Retry) {
@@ -125,6 +135,7 @@ func (b *inbox) waitUnblocking(e *entry, wait time.Duration) {
 		return
 	}
 	e.become(paused)
+	b.unheld()
 	b.retries.start(e, wait, false, func() {
 		e.become(queued)
 		b.queues.add(e, true)

@@ -47,8 +47,8 @@ func (w *worker) deliver(e *entry) {
 	messageContext := w.Context(ctx, e.ID, delivery)
 	msg.SetContext(messageContext)
 	if !w.offer(ctx, e, msg, delivery) {
+		w.undelivered(ctx, e)
 		ctx.over()
-		w.undelivered(e)
 		return
 	}
 	if w.Observer != nil {
@@ -66,12 +66,16 @@ func (w *worker) deliver(e *entry) {
 	w.late.add(messageContext, e, msg, ctx)
 }
 
-// undelivered ends a delivery that reached no handler: the entry is lost, or Close is under way and
-// releases it.
-func (w *worker) undelivered(e *entry) {
+// undelivered ends a delivery that reached no handler: the entry is lost, Close is under way and
+// releases it, or a pause began.
+func (w *worker) undelivered(ctx context.Context, e *entry) {
 	w.inbox.undelivered(e)
-	if !isClosed(w.closing) {
+	switch {
+	case isClosed(w.closing):
+	case ctx.Err() != nil:
 		w.inbox.discard(e)
+	default:
+		w.inbox.giveBack(e)
 	}
 }
 
@@ -98,7 +102,7 @@ func (w *worker) settle(ctx context.Context, e *entry, msg *message.Message, d t
 		return
 	}
 	decision := w.Decision(ctx)
-	e.inTrouble().failure = decision.Failure
+	e.nacked(decision.Failure)
 	reason := w.backend.overDeliveryLimit(e)
 	if reason == nil && decision.Reject {
 		reason = errRejected

@@ -250,8 +250,8 @@ func TestObserver_trimmedUnread(t *testing.T) {
 			b := fixture.NewOn(t, redistest.Start(t))
 			config, r := observed(config)
 			config.Unmarshaler = redisstream.PlainMarshaler{}
-			_, messages := b.Subscribe(config)
 			fixture.AddPlain(t, b.Client, b.Topic, "*", "read")
+			_, messages := b.Subscribe(config)
 			first := fixture.Receive(t, messages)
 			settle := func() {
 				first.Ack()
