@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"strings"
 	"sync"
 	"time"
 
@@ -150,10 +149,10 @@ func (c *Collector) Collect(metrics chan<- prometheus.Metric) {
 	}
 }
 
-// send sends the metrics of one thing. The names of topics and groups are any bytes, and labels are text.
+// send sends the metrics of one thing.
 func send[T any](metrics chan<- prometheus.Metric, gauges []gauge[T], of T, labels ...string) {
 	for i := range labels {
-		labels[i] = strings.ToValidUTF8(labels[i], "\uFFFD")
+		labels[i] = labelOf(labels[i])
 	}
 	for _, g := range gauges {
 		if value, known := g.value(of); known {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/millrace/redisstream/internal/fixture"
 	"github.com/millrace/redisstream/redisstreamprom"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/stretchr/testify/assert"
@@ -31,7 +32,10 @@ func TestMetrics_areDocumented(t *testing.T) {
 	o := redisstreamprom.New(redisstreamprom.Config{})
 	everything(o, "orders")
 	registered := map[string]documented{}
-	for name, family := range gather(t, o) {
+	b := fixture.New(t)
+	b.Publish(1)
+	b.ReadAs("c", 1)
+	for name, family := range gather(t, o, newCollector(t, b.Client, nil)) {
 		registered[name] = documented{kindOf(family), strings.Join(labelsOf(family), ", "), family.GetHelp()}
 	}
 	assert.Equal(t, registered, table)
@@ -41,7 +45,7 @@ func kindOf(family *dto.MetricFamily) string { return strings.ToLower(family.Get
 
 // labelsOf returns the names of the labels, topic and group first.
 func labelsOf(family *dto.MetricFamily) (names []string) {
-	for _, pair := range family.GetMetric()[0].GetLabel() {
+	for _, pair := range family.GetMetric()[0].GetLabel() { // each has the same
 		names = append(names, pair.GetName())
 	}
 	order := []string{"topic", "group", "outcome", "reason"}
