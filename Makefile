@@ -11,15 +11,19 @@ LINT_VERSION := v2.15.0
 LINT_DIR := $(CURDIR)/bin/golangci-lint-$(LINT_VERSION)
 LINT := $(LINT_DIR)/golangci-lint
 
-.PHONY: test lint bench fuzz chaos redis
+.PHONY: test monitoring lint bench fuzz chaos redis
 
 ## test: all tests, with the race detector; installs redis-server if there is none
 test: redis
 	go build -race ./... # first: the compiler would keep the cores busy while tests look at times
 	go test -race -parallel $(PARALLEL) $(TESTFLAGS) ./...
-	cd redisstreamprom && go test -race -parallel $(PARALLEL) $(TESTFLAGS) ./...
+	cd redisstreamprom && go test -race -parallel $(PARALLEL) $(TESTFLAGS) .
 	cd redisstreamotel && go test -race -parallel $(PARALLEL) $(TESTFLAGS) ./...
 	go test $(TESTFLAGS) -run '^TestPubSub_reconnect$$' . # Watermill's own test races with itself
+
+## monitoring: alerts and dashboard with a real Prometheus; apt-get install prometheus
+monitoring: redis
+	cd redisstreamprom && go test $(TESTFLAGS) ./monitoringtest
 
 ## lint: golangci-lint, of the one version that .golangci.yml is written for
 lint: $(LINT)

@@ -1,4 +1,4 @@
-package redisstreamprom_test
+package monitoringtest
 
 import (
 	"context"
@@ -21,7 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-const monitoring = "../monitoring/"
+const monitoring = "../../monitoring/"
 
 // longest is how long Prometheus may take to see everything: it scrapes each second.
 const longest = 3 * time.Minute
@@ -226,7 +226,7 @@ func TestMonitoring_runbook(t *testing.T) {
 		require.NoError(t, err)
 		return string(text)
 	}
-	rules, tests, runbook := read(monitoring+"alerts.yml"), read(monitoring+"alerts_test.yml"), read("../docs/runbook.md")
+	rules, tests, runbook := read(monitoring+"alerts.yml"), read(monitoring+"alerts_test.yml"), read("../../docs/runbook.md")
 	for _, name := range alertNames(t) {
 		assert.Contains(t, rules, "docs/runbook.md#"+strings.ToLower(name)+"\n", name)
 		assert.Contains(t, runbook, "\n## "+name+"\n", name)

@@ -1,4 +1,4 @@
-package redisstreamprom_test
+package monitoringtest
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/components/delay"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/millrace/redisstream"
 	"github.com/millrace/redisstream/admin"
@@ -139,7 +140,7 @@ func (s *stage) abandoned() {
 	s.Do("XADD", "abandoned", old, "data", strings.Repeat("x", 200_000))
 	s.Do("XGROUP", "CREATE", "abandoned", "g", "0")
 	msg := message.NewMessage(watermill.NewUUID(), nil)
-	delayed(msg)
+	delay.Message(msg, delay.For(time.Hour))
 	require.NoError(s, s.publisher.Publish("abandoned", msg))
 }
 
