@@ -18,6 +18,7 @@ import (
 	"github.com/millrace/redisstream/redisstreamprom"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -89,7 +90,7 @@ func (s *stage) repeatedly(pause time.Duration, do func(ctx context.Context)) {
 
 func (s *stage) publish(topic string, n int) {
 	s.Helper()
-	require.NoError(s, s.publisher.Publish(topic, fixture.Numbered("m", n)...))
+	assert.NoError(s, s.publisher.Publish(topic, fixture.Numbered("m", n)...)) // not require: it is not always the test's goroutine
 }
 
 // subscribe handles the messages of a topic with a function that returns what it acks.
@@ -167,7 +168,7 @@ func (s *stage) paused() {
 func (s *stage) grows() func(context.Context) {
 	s.Do("XGROUP", "CREATE", "grows", "g", "0", "MKSTREAM")
 	return func(context.Context) {
-		_ = s.publisher.Publish("grows", fixture.Numbered("m", 10)...) // it may be closed
+		s.publish("grows", 10)
 	}
 }
 
@@ -180,7 +181,7 @@ func (s *stage) losesLeases() func(context.Context) {
 		return nil
 	})
 	return func(ctx context.Context) {
-		_ = s.publisher.Publish("stolen", fixture.Numbered("m", 1)...) // it may be closed
+		s.publish("stolen", 1)
 		pending, err := s.Client.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: "stolen", Group: "g", Start: "-", End: "+", Count: 10}).Result()
 		for _, row := range pending {
 			if err == nil && row.Consumer != "thief" {
@@ -199,7 +200,7 @@ func (s *stage) trims() func(context.Context) {
 		return nil
 	})
 	return func(ctx context.Context) {
-		_ = s.publisher.Publish("trimmed", fixture.Numbered("m", 200)...) // it may be closed
+		s.publish("trimmed", 200)
 		s.Client.XTrimMaxLen(ctx, "trimmed", 0)
 	}
 }
@@ -218,9 +219,25 @@ func (s *stage) uncertain() func(context.Context) {
 
 // healthy publishes and handles, and closes subscribers.
 func (s *stage) healthy() func(context.Context) {
-	return func(context.Context) {
-		subscriber := s.subscribe("healthy", fixture.GroupConfig(), ack)
-		_ = s.publisher.Publish("healthy", fixture.Numbered("m", 20)...) // it may be closed
-		_ = subscriber.Close()
+	config := fixture.GroupConfig()
+	config.Client, config.Observer = s.Client, s.observer
+	return func(ctx context.Context) {
+		subscriber, err := redisstream.NewSubscriber(config, nil)
+		if !assert.NoError(s, err) {
+			return
+		}
+		messages, err := subscriber.Subscribe(context.Background(), "healthy")
+		if !assert.NoError(s, err) {
+			return
+		}
+		s.publish("healthy", 20)
+		for range 20 {
+			select {
+			case msg := <-messages:
+				msg.Ack()
+			case <-ctx.Done():
+			}
+		}
+		assert.NoError(s, subscriber.Close())
 	}
 }
