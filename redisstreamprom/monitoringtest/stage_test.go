@@ -94,7 +94,7 @@ func (s *stage) publish(topic string, n int) {
 }
 
 // subscribe handles the messages of a topic with a function that returns what it acks.
-func (s *stage) subscribe(topic string, config redisstream.SubscriberConfig, handle func(msg *message.Message) error) *redisstream.Subscriber {
+func (s *stage) subscribe(topic string, config redisstream.SubscriberConfig, handle func(msg *message.Message) error) {
 	s.Helper()
 	config.Observer = s.observer
 	subscriber := s.Subscriber(config)
@@ -109,7 +109,6 @@ func (s *stage) subscribe(topic string, config redisstream.SubscriberConfig, han
 			}
 		}
 	}()
-	return subscriber
 }
 
 var errNoMilk = errors.New("no milk")
