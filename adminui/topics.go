@@ -99,6 +99,7 @@ func (h *Handler) topic(r *request) (page, error) {
 		row := groupRow{Group: group}
 		if points := h.sampler.points(topic, group.Name); len(points) > 1 {
 			lags := lagChart(points)
+			lags.Series = lags.Series[:1] // there is room for one line
 			row.Lags = &lags
 		}
 		body.Groups = append(body.Groups, row)
