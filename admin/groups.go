@@ -99,13 +99,6 @@ func (l Lag) String() string {
 	}
 }
 
-// Pause says who paused a group.
-type Pause struct {
-	Since  time.Time
-	By     string
-	Reason string
-}
-
 // blockedDeliveries is from which delivery count on the oldest pending entry of a group whose members
 // don't report counts as one that blocks others.
 const blockedDeliveries = 5

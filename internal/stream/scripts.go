@@ -14,11 +14,14 @@ import (
 var scripts embed.FS
 
 var (
+	acknowledgeScript      = newScript("acknowledge")
 	claimScript            = newScript("claim")
 	commitScript           = newScript("retries", "commit")
 	countEntriesScript     = newScript("info", "count_entries")
 	createGroupScript      = newScript("create_group")
 	deadLetterScript       = newScript("texts", "retries", "dead_letter")
+	dropConsumerScript     = newScript("drop_consumer")
+	holdingScript          = newScript("holding")
 	pageScript             = newScript("page")
 	inspectConsumersScript = newScript("inspect_consumers")
 	inspectEntryScript     = newScript("inspect_entry")
@@ -26,6 +29,7 @@ var (
 	inspectTopicScript     = newScript("info", "inspect_topic")
 	moveDelayedScript      = newScript("texts", "move_delayed")
 	parkedPageScript       = newScript("texts", "parked_page")
+	pauseScript            = newScript("pause")
 	pendingPageScript      = newScript("pending_page")
 	postponeScript         = newScript("texts", "retries", "postpone")
 	publishScript          = newScript("publish")

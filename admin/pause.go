@@ -1,0 +1,43 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/millrace/redisstream/internal/stream"
+)
+
+// Pause says who paused a group.
+type Pause struct {
+	Since  time.Time // by the server's clock
+	By     string
+	Reason string
+}
+
+// Pause makes all subscribers of a group stop reading a topic, in all processes, within 2 s (SET of
+// redisstream.PauseKey). Handlers that run may finish; what no handler has is released. by and reason
+// are for people. It stays until Resume, also when all processes restart. A group that is paused stays
+// as it is. Members that use another library, or a user without the right to read the key, go on. The
+// error wraps ErrNoTopic or ErrNoGroup.
+func (a *Admin) Pause(ctx context.Context, topic, group, by, reason string) error {
+	state, groups, err := a.inspect(topic).Groups(ctx, group)
+	switch {
+	case err == nil && len(groups) == 0:
+		err = ErrNoGroup
+	case err == nil:
+		err = a.repair(topic, group).Pause(ctx, stream.PauseRecord{Since: state.Now, By: by, Reason: reason})
+	}
+	if err != nil {
+		return fmt.Errorf("pause: %w", groupError(topic, group, err))
+	}
+	return nil
+}
+
+// Resume ends a pause (DEL). The members go on within 2 s. Without a pause it does nothing.
+func (a *Admin) Resume(ctx context.Context, topic, group string) error {
+	if err := a.repair(topic, group).Resume(ctx); err != nil {
+		return fmt.Errorf("resume: %w", groupError(topic, group, err))
+	}
+	return nil
+}
