@@ -11,6 +11,7 @@ const groupsPage = 50
 // GroupState is the state of a group.
 type GroupState struct {
 	Name          string
+	Stream        State // at the same time
 	Consumers     int
 	Pending       int64
 	Position      string     // the newest ID that was delivered
@@ -23,7 +24,6 @@ type GroupState struct {
 }
 
 // Groups returns the state of the stream and of its groups, or only of one group if it has a name.
-// The state of the stream is that at the time of each page: it is returned with each group.
 func (i *Inspection) Groups(ctx context.Context, only string) (state State, groups []GroupState, err error) {
 	known := make(map[string]struct{})
 	for skip := 0; ; skip += groupsPage {
@@ -34,12 +34,13 @@ func (i *Inspection) Groups(ctx context.Context, only string) (state State, grou
 		if err != nil {
 			return State{}, nil, err
 		}
-		page := r.list(1)
+		at, page := stateOf(r.list(0)), r.list(1)
 		if skip == 0 {
-			state = stateOf(r.list(0))
+			state = at
 		}
 		for n := range page {
 			group := groupStateOf(page.list(n))
+			group.Stream = at
 			if _, again := known[group.Name]; !again { // a group before it was created or deleted meanwhile
 				known[group.Name] = struct{}{}
 				groups = append(groups, group)
