@@ -243,14 +243,14 @@ func (op operation) after(o order, more ...string) string {
 func (h *Handler) readOrder(r *request) (order, operation, error) {
 	form := r.PostForm
 	o := order{
-		action: Action(form.Get("action")), topic: form.Get("topic"), group: form.Get("group"), filter: filter{form.Get("q"), form.Get("of")},
+		action: Action(form.Get("action")), topic: value(form, "topic"), group: value(form, "group"), filter: filter{value(form, "q"), value(form, "of")},
 		through: form.Get("through"), reason: form.Get("reason"), deadLetter: form.Get("dead-letter") != "", by: h.config.User(r.Request),
 	}
 	operation, found := operations[o.action]
 	if !found {
 		return o, operation, badRequest("There is no such action.")
 	}
-	if o.ids = form["id"]; form.Get("all") != "" {
+	if o.ids = values(form, "id"); form.Get("all") != "" {
 		o.ids = nil
 	} else if operation.what != "" && len(o.ids) == 0 {
 		return o, operation, badRequest("Nothing is selected.")

@@ -198,7 +198,9 @@ func TestDelayed(t *testing.T) {
 	ids := func() (body string, ids []string) {
 		body = s.page("delayed", "topic", s.Topic)
 		for _, found := range idPattern.FindAllStringSubmatch(body, -1) {
-			ids = append(ids, unescape(found[1]))
+			id, err := url.QueryUnescape(unescape(found[1]))
+			require.NoError(t, err)
+			ids = append(ids, id)
 		}
 		return body, ids
 	}

@@ -45,6 +45,7 @@ var functions = template.FuncMap{
 	"age":     age,
 	"count":   count,
 	"count64": func(n int) string { return count(int64(n)) },
+	"escape":  url.QueryEscape,
 	"line":    oneLine,
 	"name":    name,
 	"number":  number,

@@ -217,6 +217,14 @@ func TestHostileNames(t *testing.T) {
 	got := s.send(s.request(http.MethodGet, html.UnescapeString(link)))
 	assert.Equal(t, http.StatusOK, got.StatusCode)
 	assert.Contains(t, got.body, entries[0].ID, "the link leads to the consumer with this name")
+	form := url.Values{"id": {entries[0].ID}, "action": {"skip"}}
+	for _, field := range hidden.FindAllStringSubmatch(got.body, -1) {
+		form.Add(field[1], strings.ToValidUTF8(unescape(field[2]), "?")) // as a browser does
+	}
+	s.follow(s.confirm(s.post(form)))
+	left, err := b.Client.XPending(t.Context(), topic, group).Result()
+	require.NoError(t, err)
+	assert.Zero(t, left.Count, "forms keep all bytes of names")
 }
 
 // A payload is shown up to a bound, and downloaded whole, as a file that no browser opens.

@@ -188,7 +188,7 @@ func regexpFind(t *testing.T, pattern, text string) string {
 var (
 	nextPattern = regexp.MustCompile(`href="([^"]*)" rel="next"`)
 	prevPattern = regexp.MustCompile(`href="([^"]*)" rel="prev"`)
-	idPattern   = regexp.MustCompile(`name="id" value="([^"]*)"`)
+	idPattern   = regexp.MustCompile(`name="id~" value="([^"]*)"`)
 )
 
 func unescape(s string) string { return html.UnescapeString(s) }
