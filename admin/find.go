@@ -148,7 +148,7 @@ func (s *search) inDelayed(ctx context.Context, _ Range, yield func(Found) bool)
 
 func (s *search) inRetryQueues(ctx context.Context, _ Range, yield func(Found) bool) (more bool, err error) {
 	_, groups, err := s.inspection.Groups(ctx, "")
-	if stream.IsNoKey(err) {
+	if stream.IsNoStream(err) {
 		return true, nil
 	}
 	if err != nil {
@@ -190,7 +190,7 @@ func (s *search) inDeadLetters(ctx context.Context, _ Range, yield func(Found) b
 // handled returns what each group did with an entry.
 func (s *search) handled(ctx context.Context, id string) ([]Handling, error) {
 	groups, now, err := s.inspection.Handled(ctx, id)
-	if stream.IsNoKey(err) {
+	if stream.IsNoStream(err) {
 		return nil, nil
 	}
 	if err != nil {

@@ -1,9 +1,6 @@
 package stream
 
-import (
-	"context"
-	"encoding/json"
-)
+import "context"
 
 // groupsPage is how many groups are described in one step.
 const groupsPage = 50
@@ -58,9 +55,9 @@ func groupStateOf(r row) GroupState {
 		Read: r.number(4), Lag: r.number(5), Oldest: pendingRowOf(r.list(6)), OldestPending: pendingRowOf(r.list(7)),
 		Unread: r.text(8), Parked: r.number(9),
 	}
-	if record := r.text(10); record != "" {
-		group.Paused = new(PauseRecord)
-		_ = json.Unmarshal([]byte(record), group.Paused) // the key itself is what pauses the group
+	if text := r.text(10); text != "" {
+		record, _ := ParsePauseRecord(text) // the key itself is what pauses the group
+		group.Paused = &record
 	}
 	return group
 }
