@@ -225,7 +225,7 @@ func (h *Handler) act(w http.ResponseWriter, r *request) error {
 		r.token = issueToken(w, r.Request)
 		return h.render(w, r, http.StatusOK, confirmation(o, operation, done))
 	}
-	h.logAction(r, o, done, err)
+	h.logAction(o, done, err)
 	if err != nil {
 		return &failure{status: explain(err).status, text: fmt.Sprintf("%s Until then it was done to %s.", explain(err).text, count(int64(done.N)))}
 	}
@@ -297,7 +297,7 @@ func notice(r *request) string {
 	}
 }
 
-func (h *Handler) logAction(r *request, o order, done outcome, err error) {
+func (h *Handler) logAction(o order, done outcome, err error) {
 	fields := watermill.LogFields{"action": string(o.action), "topic": o.topic, "group": o.group, "count": done.N, "user": o.by}
 	if err != nil {
 		h.config.Logger.Error("An action of the web page failed", err, fields)

@@ -17,15 +17,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// letters returns the page of dead letters, and a form with its token.
-func (s *site) letters(action string, pairs ...string) (body string, form url.Values) {
+// letters returns the form of the page of dead letters.
+func (s *site) letters(action string, pairs ...string) url.Values {
 	s.Helper()
-	body = s.page("dead", append([]string{"topic", s.Topic}, pairs...)...)
-	form = url.Values{"action": {action}, "topic": {s.Topic}, "redisstream_form": {s.token(body)}}
+	body := s.page("dead", append([]string{"topic", s.Topic}, pairs...)...)
+	form := url.Values{"action": {action}, "topic": {s.Topic}, "redisstream_form": {s.token(body)}}
 	for i := 0; i < len(pairs); i += 2 {
 		form.Set(pairs[i], pairs[i+1])
 	}
-	return body, form
+	return form
 }
 
 // uuids returns the UUIDs of the dead letters.
@@ -86,7 +86,7 @@ func TestDrop_selected(t *testing.T) {
 	b := fixture.New(t)
 	deadLetters(b, 4)
 	s := open(b, nil)
-	_, form := s.letters("drop")
+	form := s.letters("drop")
 	form["id"] = []string{s.DeadLetters()[1].ID, s.DeadLetters()[2].ID}
 	asked := s.post(form)
 	assert.Contains(t, asked.body, "Drop 2 dead letters?")
@@ -106,7 +106,7 @@ func TestReplay_filtered(t *testing.T) {
 	b := fixture.New(t)
 	deadLetters(b, 4)
 	s := open(b, nil)
-	_, form := s.letters("replay", "q", "customer=c-1")
+	form := s.letters("replay", "q", "customer=c-1")
 	form.Set("all", "1")
 	asked := s.post(form)
 	assert.Contains(t, asked.body, "Replay 2 dead letters?")
@@ -129,7 +129,7 @@ func TestRetry(t *testing.T) {
 	b := fixture.New(t)
 	deadLetters(b, 3)
 	s := open(b, nil)
-	_, form := s.letters("retry")
+	form := s.letters("retry")
 	form.Set("all", "1")
 	s.follow(s.confirm(s.post(form)))
 	assert.Empty(t, s.DeadLetters())
@@ -190,8 +190,8 @@ func TestDelayed(t *testing.T) {
 	b := fixture.New(t)
 	publisher := fixture.OpenPublisher(t, redisstream.PublisherConfig{Client: b.Client})
 	list := fixture.Numbered("later", 3)
-	for _, msg := range list {
-		delay.Message(msg, delay.For(time.Hour))
+	for i, msg := range list {
+		delay.Message(msg, delay.For(time.Duration(i+1)*time.Hour))
 	}
 	require.NoError(t, publisher.Publish(b.Topic, list...))
 	s := open(b, nil)

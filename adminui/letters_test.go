@@ -19,8 +19,13 @@ func TestFilter(t *testing.T) {
 	}
 	for _, f := range []filter{
 		{},
-		{Text: "bank"}, {Text: "limit BANK"}, {Text: "customer=c-42"}, {Text: "c-42 u-1"},
-		{Text: `"customer":42`}, {Group: "kitchen"}, {Text: "kitchen"},
+		{Text: "bank"},
+		{Text: "limit BANK"},
+		{Text: "customer=c-42"},
+		{Text: "c-42 u-1"},
+		{Text: `"customer":42`},
+		{Group: "kitchen"},
+		{Text: "kitchen"},
 	} {
 		assert.True(t, f.letter(letter), "%+v", f)
 	}

@@ -63,7 +63,7 @@ func (h *Handler) messages(r *request) (page, error) {
 		slices.Reverse(body.Messages)
 	}
 	body.addLinks(topic, where, more)
-	return page{Title: "Messages", Topic: topic, Tab: "messages", view: "messages", Body: body}, nil
+	return page{Title: "Messages", Topic: topic, view: "messages", Body: body}, nil
 }
 
 // addLinks adds the links to what is newer and older. more: there are entries behind the last one

@@ -1,7 +1,6 @@
 package browsertest
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"testing"
@@ -10,6 +9,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/chromedp/chromedp"
 	"github.com/millrace/redisstream"
+	"github.com/millrace/redisstream/admin"
 	"github.com/millrace/redisstream/adminui"
 	"github.com/millrace/redisstream/internal/fixture"
 	"github.com/millrace/redisstream/internal/redistest"
@@ -18,26 +18,25 @@ import (
 
 var update = flag.Bool("update", false, "take the picture of the README again")
 
-// takePicture returns the picture of a group with something to see: it falls behind, one handler hangs, and
-// another message fails again and again.
+// takePicture returns the picture of a group with something to see: a handler hangs, so the group falls behind.
 func takePicture(t *testing.T) []byte {
 	t.Helper()
 	b := fixture.NewOn(t, redistest.Start(t))
 	b.Topic = "orders"
-	subscribe := func(consumer string) <-chan *message.Message {
+	inspector, err := admin.New(admin.Config{Client: b.Client, HungAfter: 5 * time.Second})
+	require.NoError(t, err)
+	tab := open(b, func(c *adminui.Config) {
+		c.Admin, c.SampleInterval, c.Title = inspector, 250*time.Millisecond, "Shop, production"
+	})
+	for i, consumer := range []string{"kitchen-1", "kitchen-2"} {
 		config := fixture.GroupConfig()
-		config.ConsumerGroup, config.Consumer = "kitchen", consumer
-		config.MaxInFlight, config.MaxDeliveries = 4, 0
+		config.ConsumerGroup, config.Consumer, config.MaxInFlight = "kitchen", consumer, 4
 		_, messages := b.Subscribe(config)
-		return messages
+		go work(messages, time.Duration(9+2*i)*time.Millisecond, 1000*i)
 	}
-	first, second := subscribe("kitchen-1"), subscribe("kitchen-2")
-	tab := open(b, func(c *adminui.Config) { c.SampleInterval, c.Title = 250*time.Millisecond, "Shop, production" })
 	tab.visit("group", "topic", b.Topic, "group", "kitchen")
 
 	publisher := fixture.OpenPublisher(t, redisstream.PublisherConfig{Client: b.Client})
-	go work(first, 9*time.Millisecond)
-	go work(second, 11*time.Millisecond)
 	end := time.Now().Add(30 * time.Second)
 	for i := 0; time.Now().Before(end); i++ {
 		msg := message.NewMessage(fmt.Sprintf("order-%d", i), []byte(`{"order": 1}`))
@@ -50,14 +49,13 @@ func takePicture(t *testing.T) []byte {
 	return picture
 }
 
-// work handles messages, each for some time. One in 500 fails for ever.
-func work(messages <-chan *message.Message, each time.Duration) {
+// work handles messages, each for some time. It hangs with the one of that number; 0: with none.
+func work(messages <-chan *message.Message, each time.Duration, hangs int) {
 	n := 0
 	for msg := range messages {
 		time.Sleep(each)
-		if n++; n%500 == 0 {
-			redisstream.NackWithReason(msg, errors.New("the oven is off"))
-			continue
+		if n++; n == hangs {
+			<-msg.Context().Done()
 		}
 		msg.Ack()
 	}

@@ -78,7 +78,8 @@ func newHostileScene(b *fixture.Bench) hostileScene {
 	require.NoError(b, err)
 	s.id, s.large = entries[0].ID, entries[3].ID
 	for _, entry := range entries[:4] {
-		args := []any{"XADD", redisstream.DeadLetterTopic(s.topic), "*",
+		args := []any{
+			"XADD", redisstream.DeadLetterTopic(s.topic), "*",
 			redisstream.DeadLetterReasonKey, "reason" + everything, redisstream.DeadLetterErrorKey, "error" + everything,
 			redisstream.DeadLetterStreamKey, s.topic, redisstream.DeadLetterIDKey, entry.ID, redisstream.DeadLetterGroupKey, s.group,
 			redisstream.DeadLetterConsumerKey, s.consumer, redisstream.DeadLetterDeliveriesKey, "7",
