@@ -36,15 +36,14 @@ const wrapper = `func fragment%d(ctx context.Context, client redis.UniversalClie
 
 // imports are the packages that snippets without a package clause may use.
 var imports = map[string]string{
-	"admin":       "github.com/millrace/redisstream/admin",
 	"context":     "context",
 	"errors":      "errors",
+	"fmt":         "fmt",
 	"http":        "net/http",
+	"log":         "log",
 	"slices":      "slices",
 	"strings":     "strings",
 	"subtle":      "crypto/subtle",
-	"fmt":         "fmt",
-	"log":         "log",
 	"time":        "time",
 	"admin":       "github.com/millrace/redisstream/admin",
 	"adminui":     "github.com/millrace/redisstream/adminui",
