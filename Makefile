@@ -32,6 +32,7 @@ lint: $(LINT)
 	cd examples/outbox && $(LINT) run
 	cd redisstreamprom && $(LINT) run
 	cd redisstreamotel && $(LINT) run
+	cd adminui/browsertest && $(LINT) run
 
 $(LINT):
 	GOBIN=$(LINT_DIR) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
