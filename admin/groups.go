@@ -68,13 +68,6 @@ const (
 // String returns "12", "at most 12" or "unknown".
 func (l Lag) String() string { return fmt.Sprint(l.N) }
 
-// Pause says who paused a group.
-type Pause struct {
-	Since  time.Time
-	By     string
-	Reason string
-}
-
 // Groups returns the consumer groups of a topic, in the order of their names. The error wraps
 // ErrNoTopic.
 func (a *Admin) Groups(ctx context.Context, topic string) ([]Group, error) { panic("to do") }

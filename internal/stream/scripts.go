@@ -14,12 +14,17 @@ import (
 var scripts embed.FS
 
 var (
+	acknowledgeScript   = newScript("acknowledge")
 	claimScript         = newScript("claim")
 	commitScript        = newScript("retries", "commit")
 	createGroupScript   = newScript("create_group")
 	deadLetterScript    = newScript("texts", "retries", "dead_letter")
 	deadLettersScript   = newScript("dead_letters")
+	dropConsumerScript  = newScript("drop_consumer")
+	holdingScript       = newScript("holding")
 	moveDelayedScript   = newScript("texts", "move_delayed")
+	pauseScript         = newScript("pause")
+	positionScript      = newScript("position")
 	postponeScript      = newScript("texts", "retries", "postpone")
 	publishScript       = newScript("publish")
 	recreateScript      = newScript("recreate")

@@ -1,0 +1,78 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/millrace/redisstream/internal/stream"
+)
+
+// Deletion is what DeleteGroup or DropConsumer did, or, in a dry run, would do.
+type Deletion struct {
+	Pending int64 // DeleteGroup: pending entries that nobody handles any more; DropConsumer: what others get
+	Lag     Lag   // DeleteGroup: entries that the group never got
+	Parked  int64 // DeleteGroup: messages of its retry queue, which are deleted
+	DryRun  bool  // nothing was changed
+}
+
+// DeleteGroup deletes a group with its pending entries and its retry queue (XGROUP DESTROY, UNLINK).
+// The entries stay in the topic. While the group has live members the error wraps ErrInUse: they would
+// create it again. It may also wrap ErrNoTopic or ErrNoGroup.
+func (a *Admin) DeleteGroup(ctx context.Context, topic, group string, dryRun bool) (Deletion, error) {
+	state, err := a.Group(ctx, topic, group)
+	if err != nil {
+		return Deletion{}, err
+	}
+	deletion := Deletion{Pending: state.Pending, Lag: state.Lag, Parked: state.Parked, DryRun: dryRun}
+	switch {
+	case state.Members > 0:
+		err = fmt.Errorf("%d of its members are alive: %w", state.Members, ErrInUse)
+	case !dryRun:
+		err = a.repair(topic, group).Destroy(ctx)
+	}
+	return deletion, a.repairError(ctx, "delete", topic, group, err)
+}
+
+// DropConsumer removes a consumer from its group (XGROUP DELCONSUMER), in one step with giving its
+// pending entries back: others get them within their ClaimInterval. While the consumer is alive the
+// error wraps ErrInUse. It may also wrap ErrNoTopic, ErrNoGroup or ErrNoConsumer.
+func (a *Admin) DropConsumer(ctx context.Context, topic, group, consumer string, dryRun bool) (Deletion, error) {
+	deletion, err := a.dropConsumer(ctx, topic, group, consumer, dryRun)
+	if err != nil {
+		err = fmt.Errorf("consumer %q: %w", consumer, err)
+	}
+	return deletion, a.repairError(ctx, "drop a consumer of", topic, group, err)
+}
+
+func (a *Admin) dropConsumer(ctx context.Context, topic, group, name string, dryRun bool) (Deletion, error) {
+	repair, deletion := a.repair(topic, group), Deletion{DryRun: dryRun}
+	record, err := repair.Record(ctx, name) // first: a later one may be that of a consumer that came back
+	if err != nil {
+		return deletion, err
+	}
+	consumers, err := a.Consumers(ctx, topic, group)
+	if err != nil {
+		return deletion, err
+	}
+	at := slices.IndexFunc(consumers, func(c Consumer) bool { return c.Name == name })
+	switch {
+	case at < 0:
+		return deletion, ErrNoConsumer
+	case consumers[at].State != ConsumerDead:
+		return deletion, ErrInUse
+	}
+	if deletion.Pending = consumers[at].Pending; dryRun {
+		return deletion, nil
+	}
+	idle := consumers[at].Idle / 2 // less: it was active since
+	if consumers[at].Reports {
+		idle = 0 // the record tells
+	}
+	deletion.Pending, err = repair.DropConsumer(ctx, name, record, idle)
+	if errors.Is(err, stream.ErrAlive) {
+		err = ErrInUse
+	}
+	return deletion, err
+}

@@ -1,0 +1,89 @@
+package admin
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/millrace/redisstream"
+	"github.com/millrace/redisstream/internal/stream"
+)
+
+// Skip is how entries are skipped.
+type Skip struct {
+	DeadLetter bool   // keep each as a dead letter
+	Reason     string // of the dead letter; empty: "skipped"
+	DryRun     bool
+}
+
+// Skip acknowledges entries for a group, so that nobody gets them again: pending ones (XACK), whoever
+// has them, and ones in the group's retry queue. With DeadLetter each is also moved to the dead
+// letters, in one step on the server (a script).
+//
+// A handler that works on one is not stopped, and its ack has no effect. A subscription that holds
+// one for a redelivery delivers it once more at most. The outcome has the IDs that were skipped. The
+// error wraps ErrInvalidID, ErrNoTopic or ErrNoGroup; or ErrNoEntry if the group has an entry neither
+// pending nor in its retry queue: it has handled the entry, or no consumer has got it yet (Reset
+// passes over those). Entries before that one are skipped then.
+func (a *Admin) Skip(ctx context.Context, topic, group string, ids []string, how Skip) (Outcome, error) {
+	outcome := Outcome{DryRun: how.DryRun}
+	repair := a.repair(topic, group)
+	for _, id := range ids {
+		err := fmt.Errorf("entry %q: %w", id, ErrInvalidID)
+		if stream.ValidID(id) {
+			err = a.skip(ctx, repair, topic, group, id, how)
+		}
+		if err != nil {
+			return outcome, a.repairError(ctx, "skip in", topic, group, err)
+		}
+		outcome.IDs = append(outcome.IDs, id)
+	}
+	return outcome, nil
+}
+
+// skipTries is how often an entry is looked up again that moves to another consumer meanwhile.
+const skipTries = 10
+
+var errMoves = errors.New("it moves from consumer to consumer; pause the group first")
+
+func (a *Admin) skip(ctx context.Context, repair *stream.Repair, topic, group, id string, how Skip) error {
+	for range skipTries {
+		holding, err := repair.Holding(ctx, id)
+		if errors.Is(err, stream.ErrNotHeld) {
+			return fmt.Errorf("entry %s: %w, or it is not pending in this group", id, ErrNoEntry)
+		}
+		if err != nil || how.DryRun {
+			return err
+		}
+		done, err := a.settle(ctx, repair, topic, group, id, holding, how)
+		if done || err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("entry %s: %w", id, errMoves)
+}
+
+// settle skips an entry, if it still has the holder.
+func (a *Admin) settle(
+	ctx context.Context, repair *stream.Repair, topic, group, id string, holding stream.Holding, how Skip,
+) (done bool, err error) {
+	if !how.DeadLetter {
+		return repair.Skip(ctx, id, holding)
+	}
+	fields := []any{
+		redisstream.DeadLetterReasonKey, cmp.Or(how.Reason, "skipped"),
+		redisstream.DeadLetterStreamKey, topic,
+		redisstream.DeadLetterIDKey, id,
+		redisstream.DeadLetterGroupKey, group,
+		redisstream.DeadLetterConsumerKey, holding.Consumer,
+		redisstream.DeadLetterDeliveriesKey, holding.Deliveries,
+		redisstream.DeadLetterTimeKey, time.Now().UTC().Format(time.RFC3339Nano),
+	}
+	result, err := repair.DeadLetter(ctx, id, holding, stream.DeadLetterTarget{Stream: redisstream.DeadLetterTopic(topic)}, fields)
+	if result == stream.DeadLetterTrimmed && err == nil {
+		return true, fmt.Errorf("entry %s was trimmed from the topic, so there is no dead letter of it: it is skipped: %w", id, ErrNoEntry)
+	}
+	return result == stream.DeadLetterMoved, err
+}

@@ -1,0 +1,213 @@
+package stream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Repair changes a consumer group from outside, also while its members run.
+type Repair struct {
+	client              redis.UniversalClient
+	key, group          string
+	queue, members, off string // its retry queue, its member records, the key that pauses it
+}
+
+// NewRepair returns a Repair of a group. The keys are those of its retry queue, its members and its
+// pause.
+func NewRepair(client redis.UniversalClient, key, group, queue, members, pause string) *Repair {
+	return &Repair{client: client, key: key, group: group, queue: queue, members: members, off: pause}
+}
+
+// GivenBack is the name of the consumer that gets what a removed consumer had, until others take it
+// over. It is removed when it is idle, like a consumer with a generated name.
+const GivenBack = "redisstream~GIVENBACK2"
+
+// repairPage bounds how long one call of a script blocks the server.
+const repairPage = 1000
+
+// Holding is who has an entry of a group.
+type Holding struct {
+	Consumer   string // its owner; of a queued entry: empty if nobody has it
+	Deliveries int64
+	Queued     bool // it is in the retry queue
+}
+
+// ErrNotHeld: a group has an entry neither pending nor in its retry queue.
+var ErrNotHeld = errors.New("it is not pending")
+
+// Holding returns who has an entry. The error may be ErrNotHeld.
+func (r *Repair) Holding(ctx context.Context, id string) (Holding, error) {
+	reply, err := holdingScript.Run(ctx, r.client, append([]string{r.key}, r.queueKeys()...), r.group, id).Slice()
+	switch {
+	case errors.Is(err, redis.Nil):
+		return Holding{}, ErrNotHeld
+	case err != nil:
+		return Holding{}, err
+	case len(reply) != 3:
+		return Holding{}, fmt.Errorf("holding script: %d elements in its reply", len(reply))
+	}
+	var h Holding
+	h.Consumer, _ = reply[0].(string)
+	deliveries, _ := reply[1].(string)
+	h.Deliveries, err = strconv.ParseInt(deliveries, 10, 64)
+	h.Queued = reply[2] == "queued"
+	return h, err
+}
+
+// queueKeys returns the keys of the retry queue; none if a cluster has them in another slot.
+func (r *Repair) queueKeys() []string {
+	if slot(r.queue) != slot(r.key) {
+		return nil
+	}
+	return retryKeys(r.queue)
+}
+
+// Skip acknowledges an entry, whoever has it. It reports whether the group still had it.
+func (r *Repair) Skip(ctx context.Context, id string, h Holding) (bool, error) {
+	if !h.Queued {
+		n, err := r.client.XAck(ctx, r.key, r.group, id).Result()
+		return n > 0, err
+	}
+	lost, err := r.as(id, h).retries.settle(ctx, acknowledge, []Lease{{ID: id}})
+	return len(lost) == 0, err
+}
+
+// DeadLetter moves an entry to the dead letters, as Group.DeadLetter does, if it still has that
+// holder.
+func (r *Repair) DeadLetter(ctx context.Context, id string, h Holding, target DeadLetterTarget, further []any) (DeadLetterResult, error) {
+	return r.as(id, h).DeadLetter(ctx, id, target, further)
+}
+
+// as returns the consumer that has an entry, to act in its name.
+func (r *Repair) as(id string, h Holding) *Group {
+	g := NewGroup(r.client, r.key, r.group, h.Consumer)
+	if h.Queued {
+		g.retries.keys = r.queueKeys()
+		g.retries.hold([]Entry{{ID: id}})
+	}
+	return g
+}
+
+// Position describes where a group is, and where its stream ends.
+type Position struct {
+	LastDelivered string
+	LastGenerated string
+	Now           time.Time // by the server's clock
+	Pending       int64
+}
+
+// Position returns the position of the group.
+func (r *Repair) Position(ctx context.Context) (p Position, err error) {
+	reply, err := positionScript.Run(ctx, r.client, []string{r.key}, r.group).Slice()
+	if err != nil {
+		return p, err
+	}
+	if len(reply) != 4 {
+		return p, fmt.Errorf("position script: %d elements in its reply", len(reply))
+	}
+	p.LastDelivered, _ = reply[0].(string)
+	p.LastGenerated, _ = reply[1].(string)
+	ms, _ := reply[2].(string)
+	n, err := strconv.ParseInt(ms, 10, 64)
+	p.Now = time.UnixMilli(n)
+	p.Pending = number(reply[3])
+	return p, err
+}
+
+// SetPosition sets the group's position (XGROUP SETID). read is how many entries were ever added up
+// to it; below 0: unknown.
+func (r *Repair) SetPosition(ctx context.Context, id string, read int64) error {
+	args := []any{"xgroup", "setid", r.key, r.group, id}
+	if read >= 0 {
+		args = append(args, "entriesread", read)
+	}
+	return r.client.Do(ctx, args...).Err()
+}
+
+// AcknowledgeUpTo acknowledges all pending entries up to an ID, and returns how many. A dry run only
+// counts them.
+func (r *Repair) AcknowledgeUpTo(ctx context.Context, id string, dryRun bool) (n int64, err error) {
+	for from := "-"; from != ""; {
+		reply, err := acknowledgeScript.Run(ctx, r.client, []string{r.key}, r.group, from, id, repairPage, flag(dryRun)).Slice()
+		if err != nil {
+			return n, err
+		}
+		if len(reply) != 2 {
+			return n, fmt.Errorf("acknowledge script: %d elements in its reply", len(reply))
+		}
+		n += number(reply[0])
+		from, _ = reply[1].(string)
+	}
+	return n, nil
+}
+
+// Pause pauses the group, unless it is paused already.
+func (r *Repair) Pause(ctx context.Context, record PauseRecord) error {
+	text, err := json.Marshal(record)
+	if err != nil {
+		return err
+	}
+	return pauseScript.Run(ctx, r.client, []string{r.key, r.off}, r.group, text).Err()
+}
+
+// Resume ends a pause.
+func (r *Repair) Resume(ctx context.Context) error { return r.client.Del(ctx, r.off).Err() }
+
+// Destroy deletes the group, its retry queue, its member records and its pause.
+func (r *Repair) Destroy(ctx context.Context) error {
+	n, err := r.client.XGroupDestroy(ctx, r.key, r.group).Result()
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return errNoGroup
+	}
+	return r.client.Unlink(ctx, append(retryKeys(r.queue), r.members, r.off)...).Err()
+}
+
+// QueueLength returns how many entries are in the retry queue.
+func (r *Repair) QueueLength(ctx context.Context) (int64, error) {
+	return r.client.ZCard(ctx, r.queue).Result()
+}
+
+// ErrAlive: a consumer showed activity.
+var ErrAlive = errors.New("it is in use")
+
+// Record returns the member record of a consumer as it is stored; empty: it has none.
+func (r *Repair) Record(ctx context.Context, consumer string) (string, error) {
+	record, err := r.client.HGet(ctx, r.members, consumer).Result()
+	if errors.Is(err, redis.Nil) {
+		err = nil
+	}
+	return record, err
+}
+
+// DropConsumer removes a consumer, and gives its pending entries to GivenBack, from whom all others
+// may take them over at once. It returns how many it gave back. record is the consumer's record from
+// before it was found dead. The error is ErrAlive if the record has changed, or the consumer was
+// active less than idle ago.
+func (r *Repair) DropConsumer(ctx context.Context, consumer, record string, idle time.Duration) (given int64, err error) {
+	keys := []string{r.key, r.members}
+	if slot(r.members) != slot(r.key) {
+		keys = keys[:1]
+	}
+	for {
+		n, err := dropConsumerScript.Run(ctx, r.client, keys, r.group, consumer, GivenBack, repairPage, record, idle.Milliseconds()).Int64()
+		if err != nil {
+			return given, err
+		}
+		if n < 0 {
+			return given, ErrAlive
+		}
+		given += n
+		if n < repairPage {
+			return given, nil
+		}
+	}
+}
