@@ -33,15 +33,24 @@ handled. Pending entries before the new position are acknowledged. The members n
 		Args:              cobra.ExactArgs(2),
 		ValidArgsFunction: a.complete(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			chosen := 0
+			for _, name := range []string{"id", "time", "ago"} {
+				if cmd.Flags().Changed(name) {
+					chosen++
+				}
+			}
+			if chosen != 1 {
+				return usage("say to where: --id, --time or --ago")
+			}
 			to := admin.ResetTo{ID: id, Ago: time.Duration(ago)}
-			if at != "" {
+			if cmd.Flags().Changed("time") {
 				t, err := text.ParseTime(at)
 				if err != nil {
 					return usage("--time: %w", err)
 				}
 				to.Time = t
 			}
-			if to.Ago < 0 {
+			if cmd.Flags().Changed("ago") && to.Ago <= 0 {
 				return usage("--ago must be positive")
 			}
 			if err := c.mayAsk(a); err != nil {
@@ -55,8 +64,6 @@ handled. Pending entries before the new position are acknowledged. The members n
 	flags.StringVar(&id, "id", "", "it gets what is newer than this `ID`; 0: everything, $: only what comes from now on")
 	flags.StringVar(&at, "time", "", "it gets what was added at this `TIME` or later, such as 2006-01-02T15:04:05Z")
 	flags.Var(&ago, "ago", "it gets what was added that long ago or later")
-	cmd.MarkFlagsOneRequired("id", "time", "ago")
-	cmd.MarkFlagsMutuallyExclusive("id", "time", "ago")
 	return cmd
 }
 

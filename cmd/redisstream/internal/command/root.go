@@ -75,7 +75,7 @@ Exit codes: 0 done, 1 error, 2 wrong usage, 3 not confirmed, 130 interrupted.
 		a.topics(), a.groups(), a.consumers(), a.pending(),
 		a.tail(), a.publish(), a.find(),
 		a.skip(), a.dead(), a.delayed(), a.reset(), a.pause(), a.resume(), a.delete(),
-		a.top(), a.check(), a.bench(), a.version(),
+		a.top(), a.check(), a.bench(), a.ui(), a.version(),
 	)
 	fixed := func(flag string, values []string) {
 		err := root.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
