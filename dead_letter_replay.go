@@ -214,7 +214,7 @@ func deadLettersError(doing, topic string, err error) error {
 	return fmt.Errorf("%s dead letters of %q: %w", doing, topic, stream.Redact(err))
 }
 
-func readDeadLetter(letter stream.DeadLetter) DeadLetter {
+func readDeadLetter(letter stream.Stored) DeadLetter {
 	about := make(map[string]string)
 	read := DeadLetter{ID: letter.ID, Fields: make(map[string]any, len(letter.Fields)/2)}
 	for pair := range slices.Chunk(letter.Fields, 2) {

@@ -1,10 +1,13 @@
 package admin
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/millrace/redisstream"
+	"github.com/millrace/redisstream/internal/stream"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -53,4 +56,52 @@ var (
 
 // New returns an Admin. The error wraps ErrInvalidConfig and names the field; the server is not
 // asked anything yet.
-func New(config Config) (*Admin, error) { panic("to do") }
+func New(config Config) (*Admin, error) {
+	switch {
+	case config.Client == nil:
+		return nil, fmt.Errorf("%w: Client is nil", ErrInvalidConfig)
+	case config.HungAfter < 0:
+		return nil, fmt.Errorf("%w: HungAfter is negative", ErrInvalidConfig)
+	}
+	if err := stream.Supported(config.Client); err != nil {
+		return nil, fmt.Errorf("%w: Client: %w", ErrInvalidConfig, err)
+	}
+	if config.Unmarshaler == nil {
+		config.Unmarshaler = redisstream.MsgpackMarshaler{}
+	}
+	return &Admin{
+		client: config.Client, unmarshaler: config.Unmarshaler, hungAfter: cmp.Or(config.HungAfter, DefaultHungAfter),
+	}, nil
+}
+
+// inspect returns what asks for the state of a topic.
+func (a *Admin) inspect(topic string) *stream.Inspection {
+	return stream.Inspect(a.client, keysOf(topic))
+}
+
+func keysOf(topic string) stream.InspectedKeys {
+	return stream.InspectedKeys{
+		Stream: topic, DeadLetters: redisstream.DeadLetterTopic(topic), Delayed: redisstream.DelayedKey(topic),
+		RetryQueues: redisstream.RetryQueueKey(topic, ""), Pauses: redisstream.PauseKey(topic, ""),
+		MembersOfGroups: redisstream.MembersKey(topic, ""),
+	}
+}
+
+// topicError adds the topic to an error of the server.
+func topicError(topic string, err error) error {
+	if stream.IsNoStream(err) {
+		err = ErrNoTopic
+	}
+	return fmt.Errorf("topic %q: %w", topic, stream.Redact(err))
+}
+
+// groupError adds the topic and the group to an error of the server.
+func groupError(topic, group string, err error) error {
+	switch {
+	case stream.IsNoStream(err):
+		return topicError(topic, err)
+	case stream.IsGroupGone(err):
+		err = ErrNoGroup
+	}
+	return fmt.Errorf("topic %q, group %q: %w", topic, group, stream.Redact(err))
+}

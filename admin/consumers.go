@@ -3,6 +3,8 @@ package admin
 import (
 	"context"
 	"time"
+
+	"github.com/millrace/redisstream/internal/stream"
 )
 
 // Consumer is a consumer of a group.
@@ -46,5 +48,59 @@ const (
 // Consumers returns the consumers of a group, in the order of their names. The error wraps ErrNoTopic
 // or ErrNoGroup.
 func (a *Admin) Consumers(ctx context.Context, topic, group string) ([]Consumer, error) {
-	panic("to do")
+	if _, err := a.groupState(ctx, topic, group); err != nil {
+		return nil, err
+	}
+	now, states, err := a.inspect(topic).ConsumersOf(ctx, []string{group})
+	if err != nil {
+		return nil, groupError(topic, group, err)
+	}
+	consumers := make([]Consumer, 0, len(states[0]))
+	for _, state := range states[0] {
+		consumers = append(consumers, a.consumerOf(state, now))
+	}
+	return consumers, nil
+}
+
+// SilentAfter is how long a consumer that does not report may send no command before it counts as
+// dead. Redis 7.0 does not count a read that returns nothing as a command, so an idle consumer of
+// another library may count as dead there.
+const SilentAfter = time.Minute
+
+// isAlive reports whether a consumer reported within 3 of its intervals, or, if it does not report,
+// sent a command within SilentAfter.
+func isAlive(c stream.ConsumerState, now time.Time) bool {
+	if c.Record == nil {
+		return c.Idle < SilentAfter
+	}
+	return now.Sub(c.Record.Reported) <= 3*c.Record.Every
+}
+
+func (a *Admin) consumerOf(state stream.ConsumerState, now time.Time) Consumer {
+	c := Consumer{Name: state.Name, Pending: state.Pending, Idle: max(state.Idle, 0)}
+	if r := state.Record; r != nil {
+		c.Reports, c.Seen, c.Host, c.PID, c.Started = true, r.Reported, r.Host, r.PID, r.Started
+		c.InFlight, c.ReadAhead, c.Paused = r.InFlight, r.Ahead, r.Paused
+		c.Held, c.Failing = heldOf(r.Held, now.Sub(r.Reported)), heldOf(r.Failing, now.Sub(r.Reported))
+	}
+	switch {
+	case !isAlive(state, now):
+		c.State = ConsumerDead
+	case len(c.Held) > 0 && c.Held[0].For > a.hungAfter:
+		c.State = ConsumerHung
+	case c.Pending > 0 || c.InFlight > 0 || c.ReadAhead > 0:
+		c.State = ConsumerWorking
+	default:
+		c.State = ConsumerIdle
+	}
+	return c
+}
+
+// heldOf returns what a record has, with the time since the record.
+func heldOf(entries []stream.HeldEntry, since time.Duration) []Held {
+	held := make([]Held, 0, len(entries))
+	for _, e := range entries {
+		held = append(held, Held{ID: e.ID, For: e.For + max(since, 0), Deliveries: e.Deliveries})
+	}
+	return held
 }

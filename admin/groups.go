@@ -1,9 +1,14 @@
 package admin
 
 import (
+	"cmp"
 	"context"
-	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
+
+	"github.com/millrace/redisstream/internal/stream"
 )
 
 // Group is a consumer group of a topic.
@@ -46,7 +51,24 @@ const (
 
 // Describe returns the state in words, such as "blocked by 1795520068644-0" or "abandoned, blocks
 // trimming".
-func (g Group) Describe() string { panic("to do") }
+func (g Group) Describe() string {
+	text := string(g.State)
+	switch g.State {
+	case GroupWorking, GroupIdle:
+		return text
+	case GroupBlocked:
+		text = "blocked by " + g.BlockedBy
+	case GroupPaused:
+		if g.Paused != nil && g.Paused.By != "" {
+			text += " by " + g.Paused.By
+		}
+	case GroupAbandoned, GroupHung:
+	}
+	if g.BlocksTrimming {
+		text += ", blocks trimming"
+	}
+	return text
+}
 
 // Lag is a number of entries.
 type Lag struct {
@@ -66,11 +88,194 @@ const (
 )
 
 // String returns "12", "at most 12" or "unknown".
-func (l Lag) String() string { return fmt.Sprint(l.N) }
+func (l Lag) String() string {
+	switch l.Exact {
+	case LagExact:
+		return strconv.FormatInt(l.N, 10)
+	case LagAtMost:
+		return "at most " + strconv.FormatInt(l.N, 10)
+	default:
+		return "unknown"
+	}
+}
+
+// blockedDeliveries is from which delivery count on the oldest pending entry of a group whose members
+// don't report counts as one that blocks others.
+const blockedDeliveries = 5
 
 // Groups returns the consumer groups of a topic, in the order of their names. The error wraps
 // ErrNoTopic.
-func (a *Admin) Groups(ctx context.Context, topic string) ([]Group, error) { panic("to do") }
+func (a *Admin) Groups(ctx context.Context, topic string) ([]Group, error) {
+	groups, err := a.groups(ctx, topic, "")
+	if err != nil {
+		return nil, topicError(topic, err)
+	}
+	return groups, nil
+}
 
 // Group returns a consumer group. The error wraps ErrNoTopic or ErrNoGroup.
-func (a *Admin) Group(ctx context.Context, topic, group string) (Group, error) { panic("to do") }
+func (a *Admin) Group(ctx context.Context, topic, group string) (Group, error) {
+	groups, err := a.groups(ctx, topic, "") // what blocks trimming depends on all
+	if err != nil {
+		return Group{}, groupError(topic, group, err)
+	}
+	for _, g := range groups {
+		if g.Name == group {
+			return g, nil
+		}
+	}
+	return Group{}, groupError(topic, group, ErrNoGroup)
+}
+
+// groupState returns the state of a group, without what needs further commands. The error wraps
+// ErrNoTopic or ErrNoGroup.
+func (a *Admin) groupState(ctx context.Context, topic, group string) (stream.GroupState, error) {
+	_, states, err := a.inspect(topic).Groups(ctx, group)
+	if err == nil && len(states) == 0 {
+		err = ErrNoGroup
+	}
+	if err != nil {
+		return stream.GroupState{}, groupError(topic, group, err)
+	}
+	return states[0], nil
+}
+
+// groups returns the groups of a topic, or only one.
+func (a *Admin) groups(ctx context.Context, topic, only string) ([]Group, error) {
+	inspection := a.inspect(topic)
+	state, states, err := inspection.Groups(ctx, only)
+	if err != nil || len(states) == 0 {
+		return nil, err
+	}
+	names, crowded := make([]string, len(states)), []string(nil)
+	for i, s := range states {
+		names[i] = s.Name
+		if s.Pending > 0 {
+			crowded = append(crowded, s.Name)
+		}
+	}
+	deliveries, err := inspection.MaxDeliveries(ctx, crowded)
+	if err != nil {
+		return nil, err
+	}
+	now, consumers, err := inspection.ConsumersOf(ctx, names)
+	if err != nil {
+		return nil, err
+	}
+	groups := make([]Group, len(states))
+	for i, s := range states {
+		lag, err := inspection.Lag(ctx, state, s)
+		if err != nil {
+			return nil, err
+		}
+		g := groupOf(topic, state, s)
+		g.Lag, g.MaxDeliveries = lagOf(lag), deliveries[s.Name]
+		a.addMembers(&g, s, consumers[i], now)
+		groups[i] = g
+	}
+	markTrimming(groups, states)
+	for i := range groups {
+		groups[i].State = groups[i].state()
+	}
+	slices.SortFunc(groups, func(x, y Group) int { return strings.Compare(x.Name, y.Name) })
+	return groups, nil
+}
+
+func groupOf(topic string, state stream.State, s stream.GroupState) Group {
+	g := Group{
+		Topic: topic, Name: s.Name, Position: s.Position, Pending: s.Pending, Parked: s.Parked, OldestID: s.Unread,
+	}
+	if id := s.Oldest.ID; id != "" && (g.OldestID == "" || stream.Precedes(id, g.OldestID)) {
+		g.OldestID = id
+	}
+	if g.OldestID != "" {
+		g.OldestAge = ageOf(g.OldestID, state.Now)
+	}
+	if s.Paused != nil {
+		g.Paused = &Pause{Since: s.Paused.Since, By: s.Paused.By, Reason: s.Paused.Reason}
+	}
+	return g
+}
+
+func lagOf(lag stream.Lag) Lag {
+	if lag.Exact {
+		return Lag{N: lag.N, Exact: LagExact}
+	}
+	return Lag{N: lag.N, Exact: LagAtMost}
+}
+
+// addMembers adds what the consumers of a group say.
+func (a *Admin) addMembers(g *Group, s stream.GroupState, consumers []stream.ConsumerState, now time.Time) {
+	g.Consumers = len(consumers)
+	others := g.Pending > 1 || g.waiting()
+	reports := false
+	for _, state := range consumers {
+		c := a.consumerOf(state, now)
+		if c.State == ConsumerDead {
+			continue
+		}
+		g.Members++
+		if c.State == ConsumerHung {
+			g.Hung++
+		}
+		reports = reports || c.Reports
+		if c.Reports && state.Record.Blocking && others {
+			g.BlockedBy = cmp.Or(g.BlockedBy, blocker(c))
+		}
+	}
+	if !reports && s.Oldest.Deliveries >= blockedDeliveries && g.waiting() {
+		g.BlockedBy = s.Oldest.ID
+	}
+}
+
+// blocker returns the entry that blocks a strict consumer: it failed at least once.
+func blocker(c Consumer) string {
+	switch {
+	case len(c.Held) > 0 && c.Held[0].Deliveries > 1:
+		return c.Held[0].ID
+	case len(c.Held) == 0 && len(c.Failing) > 0:
+		return c.Failing[0].ID
+	default:
+		return ""
+	}
+}
+
+// waiting reports whether entries may wait that no consumer has got.
+func (g *Group) waiting() bool { return g.Lag.N > 0 || g.Lag.Exact == LagUnknown }
+
+// markTrimming marks the groups whose oldest entry that is not acknowledged is the oldest of all.
+func markTrimming(groups []Group, states []stream.GroupState) {
+	oldest := ""
+	acknowledged := make([]string, len(groups)) // the first ID that each group has not acknowledged
+	for i, s := range states {
+		acknowledged[i] = stream.After(s.Position)
+		if id := s.OldestPending.ID; id != "" && stream.Precedes(id, acknowledged[i]) {
+			acknowledged[i] = id
+		}
+		if oldest == "" || stream.Precedes(acknowledged[i], oldest) {
+			oldest = acknowledged[i]
+		}
+	}
+	for i := range groups {
+		groups[i].BlocksTrimming = acknowledged[i] == oldest && groups[i].OldestID != ""
+	}
+}
+
+// state returns the first state that applies.
+func (g *Group) state() GroupState {
+	open := g.waiting() || g.Pending > 0 || g.Parked > 0
+	switch {
+	case g.Paused != nil:
+		return GroupPaused
+	case g.Members == 0 && open:
+		return GroupAbandoned
+	case g.Hung > 0:
+		return GroupHung
+	case g.BlockedBy != "":
+		return GroupBlocked
+	case open:
+		return GroupWorking
+	default:
+		return GroupIdle
+	}
+}

@@ -1,11 +1,19 @@
 package admin
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"iter"
+	"maps"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/millrace/redisstream"
+	"github.com/millrace/redisstream/internal/stream"
 )
 
 // Message is an entry of a stream.
@@ -28,21 +36,132 @@ type Range struct {
 	Reverse bool   // the newest first
 }
 
+// span returns the range for the server.
+func (r Range) span() (stream.Span, error) {
+	for _, id := range []string{r.From, r.To} {
+		if id = strings.TrimPrefix(id, "("); id != "" && !stream.ValidID(id) {
+			return stream.Span{}, fmt.Errorf("%q: %w", id, ErrInvalidID)
+		}
+	}
+	if r.Reverse {
+		return stream.Span{From: cmp.Or(r.To, "+"), To: cmp.Or(r.From, "-"), Reverse: true}, nil
+	}
+	return stream.Span{From: cmp.Or(r.From, "-"), To: r.To}, nil
+}
+
 // Messages iterates over entries of a topic, in pages of up to 100 entries and about 1 MiB (XRANGE in
-// a script, so that the master answers). An entry that can't be decoded is no error: see Message.Err.
+// a script, so that the master answers). It ends with the newest entry at the time of its first
+// page. An entry that can't be decoded is no error: see Message.Err. A topic that does not exist has
+// no entry. The error wraps ErrInvalidID.
 func (a *Admin) Messages(ctx context.Context, topic string, r Range) iter.Seq2[Message, error] {
-	panic("to do")
+	return func(yield func(Message, error) bool) {
+		for entry, err := range a.entries(ctx, topic, r) {
+			if err != nil {
+				yield(Message{}, err)
+				return
+			}
+			if !yield(a.decode(entry), nil) {
+				return
+			}
+		}
+	}
+}
+
+// entries is Messages without decoding.
+func (a *Admin) entries(ctx context.Context, topic string, r Range) iter.Seq2[stream.Stored, error] {
+	return func(yield func(stream.Stored, error) bool) {
+		span, err := r.span()
+		if err != nil {
+			yield(stream.Stored{}, topicError(topic, err))
+			return
+		}
+		for entry, err := range stream.ReadEntries(ctx, a.client, topic, span) {
+			if err != nil {
+				yield(stream.Stored{}, topicError(topic, err))
+				return
+			}
+			if !yield(entry, nil) {
+				return
+			}
+		}
+	}
 }
 
 // Message returns an entry. The error wraps ErrNoEntry or ErrInvalidID.
-func (a *Admin) Message(ctx context.Context, topic, id string) (Message, error) { panic("to do") }
-
-// Follow iterates over the entries of a topic that are newer than after, and waits for further ones
-// until ctx ends, which is no error. after is an ID; empty: only what is added from now on. It asks each
-// 200 ms, so it holds no connection.
-func (a *Admin) Follow(ctx context.Context, topic, after string) iter.Seq2[Message, error] {
-	panic("to do")
+func (a *Admin) Message(ctx context.Context, topic, id string) (Message, error) {
+	if !stream.ValidID(id) {
+		return Message{}, topicError(topic, fmt.Errorf("%q: %w", id, ErrInvalidID))
+	}
+	entry, found, err := stream.ReadEntry(ctx, a.client, topic, id)
+	if err == nil && !found {
+		err = fmt.Errorf("%s: %w", id, ErrNoEntry)
+	}
+	if err != nil {
+		return Message{}, topicError(topic, err)
+	}
+	return a.decode(entry), nil
 }
 
+// decode returns an entry as a message.
+func (a *Admin) decode(entry stream.Stored) Message {
+	fields := make(map[string]any, len(entry.Fields)/2)
+	size := 0
+	for i := 0; i+1 < len(entry.Fields); i += 2 {
+		name, _ := entry.Fields[i].(string)
+		value, _ := entry.Fields[i+1].(string)
+		fields[name] = value
+		size += len(name) + len(value)
+	}
+	return a.decodeFields(entry.ID, fields, size)
+}
+
+// decodeFields returns the fields of an entry as a message. The Unmarshaler gets a copy: it may
+// change its map.
+func (a *Admin) decodeFields(id string, fields map[string]any, size int) Message {
+	m := Message{ID: id, Time: timeOf(id), Fields: fields, Bytes: size}
+	msg, err := unmarshal(a.unmarshaler, id, maps.Clone(fields))
+	if err != nil {
+		m.Err = err
+		return m
+	}
+	m.UUID, m.Payload, m.Metadata = msg.UUID, msg.Payload, msg.Metadata
+	return m
+}
+
+// sizeOf returns the bytes of fields.
+func sizeOf(fields map[string]any) (size int) {
+	for name, value := range fields {
+		text, _ := value.(string)
+		size += len(name) + len(text)
+	}
+	return size
+}
+
+// unmarshal returns a panic of the Unmarshaler as an error: the entry may be the reason.
+func unmarshal(u redisstream.Unmarshaler, id string, fields map[string]any) (msg *message.Message, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			msg, err = nil, fmt.Errorf("Unmarshaler panicked: %v", cause)
+		}
+	}()
+	msg, err = u.Unmarshal(id, fields)
+	if err == nil && msg == nil {
+		err = errNoMessage
+	}
+	return msg, err
+}
+
+var errNoMessage = errors.New("Unmarshaler returned no message")
+
 // IDAt returns the first ID of a time.
-func IDAt(t time.Time) string { panic("to do") }
+func IDAt(t time.Time) string { return strconv.FormatInt(max(t.UnixMilli(), 0), 10) + "-0" }
+
+// timeOf returns the time in an ID; zero: there is none.
+func timeOf(id string) time.Time {
+	text, _, _ := strings.Cut(id, "-")
+	ms, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms)
+}

@@ -1,9 +1,13 @@
 package admin
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"iter"
 	"time"
+
+	"github.com/millrace/redisstream/internal/stream"
 )
 
 // PendingEntry is an entry that a consumer got and has not acknowledged.
@@ -24,7 +28,75 @@ type PendingFilter struct {
 }
 
 // Pending iterates over the pending entries of a group, the oldest first (XPENDING in pages of
-// 1,000). The error wraps ErrNoTopic or ErrNoGroup.
+// 1,000). The error wraps ErrNoTopic, ErrNoGroup or ErrInvalidID.
 func (a *Admin) Pending(ctx context.Context, topic, group string, filter PendingFilter) iter.Seq2[PendingEntry, error] {
-	panic("to do")
+	return func(yield func(PendingEntry, error) bool) {
+		if filter.From != "" && !stream.ValidID(filter.From) {
+			yield(PendingEntry{}, groupError(topic, group, fmt.Errorf("%q: %w", filter.From, ErrInvalidID)))
+			return
+		}
+		inspection := a.inspect(topic)
+		if _, err := a.groupState(ctx, topic, group); err != nil {
+			yield(PendingEntry{}, err)
+			return
+		}
+		held, err := a.heldBy(ctx, inspection, group)
+		if err != nil {
+			yield(PendingEntry{}, groupError(topic, group, err))
+			return
+		}
+		for from := cmp.Or(filter.From, "-"); from != ""; {
+			rows, now, next, err := inspection.PendingFrom(ctx, group, from, filter.Consumer)
+			if err != nil {
+				yield(PendingEntry{}, groupError(topic, group, err))
+				return
+			}
+			for _, row := range rows {
+				if row.Idle < filter.MinIdle {
+					continue
+				}
+				if !yield(pendingOf(row, now, held), nil) {
+					return
+				}
+			}
+			from = next
+		}
+	}
+}
+
+func pendingOf(row stream.PendingRow, now time.Time, held map[string]time.Time) PendingEntry {
+	entry := PendingEntry{
+		ID: row.ID, Age: ageOf(row.ID, now), Consumer: row.Consumer, Idle: max(row.Idle, 0), Deliveries: row.Deliveries,
+	}
+	if since, known := held[row.ID]; known {
+		entry.HeldFor = max(now.Sub(since), 0)
+	}
+	return entry
+}
+
+// heldBy returns since when handlers have had entries, as far as the live members of a group tell it.
+func (a *Admin) heldBy(ctx context.Context, inspection *stream.Inspection, group string) (map[string]time.Time, error) {
+	now, consumers, err := inspection.ConsumersOf(ctx, []string{group})
+	if err != nil {
+		return nil, err
+	}
+	held := make(map[string]time.Time)
+	for _, c := range consumers[0] {
+		if c.Record == nil || !isAlive(c, now) {
+			continue
+		}
+		for _, h := range c.Record.Held {
+			held[h.ID] = c.Record.Reported.Add(-h.For)
+		}
+	}
+	return held, nil
+}
+
+// ageOf returns how long ago an entry was added.
+func ageOf(id string, now time.Time) time.Duration {
+	added := timeOf(id)
+	if added.IsZero() {
+		return 0
+	}
+	return max(now.Sub(added), 0)
 }

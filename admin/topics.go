@@ -2,8 +2,13 @@ package admin
 
 import (
 	"context"
+	"fmt"
 	"iter"
+	"strings"
 	"time"
+
+	"github.com/millrace/redisstream"
+	"github.com/millrace/redisstream/internal/stream"
 )
 
 // Topic is a stream.
@@ -22,10 +27,43 @@ type Topic struct {
 	Parked      int64 // messages in the retry queues of its groups
 }
 
+// deadLetterSuffix ends the name of each stream of dead letters.
+var deadLetterSuffix = strings.TrimPrefix(redisstream.DeadLetterTopic("{}"), "{{}}") //nolint:gochecknoglobals // constant
+
 // Topics iterates over the topics, in no order (SCAN ... TYPE stream on each master). Streams of
 // dead letters are left out: their number is in the topic's. match is a glob pattern as of SCAN;
-// empty: all. What is created or deleted meanwhile may be missing; all others come once.
-func (a *Admin) Topics(ctx context.Context, match string) iter.Seq2[Topic, error] { panic("to do") }
+// empty: all. What is created or deleted meanwhile may be missing; all others come once. Topics that
+// the user has no right to read are left out.
+func (a *Admin) Topics(ctx context.Context, match string) iter.Seq2[Topic, error] {
+	keys := func(name string) (stream.InspectedKeys, bool) {
+		return keysOf(name), !strings.HasSuffix(name, deadLetterSuffix)
+	}
+	return func(yield func(Topic, error) bool) {
+		for found, err := range stream.Topics(ctx, a.client, match, keys) {
+			if err != nil {
+				yield(Topic{}, fmt.Errorf("topics: %w", stream.Redact(err)))
+				return
+			}
+			if !yield(topicOf(found.Name, found.TopicState), nil) {
+				return
+			}
+		}
+	}
+}
 
 // Topic returns a topic. The error wraps ErrNoTopic.
-func (a *Admin) Topic(ctx context.Context, topic string) (Topic, error) { panic("to do") }
+func (a *Admin) Topic(ctx context.Context, topic string) (Topic, error) {
+	state, err := a.inspect(topic).Topic(ctx)
+	if err != nil {
+		return Topic{}, topicError(topic, err)
+	}
+	return topicOf(topic, state), nil
+}
+
+func topicOf(name string, state stream.TopicState) Topic {
+	return Topic{
+		Name: name, Length: state.Length, Added: state.Added, FirstID: state.First, LastID: state.Last,
+		Oldest: timeOf(state.First), Newest: timeOf(state.Last), Bytes: state.Bytes, Groups: state.Groups,
+		DeadLetters: state.DeadLetters, Delayed: state.Delayed, Parked: state.Parked,
+	}
+}

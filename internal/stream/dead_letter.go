@@ -50,7 +50,7 @@ func (g *Group) deadLetterLarge(ctx context.Context, id string, target DeadLette
 	if err := check(ctx, g.shared, g.key, forTransactions(g.key)); err != nil {
 		return DeadLetterNotOwned, err
 	}
-	page, err := readDeadLetters(ctx, g.shared, g.key, id, id)
+	page, err := readPage(ctx, g.shared, g.key, Span{From: id, To: id})
 	if err != nil {
 		return DeadLetterNotOwned, err
 	}

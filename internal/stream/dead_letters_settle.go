@@ -125,7 +125,7 @@ func (l *DeadLetters) replayLarge(ctx context.Context, id string) (moved int, er
 		return 0, err
 	}
 	err = l.client.Watch(ctx, func(tx *redis.Tx) error {
-		page, err := readDeadLetters(ctx, tx, l.from, id, id)
+		page, err := readPage(ctx, tx, l.from, Span{From: id, To: id})
 		if err != nil || len(page.entries) == 0 {
 			return err
 		}
@@ -148,7 +148,7 @@ func (l *DeadLetters) replayLarge(ctx context.Context, id string) (moved int, er
 }
 
 // ownFields returns the fields that the dead letter had in its stream.
-func (l *DeadLetters) ownFields(deadLetter DeadLetter) (own []any) {
+func (l *DeadLetters) ownFields(deadLetter Stored) (own []any) {
 	for i := 0; i+1 < len(deadLetter.Fields); i += 2 {
 		if name, _ := deadLetter.Fields[i].(string); !strings.HasPrefix(name, l.prefix) {
 			own = append(own, deadLetter.Fields[i], deadLetter.Fields[i+1])

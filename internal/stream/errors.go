@@ -2,6 +2,7 @@ package stream
 
 import (
 	"errors"
+	"io"
 	"net"
 	"strings"
 
@@ -14,8 +15,8 @@ func IsGroupGone(err error) bool {
 	return redis.HasErrorPrefix(err, "NOGROUP") || redis.HasErrorPrefix(err, "UNBLOCKED")
 }
 
-// isNoKey reports whether XINFO found no stream.
-func isNoKey(err error) bool { return redis.HasErrorPrefix(err, "no such key") }
+// IsNoKey reports whether XINFO found no stream.
+func IsNoKey(err error) bool { return redis.HasErrorPrefix(err, "no such key") }
 
 // noneWaiting reports whether a blocking read timed out: that is no failure.
 func noneWaiting(err error) bool { return errors.Is(err, redis.Nil) }
@@ -63,6 +64,16 @@ func IsRetryable(err error) bool {
 		}
 	}
 	return isNotSent(err) && !errors.Is(err, redis.ErrClosed)
+}
+
+// IsTransient reports whether a command that only reads may succeed later: a connection broke, or the
+// server refused it in a state that ends by itself.
+func IsTransient(err error) bool {
+	if _, refused := errors.AsType[redis.Error](err); refused {
+		return IsRetryable(err) && !errors.Is(err, redis.Nil)
+	}
+	_, network := errors.AsType[net.Error](err)
+	return network || isNotSent(err) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // IsUnanswered reports whether the server can't be reached, or did not answer in time.

@@ -1,0 +1,100 @@
+package inspecting
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/millrace/redisstream/admin"
+	"github.com/millrace/redisstream/internal/fixture"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// newAdmin returns an Admin with the client of the Bench.
+func newAdmin(b *fixture.Bench) *admin.Admin {
+	b.Helper()
+	a, err := admin.New(admin.Config{Client: b.Client})
+	require.NoError(b, err)
+	return a
+}
+
+// countUnread counts what a group has not got, by reading all.
+func countUnread(b *fixture.Bench, position string) int64 {
+	b.Helper()
+	entries, err := b.Client.XRange(b.Context(), b.Topic, "("+position, "+").Result()
+	require.NoError(b, err)
+	return int64(len(entries))
+}
+
+// The lag is right, or an upper bound, whatever is done to a stream. The server's own number is not.
+func TestLag_isNeverWrong(t *testing.T) {
+	t.Parallel()
+	for round := range 60 {
+		b := fixture.New(t)
+		a := newAdmin(b)
+		seed := rand.Uint64()
+		random := rand.New(rand.NewPCG(seed, uint64(round)))
+		var history []string
+		b.Do("XGROUP", "CREATE", b.Topic, "g", "0", "MKSTREAM")
+		b.Do("XGROUP", "CREATE", b.Topic, "late", "$")
+		for range 40 {
+			history = append(history, step(b, random))
+			groups, err := a.Groups(t.Context(), b.Topic)
+			require.NoError(t, err)
+			for _, g := range groups {
+				want := countUnread(b, g.Position)
+				switch g.Lag.Exact {
+				case admin.LagExact:
+					require.Equal(t, want, g.Lag.N, "%s, seed %d, %v", g.Name, seed, history)
+				case admin.LagAtMost:
+					require.GreaterOrEqual(t, g.Lag.N, want, "%s, seed %d, %v", g.Name, seed, history)
+				case admin.LagUnknown:
+					t.Fatalf("%s: the length of the stream is a bound", g.Name)
+				}
+			}
+		}
+	}
+}
+
+// step does something to the stream at random, and returns what.
+func step(b *fixture.Bench, random *rand.Rand) string {
+	b.Helper()
+	entries, err := b.Client.XRange(b.Context(), b.Topic, "-", "+").Result()
+	require.NoError(b, err)
+	one := "5-5"
+	if len(entries) > 0 {
+		one = entries[random.IntN(len(entries))].ID
+	}
+	group := []string{"g", "late"}[random.IntN(2)]
+	var command []any
+	switch kind := random.IntN(12); {
+	case kind < 4:
+		pipe := b.Client.Pipeline()
+		n := 1 + random.IntN(150)
+		for i := range n {
+			pipe.XAdd(b.Context(), &redis.XAddArgs{Stream: b.Topic, Values: []any{"data", i}})
+		}
+		_, err := pipe.Exec(b.Context())
+		require.NoError(b, err)
+		return fmt.Sprint("add ", n)
+	case kind < 7:
+		command = []any{"XREADGROUP", "GROUP", group, "c", "COUNT", 1 + random.IntN(100), "STREAMS", b.Topic, ">"}
+	case kind < 9:
+		command = []any{"XDEL", b.Topic, one}
+	case kind == 9:
+		command = []any{"XTRIM", b.Topic, "MAXLEN", []any{"~", "="}[random.IntN(2)], random.IntN(len(entries) + 1)}
+	case kind == 10:
+		command = []any{"XTRIM", b.Topic, "MINID", one}
+	default:
+		command = []any{"XGROUP", "SETID", b.Topic, group, []any{"0", "$", one}[random.IntN(3)]}
+		if random.IntN(3) == 0 {
+			command = append(command, "ENTRIESREAD", random.IntN(len(entries)+1))
+		}
+	}
+	if err := b.Client.Do(b.Context(), command...).Err(); err != nil {
+		assert.ErrorIs(b, err, redis.Nil, "%v", command)
+	}
+	return fmt.Sprint(command...)
+}

@@ -1,0 +1,9 @@
+package inspecting
+
+import (
+	"testing"
+
+	"github.com/millrace/redisstream/internal/redistest"
+)
+
+func TestMain(m *testing.M) { redistest.Main(m) }
