@@ -32,7 +32,10 @@ func (a *Admin) DeleteGroup(ctx context.Context, topic, group string, dryRun boo
 	case !dryRun:
 		err = a.repair(topic, group).Destroy(ctx)
 	}
-	return deletion, a.repairError(ctx, "delete", topic, group, err)
+	if err != nil {
+		return deletion, fmt.Errorf("delete: %w", groupError(topic, group, err))
+	}
+	return deletion, nil
 }
 
 // DropConsumer removes a consumer from its group (XGROUP DELCONSUMER), in one step with giving its
@@ -41,9 +44,9 @@ func (a *Admin) DeleteGroup(ctx context.Context, topic, group string, dryRun boo
 func (a *Admin) DropConsumer(ctx context.Context, topic, group, consumer string, dryRun bool) (Deletion, error) {
 	deletion, err := a.dropConsumer(ctx, topic, group, consumer, dryRun)
 	if err != nil {
-		err = fmt.Errorf("consumer %q: %w", consumer, err)
+		return deletion, fmt.Errorf("drop consumer %q: %w", consumer, groupError(topic, group, err))
 	}
-	return deletion, a.repairError(ctx, "drop a consumer of", topic, group, err)
+	return deletion, nil
 }
 
 func (a *Admin) dropConsumer(ctx context.Context, topic, group, name string, dryRun bool) (Deletion, error) {

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/millrace/redisstream/internal/stream"
@@ -20,15 +21,23 @@ type Pause struct {
 // as it is. Members that use another library, or a user without the right to read the key, go on. The
 // error wraps ErrNoTopic or ErrNoGroup.
 func (a *Admin) Pause(ctx context.Context, topic, group, by, reason string) error {
-	repair := a.repair(topic, group)
-	position, err := repair.Position(ctx)
-	if err == nil {
-		err = repair.Pause(ctx, stream.PauseRecord{Since: position.Now, By: by, Reason: reason})
+	state, groups, err := a.inspect(topic).Groups(ctx, group)
+	switch {
+	case err == nil && len(groups) == 0:
+		err = ErrNoGroup
+	case err == nil:
+		err = a.repair(topic, group).Pause(ctx, stream.PauseRecord{Since: state.Now, By: by, Reason: reason})
 	}
-	return a.repairError(ctx, "pause", topic, group, err)
+	if err != nil {
+		return fmt.Errorf("pause: %w", groupError(topic, group, err))
+	}
+	return nil
 }
 
 // Resume ends a pause (DEL). The members go on within 2 s. Without a pause it does nothing.
 func (a *Admin) Resume(ctx context.Context, topic, group string) error {
-	return a.repairError(ctx, "resume", topic, group, a.repair(topic, group).Resume(ctx))
+	if err := a.repair(topic, group).Resume(ctx); err != nil {
+		return fmt.Errorf("resume: %w", groupError(topic, group, err))
+	}
+	return nil
 }

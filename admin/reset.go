@@ -36,30 +36,44 @@ var (
 // is left as it is. Members need not stop; what their handlers have beyond the new position is
 // handled again. If it is interrupted, run it again.
 //
-// The error wraps ErrNoTopic or ErrNoGroup, or ErrInvalidID if the ID is none or is beyond the newest entry.
+// The error wraps ErrNoTopic or ErrNoGroup, or ErrInvalidID if the ID is none or is beyond the newest
+// entry.
 func (a *Admin) Reset(ctx context.Context, topic, group string, to ResetTo) (Reset, error) {
 	reset, err := a.reset(ctx, topic, group, to)
-	return reset, a.repairError(ctx, "reset", topic, group, err)
+	if err != nil {
+		return reset, fmt.Errorf("reset: %w", groupError(topic, group, err))
+	}
+	return reset, nil
 }
 
 func (a *Admin) reset(ctx context.Context, topic, group string, to ResetTo) (reset Reset, err error) {
-	repair := a.repair(topic, group)
-	position, err := repair.Position(ctx)
+	inspection := a.inspect(topic)
+	state, groups, err := inspection.Groups(ctx, group)
 	if err != nil {
 		return reset, err
 	}
-	reset = Reset{From: position.LastDelivered, DryRun: to.DryRun}
-	if reset.To, err = to.id(position); err != nil {
+	if len(groups) == 0 {
+		return reset, ErrNoGroup
+	}
+	reset = Reset{From: groups[0].Position, DryRun: to.DryRun}
+	if reset.To, err = to.id(state); err != nil {
 		return reset, err
 	}
-	if reset.Before, _, err = a.lagAt(ctx, topic, reset.From); err != nil {
+	before, err := inspection.Lag(ctx, state, groups[0])
+	if err != nil {
 		return reset, err
 	}
-	var read int64
-	if reset.After, read, err = a.lagAt(ctx, topic, reset.To); err != nil {
+	after, err := inspection.Lag(ctx, state, stream.GroupState{Position: reset.To, Read: -1, Lag: -1})
+	if err != nil {
 		return reset, err
 	}
+	reset.Before, reset.After = lagOf(before), lagOf(after)
+	repair := a.repair(topic, group)
 	if !to.DryRun {
+		read := int64(-1)
+		if after.Exact {
+			read = state.Added - after.N
+		}
 		if err := repair.SetPosition(ctx, reset.To, read); err != nil {
 			return reset, err
 		}
@@ -69,7 +83,7 @@ func (a *Admin) reset(ctx context.Context, topic, group string, to ResetTo) (res
 }
 
 // id returns the position after the reset.
-func (to ResetTo) id(position stream.Position) (id string, err error) {
+func (to ResetTo) id(state stream.State) (id string, err error) {
 	set := 0
 	if to.ID != "" {
 		id, set = to.ID, set+1
@@ -78,19 +92,19 @@ func (to ResetTo) id(position stream.Position) (id string, err error) {
 		id, set = before(to.Time), set+1
 	}
 	if to.Ago != 0 {
-		id, set = before(position.Now.Add(-to.Ago)), set+1
+		id, set = before(state.Now.Add(-to.Ago)), set+1
 	}
 	switch {
 	case set != 1:
 		return "", errOnePlace
 	case id == "$":
-		return position.LastGenerated, nil
+		return state.Last, nil
 	case !stream.ValidID(id):
 		return "", fmt.Errorf("%q: %w", id, ErrInvalidID)
-	case stream.Precedes(position.LastGenerated, id) && to.ID != "":
-		return "", fmt.Errorf("%q: %w: %w, which is %s", id, ErrInvalidID, errBeyond, position.LastGenerated)
-	case stream.Precedes(position.LastGenerated, id):
-		return position.LastGenerated, nil
+	case stream.Precedes(state.Last, id) && to.ID != "":
+		return "", fmt.Errorf("%q: %w: %w, which is %s", id, ErrInvalidID, errBeyond, state.Last)
+	case stream.Precedes(state.Last, id):
+		return state.Last, nil
 	}
 	return id, nil
 }
@@ -101,9 +115,4 @@ func before(t time.Time) string {
 		return "0-0"
 	}
 	return stream.Before(IDAt(t))
-}
-
-// lagAt is replaced by the reading half of the package.
-func (a *Admin) lagAt(ctx context.Context, topic, id string) (Lag, int64, error) {
-	return Lag{}, -1, nil
 }

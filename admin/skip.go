@@ -29,6 +29,9 @@ type Skip struct {
 // passes over those). Entries before that one are skipped then.
 func (a *Admin) Skip(ctx context.Context, topic, group string, ids []string, how Skip) (Outcome, error) {
 	outcome := Outcome{DryRun: how.DryRun}
+	if _, err := a.groupState(ctx, topic, group); err != nil {
+		return outcome, fmt.Errorf("skip: %w", err)
+	}
 	repair := a.repair(topic, group)
 	for _, id := range ids {
 		err := fmt.Errorf("entry %q: %w", id, ErrInvalidID)
@@ -36,7 +39,7 @@ func (a *Admin) Skip(ctx context.Context, topic, group string, ids []string, how
 			err = a.skip(ctx, repair, topic, group, id, how)
 		}
 		if err != nil {
-			return outcome, a.repairError(ctx, "skip in", topic, group, err)
+			return outcome, fmt.Errorf("skip: %w", groupError(topic, group, err))
 		}
 		outcome.IDs = append(outcome.IDs, id)
 	}

@@ -94,32 +94,6 @@ func (r *Repair) as(id string, h Holding) *Group {
 	return g
 }
 
-// Position describes where a group is, and where its stream ends.
-type Position struct {
-	LastDelivered string
-	LastGenerated string
-	Now           time.Time // by the server's clock
-	Pending       int64
-}
-
-// Position returns the position of the group.
-func (r *Repair) Position(ctx context.Context) (p Position, err error) {
-	reply, err := positionScript.Run(ctx, r.client, []string{r.key}, r.group).Slice()
-	if err != nil {
-		return p, err
-	}
-	if len(reply) != 4 {
-		return p, fmt.Errorf("position script: %d elements in its reply", len(reply))
-	}
-	p.LastDelivered, _ = reply[0].(string)
-	p.LastGenerated, _ = reply[1].(string)
-	ms, _ := reply[2].(string)
-	n, err := strconv.ParseInt(ms, 10, 64)
-	p.Now = time.UnixMilli(n)
-	p.Pending = number(reply[3])
-	return p, err
-}
-
 // SetPosition sets the group's position (XGROUP SETID). read is how many entries were ever added up
 // to it; below 0: unknown.
 func (r *Repair) SetPosition(ctx context.Context, id string, read int64) error {
@@ -169,11 +143,6 @@ func (r *Repair) Destroy(ctx context.Context) error {
 		return errNoGroup
 	}
 	return r.client.Unlink(ctx, append(retryKeys(r.queue), r.members, r.off)...).Err()
-}
-
-// QueueLength returns how many entries are in the retry queue.
-func (r *Repair) QueueLength(ctx context.Context) (int64, error) {
-	return r.client.ZCard(ctx, r.queue).Result()
 }
 
 // ErrAlive: a consumer showed activity.

@@ -114,7 +114,11 @@ func checkArguments(cmd *cobra.Command) {
 		return
 	}
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
+		err := check(cmd, args)
+		if err != nil && cmd.HasSubCommands() {
+			return usage("%w (see %s --help)", err, cmd.CommandPath())
+		}
+		if err != nil {
 			return usage("%s: %w: it is %q", strings.TrimPrefix(cmd.CommandPath(), "redisstream "), err, cmd.UseLine())
 		}
 		return nil

@@ -1,9 +1,11 @@
 package command
 
 import (
+	"context"
 	"io"
 	"os"
 
+	"github.com/redis/go-redis/v9"
 	"golang.org/x/term"
 )
 
@@ -18,8 +20,14 @@ type Streams struct {
 	Size        func() (width, height int) // of the terminal
 }
 
+// quiet drops what go-redis logs: each error is the command's, in one line.
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}
+
 // Process returns the streams of the process.
 func Process() Streams {
+	redis.SetLogger(quiet{})
 	in, out := int(os.Stdin.Fd()), int(os.Stdout.Fd())
 	return Streams{
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv,
