@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/millrace/redisstream/internal/stream"
@@ -57,8 +59,11 @@ func (c SubscriberConfig) joinGroup(
 	if !c.AutoAck && !isDeadLetterTopic(topic) {
 		rights.DeadLetters = DeadLetterTopic(topic)
 	}
-	if _, cluster := c.Client.(*redis.ClusterClient); !c.AutoAck && (!cluster || hasHashTag(DelayedKey(topic))) {
-		rights.RetryQueue, rights.Lease = RetryQueueKey(topic, c.ConsumerGroup), c.ClaimMinIdle
+	if _, cluster := c.Client.(*redis.ClusterClient); !cluster || hasHashTag(DelayedKey(topic)) {
+		rights.Members = MembersKey(topic, c.ConsumerGroup)
+		if !c.AutoAck {
+			rights.RetryQueue, rights.Lease = RetryQueueKey(topic, c.ConsumerGroup), c.ClaimMinIdle
+		}
 	}
 	if err := group.CheckRights(ctx, rights); err != nil {
 		return membership, err
@@ -66,10 +71,26 @@ func (c SubscriberConfig) joinGroup(
 	if group.MovesDelayed() {
 		membership.Delayed = newMover(c.Client, topic, logger, func() {})
 	}
+	if group.Reports() {
+		membership.Record = c.memberRecord()
+	}
 	if err := group.Join(ctx, c.StartID); err != nil {
 		return membership, fmt.Errorf("join group %q: %w", c.ConsumerGroup, err)
 	}
 	return membership, nil
+}
+
+// memberRecord returns what the member record of a subscription has of its configuration.
+func (c SubscriberConfig) memberRecord() *stream.MemberRecord {
+	host, _ := os.Hostname() // unknown: it is of use without
+	record := &stream.MemberRecord{
+		Host: host, PID: os.Getpid(), Started: time.Now(), Every: min(max(c.ClaimMinIdle/3, time.Second), 10*time.Second),
+		Lease: c.ClaimMinIdle, Workers: c.MaxInFlight, AutoAck: c.AutoAck,
+	}
+	if !c.AutoAck {
+		record.Limit = c.MaxDeliveries
+	}
+	return record
 }
 
 // joinFanout makes the stream ready to be read without a group.

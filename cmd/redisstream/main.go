@@ -3,17 +3,9 @@
 package main
 
 import (
-	"context"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/millrace/redisstream/cmd/redisstream/internal/command"
 )
 
-func main() {
-	// A second signal ends the process at once.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-	os.Exit(command.Run(ctx, command.Process(), os.Args[1:]))
-}
+func main() { os.Exit(command.Main()) }

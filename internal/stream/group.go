@@ -19,6 +19,7 @@ type Group struct {
 	limited bool   // the server can limit the bytes of a reply
 	delayed string // the stream's delayed messages, which GroupInfo looks for; empty: it does not
 	retries retryQueue
+	members string // the hash of the group's member records; empty: the user may not write there
 }
 
 // NewGroup returns a consumer of the group name on the stream key.

@@ -7,13 +7,13 @@ import (
 
 // RemoveIdle removes idle consumers of the group: those that own nothing, had no activity for the
 // given time, and whose names match one of the Lua patterns. For this consumer, the call counts as
-// activity. It returns the names of the removed consumers.
+// activity. Their member records are deleted, too. It returns the names of the removed consumers.
 func (g *Group) RemoveIdle(ctx context.Context, patterns []string, idle time.Duration) ([]string, error) {
 	args := append(make([]any, 0, 3+len(patterns)), g.name, g.consumer, idle.Milliseconds())
 	for _, pattern := range patterns {
 		args = append(args, pattern)
 	}
-	removed, err := removeIdleScript.Run(ctx, g.shared, []string{g.key}, args...).StringSlice()
+	removed, err := removeIdleScript.Run(ctx, g.shared, g.withMembers(), args...).StringSlice()
 	if IsGroupGone(err) || IsNoKey(err) {
 		return nil, nil // without a group there are no consumers
 	}

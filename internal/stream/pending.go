@@ -96,23 +96,28 @@ const releasePage = 1000
 type Release struct {
 	Leases []Lease  // freed, with these delivery counts
 	Keep   []string // stay ours; their leases are renewed
-	// TakeBack takes back the only delivery of entries that are in neither list: the reply with
-	// them was lost. It is not set while an earlier process with our name may have had them.
+	// TakeBack takes back the only delivery of entries that are in neither list, and not released
+	// yet: the reply with them was lost. It is not set while an earlier process with our name may have had them.
 	TakeBack bool
 	Remove   bool // the consumer is removed once it owns nothing
+	Leaves   bool // its member record is deleted
 }
 
 // Release frees the entries of this consumer, except for Keep: any other consumer may claim or take
 // them at once. It returns the IDs of entries that were trimmed from the stream.
 func (g *Group) Release(ctx context.Context, release Release) (trimmed []string, err error) {
 	failure := g.retries.releaseAllBut(ctx, release)
+	keys := []string{g.key}
+	if release.Leaves {
+		keys = g.withMembers()
+	}
 	for from := "-"; ; {
 		args := []any{g.name, g.consumer, from, releasePage, flag(release.Remove), flag(release.TakeBack)}
 		args = leaseArgs(args, release.Leases)
 		for _, id := range release.Keep {
 			args = append(args, id, "keep")
 		}
-		reply, err := releaseScript.Run(ctx, g.shared, []string{g.key}, args...).Slice()
+		reply, err := releaseScript.Run(ctx, g.shared, keys, args...).Slice()
 		if err != nil {
 			return trimmed, err
 		}

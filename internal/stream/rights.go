@@ -57,6 +57,7 @@ type RequiredRights struct {
 	Delayed       string        // its delayed messages, which others move if the user may not
 	RetryQueue    string        // the retry queue of the group, which is not used if the user may not; empty: none
 	Lease         time.Duration // of an entry that is taken from it
+	Members       string        // the hash of the group's member records, which are not written if the user may not; empty: none
 }
 
 func toAskTheTime(key string) right { return right{"time", key, []any{"time"}} }
@@ -81,6 +82,17 @@ func toUseRetryQueue(queue, key string) []right {
 		on(queue, "exists"), on(queue, "zrangebyscore", "-inf", 0), on(queue, "zrange", 0, 0), on(queue, "zrem", ""), on(queue, "zadd", 0, ""),
 		on(entries, "hget", ""), on(entries, "hmget", ""), on(entries, "hset", "", ""), on(entries, "hdel", ""),
 		on(key, "xrange", "-", "+"), toAskTheTime(queue),
+	)
+}
+
+// toReport returns what it takes to write and delete member records.
+func toReport(members, key string) []right {
+	if members == "" {
+		return nil
+	}
+	return append(
+		toRunScripts(members, key),
+		on(members, "hset", "", ""), on(members, "pexpire", 1), on(members, "hdel", ""), toAskTheTime(members),
 	)
 }
 
@@ -110,26 +122,20 @@ func (g *Group) CheckRights(ctx context.Context, needs RequiredRights) error {
 	if needs.DeadLetters != "" {
 		rights = append(rights, on(g.key, "xrange", "-", "+"), on(needs.DeadLetters, "xadd", "*", "", ""))
 	}
-	moving, retrying := toMoveDelayed(needs.Delayed, g.key), toUseRetryQueue(needs.RetryQueue, g.key)
-	version, denied, err := ask(ctx, g.shared, g.key, slices.Concat(rights, moving, retrying))
+	retries := needs.RetryQueue
+	optional := []optionalRights{
+		{toMoveDelayed(needs.Delayed, g.key), func() { needs.Delayed = "" }},
+		{toUseRetryQueue(retries, g.key), func() { retries = "" }},
+		{toReport(needs.Members, g.key), func() { needs.Members = "" }},
+	}
+	version, required, err := askFor(ctx, g.shared, g.key, rights, optional)
 	g.limited = version >= limitsReplies
 	if err != nil {
 		return err
 	}
-	required := denied[:0:0]
-	g.delayed = needs.Delayed
-	if len(retrying) > 0 {
-		g.retries.keys, g.retries.lease = retryKeys(needs.RetryQueue), needs.Lease
-	}
-	for _, place := range denied {
-		switch {
-		case place < len(rights):
-			required = append(required, place)
-		case place < len(rights)+len(moving):
-			g.delayed = ""
-		default:
-			g.retries.keys = nil
-		}
+	g.delayed, g.members = needs.Delayed, needs.Members
+	if g.retries.keys = nil; retries != "" {
+		g.retries.keys, g.retries.lease = retryKeys(retries), needs.Lease
 	}
 	return missing(rights, required)
 }
@@ -159,6 +165,39 @@ func check(ctx context.Context, client redis.Scripter, key string, rights []righ
 		return err
 	}
 	return missing(rights, denied)
+}
+
+// optionalRights are for work that is left out if the user lacks one of them.
+type optionalRights struct {
+	rights  []right
+	leaveIt func()
+}
+
+// askFor is ask for rights that are required and for some that are not. It returns which of the
+// required ones the user lacks.
+func askFor(
+	ctx context.Context, client redis.Scripter, key string, rights []right, optional []optionalRights,
+) (version int64, required []int, err error) {
+	all := slices.Clone(rights)
+	for _, o := range optional {
+		all = append(all, o.rights...)
+	}
+	version, denied, err := ask(ctx, client, key, all)
+	for _, place := range denied {
+		if place < len(rights) {
+			required = append(required, place)
+			continue
+		}
+		place -= len(rights)
+		for _, o := range optional {
+			if place < len(o.rights) {
+				o.leaveIt()
+				break
+			}
+			place -= len(o.rights)
+		}
+	}
+	return version, required, err
 }
 
 // ask asks, in one round trip, for all rights and for the server's version. It returns which rights

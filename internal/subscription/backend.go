@@ -18,6 +18,7 @@ type Backend interface {
 type backend interface {
 	source
 	settlement
+	reports
 	// tasks are the periodic tasks of the subscription.
 	tasks() []periodicTask
 }
@@ -90,6 +91,7 @@ type GroupStream interface {
 	RetryQueue
 	RemoveIdle(ctx context.Context, patterns []string, idle time.Duration) (removed []string, err error)
 	Trim(ctx context.Context, age time.Duration, keep int64) (dropped int64, err error)
+	Report(ctx context.Context, record stream.MemberRecord) error
 }
 
 // GroupState returns how far a group has come, and recreates it.

@@ -20,6 +20,7 @@ type Fanout struct {
 type fanout struct {
 	Fanout
 	unacknowledged
+	noReports
 
 	blockTime time.Duration
 }

@@ -26,11 +26,15 @@ type Membership struct {
 	TrimInterval time.Duration // 0: the stream is not trimmed
 	TrimMinAge   time.Duration
 	TrimMinLen   int64
+
+	// Record is what the member record has of the configuration; nil: there is no record.
+	Record *stream.MemberRecord
 }
 
 // member is one consumer of a group. Both backends with a group embed it.
 type member struct {
 	Membership
+	*memberReports
 
 	logger     watermill.LoggerAdapter
 	checkpoint *checkpoint
@@ -40,8 +44,9 @@ type member struct {
 
 func newMember(s *Subscription, m Membership, position position) member {
 	retries := newRetryQueue(s, m)
+	reports := &memberReports{record: m.Record, write: m.Stream.Report, trouble: outage{what: "writing the member record", logger: s.Logger}}
 	return member{
-		Membership: m, logger: s.Logger, checkpoint: newCheckpoint(m, position, retries, s.Logger), retries: retries, blockTime: s.BlockTime,
+		Membership: m, memberReports: reports, logger: s.Logger, checkpoint: newCheckpoint(m, position, retries, s.Logger), retries: retries, blockTime: s.BlockTime,
 	}
 }
 
@@ -67,7 +72,7 @@ func (m *member) recover(ctx context.Context, err error) error {
 
 // releaseEntries releases pending entries and logs failures.
 func (m *member) releaseEntries(ctx context.Context, release stream.Release) {
-	release.Remove = m.RemoveAtEnd
+	release.Remove, release.Leaves = m.RemoveAtEnd, true
 	trimmed, err := m.Stream.Release(ctx, release)
 	if len(trimmed) > 0 {
 		m.logger.Error("entries were trimmed from the stream before they were acknowledged", errTrimmed, someOf(trimmed))

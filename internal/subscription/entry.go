@@ -34,6 +34,7 @@ type entry struct {
 // trouble is what is known of an entry that failed.
 type trouble struct {
 	undeliverable error     // why no handler gets it; nil: the worker finds out
+	nackedAt      time.Time // when a handler nacked it first; zero: none did
 	failure       error     // the last error of its handler, if the handler recorded one
 	uuid          string    // of its message, for log lines about dead-lettering
 	notBefore     time.Time // when its handler wants it again; zero: whenever
@@ -46,6 +47,15 @@ func (e *entry) inTrouble() *trouble {
 		e.trouble = new(trouble)
 	}
 	return e.trouble
+}
+
+// nacked records a nack of its handler, and the handler's error.
+func (e *entry) nacked(failure error) {
+	t := e.inTrouble()
+	t.failure = failure
+	if t.nackedAt.IsZero() {
+		t.nackedAt = time.Now()
+	}
 }
 
 // known returns the trouble of the entry, to read it.

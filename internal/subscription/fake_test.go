@@ -46,6 +46,11 @@ type fakeGroup struct {
 
 	postponed []stream.Postponement
 	inQueue   bool // the retry queue has entries
+	record    stream.MemberRecord
+	reports   int
+	left      bool // a release deleted the record
+
+	failReports error
 
 	postpone    func() (stream.PostponeResult, error)
 	takeRetries func() ([]stream.Entry, time.Duration, error)
@@ -228,7 +233,7 @@ func (g *fakeGroup) Release(_ context.Context, release stream.Release) ([]string
 	for _, l := range release.Leases {
 		g.released[l.ID] = l.Deliveries
 	}
-	g.kept, g.takeBack = release.Keep, release.TakeBack
+	g.kept, g.takeBack, g.left = release.Keep, release.TakeBack, release.Leaves
 	return nil, nil
 }
 
@@ -280,6 +285,14 @@ func (g *fakeGroup) RemoveIdle(context.Context, []string, time.Duration) ([]stri
 }
 
 func (g *fakeGroup) Trim(context.Context, time.Duration, int64) (int64, error) { return 0, nil }
+
+func (g *fakeGroup) Report(_ context.Context, record stream.MemberRecord) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.record = record
+	g.reports++
+	return g.failReports
+}
 
 // options are the configurations of the subscription and of its group, which a test changes.
 type options struct {

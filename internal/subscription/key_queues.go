@@ -103,6 +103,15 @@ func (q *keyQueues) unblock(e *entry) bool {
 	return true
 }
 
+// blocking returns the entry that all others wait for, in strict order without keys; nil: there is
+// none.
+func (q *keyQueues) blocking() *entry {
+	if q.order != strict || q.byKey[""] == nil {
+		return nil
+	}
+	return q.byKey[""].head
+}
+
 // setGap holds back entries that no handler has had and that are newer than the given ID, because
 // the entry with that ID is about to be claimed. An empty ID ends the wait. It reports whether
 // anything changed.

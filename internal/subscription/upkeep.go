@@ -2,6 +2,7 @@ package subscription
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -15,19 +16,48 @@ const (
 	longHoldCheck = 30 * time.Second
 )
 
-// keepUp renews leases, and logs handlers that have a message for longHold, until ctx ends.
+// duty is work of the lease keeper.
+type duty struct {
+	every time.Duration // 0: never
+	run   func(context.Context)
+	due   time.Time
+}
+
+// keepUp renews leases, writes member records, and logs handlers that have a message for longHold,
+// until ctx ends.
 func (s *Subscription) keepUp(ctx context.Context) {
-	pause := min(longHoldCheck, s.backend.renewEvery())
-	for checked := time.Now(); sleep(ctx, pause); {
-		s.backend.renewDue(ctx)
-		if time.Since(checked) >= longHoldCheck {
-			checked = time.Now()
-			s.reportLongHeld()
+	s.report(ctx)
+	duties := []duty{
+		{every: s.backend.renewEvery(), run: s.backend.renewDue},
+		{every: longHoldCheck, run: s.reportLongHeld},
+		{every: s.backend.reportEvery(), run: s.report},
+	}
+	duties = slices.DeleteFunc(duties, func(d duty) bool { return d.every <= 0 })
+	for i := range duties {
+		duties[i].due = time.Now().Add(duties[i].every)
+	}
+	for {
+		next := slices.MinFunc(duties, func(a, b duty) int { return a.due.Compare(b.due) })
+		if !sleep(ctx, time.Until(next.due)) {
+			return
+		}
+		for i := range duties {
+			if d := &duties[i]; time.Until(d.due) <= 0 {
+				d.run(ctx)
+				d.due = time.Now().Add(d.every)
+			}
 		}
 	}
 }
 
-func (s *Subscription) reportLongHeld() {
+// report writes the member record.
+func (s *Subscription) report(ctx context.Context) {
+	if s.backend.reportEvery() > 0 {
+		s.backend.report(ctx, s.inbox.describe)
+	}
+}
+
+func (s *Subscription) reportLongHeld(context.Context) {
 	var held map[string]time.Duration
 	s.inbox.leases(func(table *leaseTable) { held = table.longHeld(longHold) })
 	for id, duration := range held {

@@ -91,7 +91,7 @@ func (w *worker) settle(ctx context.Context, e *entry, msg *message.Message, d t
 		return
 	}
 	decision := w.Decision(ctx)
-	e.inTrouble().failure = decision.Failure
+	e.nacked(decision.Failure)
 	reason := w.backend.overDeliveryLimit(e)
 	if reason == nil && decision.Reject {
 		reason = errRejected

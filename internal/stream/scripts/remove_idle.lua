@@ -3,6 +3,7 @@
 -- step, because XGROUP DELCONSUMER drops pending entries for good, and a consumer that owns nothing
 -- now may own an entry a moment later.
 -- KEYS[1]: stream
+-- KEYS[2]: the group's members, if the user may write there
 -- ARGV[1], ARGV[2], ARGV[3]: group, this consumer, idle time (ms)
 -- ARGV[4] and following: Lua patterns of names
 -- Returns the names of the removed consumers.
@@ -30,6 +31,9 @@ for _, row in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
   end
   if consumer.pending == 0 and consumer.idle >= tonumber(ARGV[3]) and matches(consumer.name) then
     redis.call('XGROUP', 'DELCONSUMER', stream, group, consumer.name)
+    if KEYS[2] then
+      redis.pcall('HDEL', KEYS[2], consumer.name)
+    end
     removed[#removed + 1] = consumer.name
   end
 end

@@ -1,0 +1,284 @@
+package command
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/millrace/redisstream"
+	"github.com/millrace/redisstream/internal/fixture"
+	"github.com/millrace/redisstream/internal/redistest"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const transcriptFile = "../../../../docs/transcript.md"
+
+const transcriptHead = `# A night with redisstream
+
+A test (` + "`TestTranscript`" + ` in [transcript_test.go](../cmd/redisstream/internal/command/transcript_test.go)) runs these commands on a real server with real subscribers,
+checks what they do, and compares this page. IDs, ages, times and the process are made alike in each run. [command.md](command.md) describes the
+commands.
+`
+
+// transcript is what was typed and answered.
+type transcript struct {
+	*program
+
+	page bytes.Buffer
+	ids  map[string]string // IDs by those of the page
+}
+
+func (tr *transcript) section(title, text string) {
+	fmt.Fprintf(&tr.page, "\n## %s\n\n%s\n", title, text)
+}
+
+// types runs a command as in a shell, and returns what it wrote. The words of the page are quoted
+// where a shell needs it.
+func (tr *transcript) types(args ...string) string {
+	tr.Helper()
+	r := tr.run(args...)
+	require.Zero(tr, r.code, "%s: %s%s", args, r.out, r.err)
+	typed := make([]string, len(args))
+	for i, arg := range args {
+		if typed[i] = arg; strings.ContainsAny(arg, " '\"$") {
+			typed[i] = "'" + arg + "'"
+		}
+	}
+	fmt.Fprintf(&tr.page, "\n```\n$ redisstream %s\n%s```\n", tr.alike(strings.Join(typed, " ")), tr.alikeTable(r.out))
+	return r.out
+}
+
+var (
+	anyID      = regexp.MustCompile(`\b\d{13}-\d+\b`)
+	anyTime    = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z`)
+	shortAge   = regexp.MustCompile(`\b\d+(ms|s)\b`)
+	anyProcess = regexp.MustCompile(`\S+ pid \d+`)
+	gap        = regexp.MustCompile(` {2,}`)
+)
+
+// alike replaces what differs in each run.
+func (tr *transcript) alike(s string) string {
+	s = anyID.ReplaceAllStringFunc(s, func(id string) string {
+		if tr.ids[id] == "" {
+			tr.ids[id] = fmt.Sprintf("%d-0", 1795520068644+len(tr.ids))
+		}
+		return tr.ids[id]
+	})
+	s = anyTime.ReplaceAllString(s, "2026-11-27T03:12:45.000Z")
+	s = anyProcess.ReplaceAllString(s, "host1 pid 4711")
+	return shortAge.ReplaceAllString(s, "3s")
+}
+
+// alikeTable is alike, with the columns aligned again.
+func (tr *transcript) alikeTable(out string) string {
+	header, _, _ := strings.Cut(out, "\n")
+	if header != strings.ToUpper(header) {
+		return tr.alike(out)
+	}
+	var b bytes.Buffer
+	table := tabwriter.NewWriter(lines{&b}, 0, 0, 2, ' ', 0)
+	for line := range strings.Lines(out) {
+		_, _ = table.Write([]byte(gap.ReplaceAllString(tr.alike(line), "\t")))
+	}
+	_ = table.Flush()
+	return b.String()
+}
+
+// Each question of the night is answered by at most two commands.
+func TestTranscript(t *testing.T) {
+	p := newProgramOn(fixture.NewOn(t, redistest.Start(t)))
+	tr := &transcript{program: p, ids: map[string]string{}}
+	tr.page.WriteString(transcriptHead)
+	s := &stage{program: p}
+
+	poison := s.orders()
+	tr.section("Which group lags, and why?", "The kitchen is blocked by one entry, which fails again and again. Nobody consumes for audit. A handler of billing hangs.")
+	out := tr.types("groups", "orders", "--hung-after", "1s")
+	assert.Regexp(t, `kitchen +1 .* 7 +blocked by `+poison, out)
+	assert.Regexp(t, `audit +0 .*abandoned`, out)
+	assert.Regexp(t, `billing +2 .*hung`, out)
+
+	tr.section("Who blocks trimming?", "The same table tells. The group audit is not used any more: without it, trimming goes on.")
+	assert.Regexp(t, `audit .*blocks trimming`, out)
+	tr.types("delete", "orders", "audit", "--dry-run")
+	tr.types("delete", "orders", "audit", "--yes")
+	assert.NotContains(t, p.do("groups", "orders"), "audit")
+
+	tr.section("What is the oldest unhandled entry?", "")
+	assert.Contains(t, tr.types("pending", "orders", "kitchen", "-n", "1"), poison)
+
+	tr.section("Which consumer hangs?", "HELD tells which entry its handler has, and for how long.")
+	assert.Regexp(t, `billing-1 +hung`, tr.types("consumers", "orders", "billing", "--hung-after", "1s"))
+
+	tr.section("What is in the poison message? Skip it, keeping a dead letter", "")
+	assert.Contains(t, tr.types("tail", "orders", "--from", poison, "-n", "1"), `"product":"???"`)
+	tr.types("skip", "orders", "kitchen", poison, "--dead-letter", "--reason", "no such product", "--yes")
+	for range ordersAfterPoison { // the kitchen goes on
+		assert.NotContains(t, string(fixture.Receive(t, s.cooked).Payload), "???")
+	}
+	assert.Contains(t, p.do("dead", "list", "orders"), "no such product")
+
+	tr.section("Was this message handled?", "Each group has an answer.")
+	out = tr.types("find", "orders", poisonUUID)
+	assert.Regexp(t, `kitchen +dead letter`, out)
+	s.dismiss()
+
+	s.invoices()
+	tr.section("Of 50 dead letters, retry the 20 of one customer, and drop the rest",
+		"The 20 go to the group that gave them up, and to no other.")
+	tr.types("dead", "retry", "invoices", "--where", "json.customer == 7", "--yes")
+	for range 20 {
+		msg := fixture.Receive(t, s.mailed)
+		assert.Contains(t, string(msg.Payload), `"customer":7`)
+	}
+	assert.Contains(t, tr.types("dead", "drop", "invoices", "--all", "--yes"), "Dropped 30 dead letters")
+	assert.Equal(t, "[]\n", p.do("dead", "list", "invoices", "-o", "json"))
+	fixture.NothingComes(t, s.archived, 50*time.Millisecond)
+	s.dismiss()
+
+	s.payments()
+	tr.section("Handle the last two hours again", "The dry run tells what the group would get.")
+	tr.types("reset", "payments", "ledger", "--ago", "2h", "--dry-run")
+	fixture.NothingComes(t, s.booked, 50*time.Millisecond)
+	tr.types("reset", "payments", "ledger", "--ago", "2h", "--yes")
+	for i := range paymentsOfTwoHours {
+		assert.Equal(t, fmt.Sprintf("recent-%d", i), string(fixture.Receive(t, s.booked).Payload))
+	}
+
+	tr.section("Pause a group, and let it go on", "All its subscribers stop, in all processes.")
+	tr.types("pause", "payments", "ledger", "--by", "alice", "--reason", "the database moves")
+	assert.Regexp(t, `ledger .*paused`, p.do("groups", "payments"))
+	tr.types("resume", "payments", "ledger")
+	p.publishTo("payments", message.NewMessage("late", []byte("late")))
+	assert.Equal(t, "late", string(fixture.Receive(t, s.booked).Payload))
+
+	if *update {
+		require.NoError(t, os.WriteFile(transcriptFile, tr.page.Bytes(), 0o644))
+		return
+	}
+	page, err := os.ReadFile(transcriptFile)
+	require.NoError(t, err)
+	assert.Equal(t, string(page), tr.page.String(), "run: cd cmd/redisstream && go test ./internal/command -run 'TestReference|TestTranscript' -update")
+}
+
+const (
+	ordersAfterPoison  = 5
+	paymentsOfTwoHours = 12
+	poisonUUID         = "01890a5d-ac96-774b-bcce-b302099a8057"
+)
+
+// stage has the subscribers of the transcript.
+type stage struct {
+	*program
+
+	subscribers []*redisstream.Subscriber
+
+	cooked   chan *message.Message // what kitchen handled after the poison
+	mailed   chan *message.Message
+	archived chan *message.Message
+	booked   chan *message.Message
+}
+
+// subscribe starts a subscriber. Its messages go to handle, at most as many at a time as it has
+// workers.
+func (s *stage) subscribe(topic string, config redisstream.SubscriberConfig, handle func(*message.Message)) *redisstream.Subscriber {
+	s.Helper()
+	config.Client, config.ClaimMinIdle, config.CloseTimeout = s.Client, 3*time.Second, time.Millisecond
+	subscriber, err := redisstream.NewSubscriber(config, nil)
+	require.NoError(s, err)
+	messages, err := subscriber.Subscribe(s.Context(), topic)
+	require.NoError(s, err)
+	go func() {
+		for msg := range messages {
+			handle(msg)
+		}
+	}()
+	s.Cleanup(func() { assert.NoError(s, subscriber.Close()) })
+	s.subscribers = append(s.subscribers, subscriber)
+	return subscriber
+}
+
+// dismiss closes the subscribers.
+func (s *stage) dismiss() {
+	for _, subscriber := range s.subscribers {
+		require.NoError(s, subscriber.Close())
+	}
+	s.subscribers = nil
+}
+
+func (p *program) publishTo(topic string, messages ...*message.Message) {
+	p.Helper()
+	publisher, err := redisstream.NewPublisher(redisstream.PublisherConfig{Client: p.Client}, nil)
+	require.NoError(p, err)
+	require.NoError(p, publisher.Publish(topic, messages...))
+	require.NoError(p, publisher.Close())
+}
+
+// addAt adds an entry that was added some time ago.
+func (p *program) addAt(topic string, ago time.Duration, seq int, payload string) {
+	p.Helper()
+	fields, err := redisstream.MsgpackMarshaler{}.Marshal(topic, message.NewMessage(payload, []byte(payload)))
+	require.NoError(p, err)
+	id := fmt.Sprintf("%d-%d", time.Now().Add(-ago).UnixMilli(), seq)
+	require.NoError(p, p.Client.XAdd(p.Context(), &redis.XAddArgs{Stream: topic, ID: id, Values: fields}).Err())
+}
+
+// orders fills the topic orders: the group kitchen is blocked by a poison message, audit is abandoned,
+// billing has a hung handler. It returns the ID of the poison.
+func (s *stage) orders() (poison string) {
+	s.Helper()
+	s.addAt("orders", 3*time.Hour, 0, `{"order":1000,"product":"tea"}`)
+	audit := s.subscribe("orders", redisstream.SubscriberConfig{ConsumerGroup: "audit", Consumer: "audit-1", StartID: "0"}, func(msg *message.Message) { msg.Nack() })
+	require.NoError(s, audit.Close())
+
+	s.cooked = make(chan *message.Message, 100)
+	s.subscribe("orders", redisstream.SubscriberConfig{
+		ConsumerGroup: "kitchen", Consumer: "kitchen-1",
+		NackBackoff: func(attempt int) time.Duration {
+			if attempt < 7 {
+				return time.Millisecond
+			}
+			return time.Hour
+		},
+	}, func(msg *message.Message) {
+		if msg.UUID == poisonUUID {
+			msg.Nack()
+			return
+		}
+		if strings.Contains(string(msg.Payload), "after") {
+			s.cooked <- msg
+		}
+		msg.Ack()
+	})
+	hang := make(chan struct{})
+	s.Cleanup(func() { close(hang) })
+	for _, name := range []string{"billing-1", "billing-2"} {
+		s.subscribe("orders", redisstream.SubscriberConfig{ConsumerGroup: "billing", Consumer: name}, func(msg *message.Message) {
+			if string(msg.Payload) == "hang" && name == "billing-1" {
+				<-hang
+			}
+			msg.Ack()
+		})
+	}
+	s.publishTo("orders", message.NewMessage(poisonUUID, []byte(`{"order":1001,"product":"???"}`)))
+	for i := range ordersAfterPoison {
+		s.publishTo("orders", message.NewMessage(fmt.Sprint(i), fmt.Appendf(nil, `{"order":%d,"after":true}`, 1002+i)))
+	}
+	s.eventually(func() bool {
+		for _, e := range ask[[]pendingView](s.program, "pending", "orders", "kitchen") {
+			if e.Deliveries >= 7 {
+				poison = e.ID
+			}
+		}
+		return poison != ""
+	}, "kitchen is blocked")
+	return poison
+}

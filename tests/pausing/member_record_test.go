@@ -1,0 +1,89 @@
+package pausing
+
+import (
+	"context"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/millrace/redisstream"
+	"github.com/millrace/redisstream/internal/fixture"
+	"github.com/millrace/redisstream/internal/redistest"
+	"github.com/millrace/redisstream/internal/stream"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// records returns the member records of the group "g" by consumer.
+func records(b *fixture.Bench, client redis.Cmdable) map[string]stream.MemberRecord {
+	b.Helper()
+	values, err := client.HGetAll(context.WithoutCancel(b.Context()), redisstream.MembersKey(b.Topic, "g")).Result()
+	require.NoError(b, err)
+	list := make(map[string]stream.MemberRecord, len(values))
+	for name, value := range values {
+		list[name], err = stream.ParseMemberRecord(value)
+		require.NoError(b, err)
+	}
+	return list
+}
+
+func TestMemberRecord_ofEachMember(t *testing.T) {
+	t.Parallel()
+	b := fixture.New(t)
+	config := fixture.GroupConfig()
+	config.Consumer, config.MaxDeliveries, config.ClaimMinIdle = "me", 4, 3*time.Second
+	fixed, messages := b.Subscribe(config)
+	autoAck := fixture.GroupConfig()
+	autoAck.AutoAck, autoAck.MaxInFlight = true, 16
+	other, _ := b.Subscribe(autoAck)
+	b.Eventually("two records", func() bool { return len(records(b, b.Client)) == 2 })
+	for name, record := range records(b, b.Client) {
+		assert.Equal(t, os.Getpid(), record.PID)
+		assert.NotEmpty(t, record.Host)
+		assert.WithinDuration(t, time.Now(), record.Reported, fixture.Soon)
+		if name == "me" {
+			assert.Equal(t, 3*time.Second, record.Lease)
+			assert.Equal(t, time.Second, record.Every)
+			assert.Equal(t, 4, record.Limit)
+			assert.Equal(t, 1, record.Workers)
+			continue
+		}
+		assert.True(t, record.AutoAck)
+		assert.Equal(t, 10*time.Second, record.Every)
+		assert.Equal(t, 16, record.Workers)
+	}
+	require.NoError(t, other.Close())
+
+	b.Publish(1)
+	msg := fixture.Receive(t, messages)
+	b.Eventually("the record has it", func() bool { return len(records(b, b.Client)["me"].Held) == 1 })
+	record := records(b, b.Client)["me"]
+	assert.Equal(t, fixture.EntryOf(t, msg).ID, record.Held[0].ID)
+	assert.True(t, record.Blocking)
+	require.NoError(t, fixed.Close())
+	assert.Equal(t, []string{"me"}, b.Consumers(), "its entry keeps it in the group")
+	assert.Empty(t, records(b, b.Client), "nobody looks alive")
+}
+
+// Without a hash tag a key with a "}" is in another slot than its topic.
+func TestMemberRecord_cluster(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.StartCluster(t)
+	b := fixture.NewOn(t, cluster)
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{cluster.Addr}})
+	t.Cleanup(func() { require.NoError(t, client.Close()) })
+	for topic, reports := range map[string]bool{b.Topic: true, "{a}" + b.Topic: true, "a}" + b.Topic: false} {
+		b.Topic = topic
+		config := fixture.GroupConfig()
+		config.Client = client
+		subscriber, messages := b.Subscribe(config)
+		if reports {
+			b.Eventually("a record", func() bool { return len(records(b, client)) == 1 })
+		}
+		b.PublishThrough(client, 1)
+		require.True(t, fixture.Receive(t, messages).Ack())
+		require.NoError(t, subscriber.Close())
+		assert.Empty(t, records(b, client))
+	}
+}
