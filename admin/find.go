@@ -2,7 +2,12 @@ package admin
 
 import (
 	"context"
+	"fmt"
 	"iter"
+	"time"
+
+	"github.com/millrace/redisstream"
+	"github.com/millrace/redisstream/internal/stream"
 )
 
 // Place is where a message is.
@@ -12,8 +17,8 @@ type Place string
 const (
 	InTopic       Place = "topic"
 	InDelayed     Place = "delayed"      // it is not due yet
-	InRetryQueue  Place = "retry queue"  // of Handling.Group
-	InDeadLetters Place = "dead letters" // of Handling.Group
+	InRetryQueue  Place = "retry queue"  // of the group whose Handling says so
+	InDeadLetters Place = "dead letters" // of the group whose Handling says so
 )
 
 // Found is a message with the UUID that was searched for.
@@ -47,9 +52,172 @@ const (
 	StatusDeadLettered Status = "dead letter"
 )
 
-// Find iterates over the messages of a topic with a UUID: in the range of the topic, among the delayed
-// messages, in the retry queues and among the dead letters. It reads them all, in pages: give a Range
-// where the topic is large.
+// Find iterates over the messages of a topic with a UUID: in the range of the topic, among the
+// delayed messages, in the retry queues and among the dead letters. It reads them all, in pages: give
+// a Range where the topic is large. A message that is in two places comes twice: in a retry queue, for
+// example, and in the topic. Message.ID is that of its entry in the topic. The error wraps ErrNoTopic
+// or ErrInvalidID.
 func (a *Admin) Find(ctx context.Context, topic, uuid string, r Range) iter.Seq2[Found, error] {
-	panic("to do")
+	return func(yield func(Found, error) bool) {
+		search := &search{Admin: a, inspection: a.inspect(topic), topic: topic, uuid: uuid}
+		for _, look := range []func(context.Context, Range, func(Found) bool) (bool, error){
+			search.letters, search.inTopic, search.inDelayed, search.inRetryQueues, search.inDeadLetters,
+		} {
+			more, err := look(ctx, r, func(f Found) bool { return yield(f, nil) })
+			if err != nil {
+				yield(Found{}, err)
+				return
+			}
+			if !more {
+				return
+			}
+		}
+	}
+}
+
+// search is one call of Find.
+type search struct {
+	*Admin
+
+	inspection  *stream.Inspection
+	topic, uuid string
+	found       []DeadLetter // with the UUID
+}
+
+// letters collects the dead letters with the UUID, because each place tells which groups gave it up.
+func (s *search) letters(ctx context.Context, _ Range, _ func(Found) bool) (more bool, err error) {
+	for letter, err := range redisstream.DeadLetters(ctx, s.client, s.topic) {
+		if err != nil {
+			return false, err
+		}
+		if s.has(letter.Fields) {
+			if decoded := s.decodeLetter(letter); decoded.Message.UUID == s.uuid {
+				s.found = append(s.found, decoded)
+			}
+		}
+	}
+	return true, nil
+}
+
+// has reports whether fields may have the UUID: in the default format one of them is it.
+func (s *search) has(fields map[string]any) bool {
+	_, standard := s.unmarshaler.(redisstream.MsgpackMarshaler)
+	return !standard || fields[uuidField] == s.uuid
+}
+
+func (s *search) inTopic(ctx context.Context, r Range, yield func(Found) bool) (more bool, err error) {
+	for entry, err := range s.entries(ctx, s.topic, r) {
+		if err != nil {
+			return false, err
+		}
+		if more, err := s.offer(ctx, entry, InTopic, yield); err != nil || !more {
+			return more, err
+		}
+	}
+	return true, nil
+}
+
+// offer yields an entry if it has the UUID.
+func (s *search) offer(ctx context.Context, entry stream.Stored, place Place, yield func(Found) bool) (more bool, err error) {
+	if fields, _ := fieldsOf(entry); !s.has(fields) {
+		return true, nil
+	}
+	msg := s.decode(entry)
+	if msg.Err != nil || msg.UUID != s.uuid {
+		return true, nil
+	}
+	groups, err := s.handled(ctx, msg.ID)
+	return err == nil && yield(Found{Message: msg, Place: place, Groups: groups}), err
+}
+
+func (s *search) inDelayed(ctx context.Context, _ Range, yield func(Found) bool) (more bool, err error) {
+	for delayed, err := range redisstream.DelayedMessages(ctx, s.client, s.topic) {
+		if err != nil {
+			return false, err
+		}
+		if !s.has(delayed.Fields) {
+			continue
+		}
+		msg := s.decodeDelayed(delayed).Message
+		if msg.Err == nil && msg.UUID == s.uuid && !yield(Found{Message: msg, Place: InDelayed}) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+func (s *search) inRetryQueues(ctx context.Context, _ Range, yield func(Found) bool) (more bool, err error) {
+	_, groups, err := s.inspection.Groups(ctx, "")
+	if stream.IsNoStream(err) {
+		return true, nil
+	}
+	if err != nil {
+		return false, topicError(s.topic, err)
+	}
+	for _, group := range groups {
+		if group.Parked == 0 {
+			continue
+		}
+		pages := s.inspection.Parked(group.Name)
+		for next := true; next; {
+			var page []stream.ParkedEntry
+			if page, next, err = pages.Next(ctx); err != nil {
+				return false, groupError(s.topic, group.Name, err)
+			}
+			for _, entry := range page {
+				if more, err := s.offer(ctx, entry.Stored, InRetryQueue, yield); err != nil || !more {
+					return more, err
+				}
+			}
+		}
+	}
+	return true, nil
+}
+
+func (s *search) inDeadLetters(ctx context.Context, _ Range, yield func(Found) bool) (more bool, err error) {
+	for _, letter := range s.found {
+		groups, err := s.handled(ctx, letter.Message.ID)
+		if err != nil {
+			return false, err
+		}
+		if !yield(Found{Message: letter.Message, Place: InDeadLetters, Groups: groups}) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// handled returns what each group did with an entry.
+func (s *search) handled(ctx context.Context, id string) ([]Handling, error) {
+	groups, now, err := s.inspection.Handled(ctx, id)
+	if stream.IsNoStream(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, topicError(s.topic, fmt.Errorf("entry %s: %w", id, err))
+	}
+	handlings := make([]Handling, len(groups))
+	for i, group := range groups {
+		handlings[i] = s.handlingOf(group, id, now)
+	}
+	return handlings, nil
+}
+
+func (s *search) handlingOf(group stream.HandledEntry, id string, now time.Time) Handling {
+	h := Handling{Group: group.Group, Status: StatusHandled}
+	for _, letter := range s.found { // the newest one counts
+		if letter.Group == group.Group && letter.EntryID == id {
+			h.Status, h.DeadLetter, h.Reason = StatusDeadLettered, letter.ID, letter.Reason
+		}
+	}
+	switch {
+	case group.Pending.ID != "":
+		entry := pendingOf(group.Pending, now, nil)
+		h.Status, h.Entry = StatusPending, &entry
+	case group.Parked:
+		h.Status = StatusParked
+	case h.DeadLetter == "" && stream.Precedes(group.Position, id):
+		h.Status = StatusUnread
+	}
+	return h
 }

@@ -69,7 +69,7 @@ func (a *Admin) begin(ctx context.Context, topic string, after *string) error {
 	}
 	state, err := a.inspect(topic).Topic(ctx)
 	switch {
-	case stream.IsNoKey(err):
+	case stream.IsNoStream(err):
 		*after = "0-0"
 	case err != nil:
 		return err

@@ -106,18 +106,15 @@ const blockedDeliveries = 5
 // Groups returns the consumer groups of a topic, in the order of their names. The error wraps
 // ErrNoTopic.
 func (a *Admin) Groups(ctx context.Context, topic string) ([]Group, error) {
-	groups, err := a.groups(ctx, topic, "")
-	if err != nil {
-		return nil, topicError(topic, err)
-	}
-	return groups, nil
+	groups, _, err := a.groups(ctx, topic)
+	return groups, err
 }
 
 // Group returns a consumer group. The error wraps ErrNoTopic or ErrNoGroup.
 func (a *Admin) Group(ctx context.Context, topic, group string) (Group, error) {
-	groups, err := a.groups(ctx, topic, "") // what blocks trimming depends on all
+	groups, _, err := a.groups(ctx, topic) // what blocks trimming depends on all
 	if err != nil {
-		return Group{}, groupError(topic, group, err)
+		return Group{}, err
 	}
 	for _, g := range groups {
 		if g.Name == group {
@@ -140,21 +137,35 @@ func (a *Admin) groupState(ctx context.Context, topic, group string) (stream.Gro
 	return states[0], nil
 }
 
-// groups returns the groups of a topic, or only one.
-func (a *Admin) groups(ctx context.Context, topic, only string) ([]Group, error) {
+// groups returns the groups of a topic, and the server's time.
+func (a *Admin) groups(ctx context.Context, topic string) ([]Group, time.Time, error) {
 	inspection := a.inspect(topic)
-	state, states, err := inspection.Groups(ctx, only)
-	if err != nil || len(states) == 0 {
-		return nil, err
+	state, states, err := inspection.Groups(ctx, "")
+	if err != nil {
+		return nil, time.Time{}, topicError(topic, err)
 	}
-	names, crowded := make([]string, len(states)), []string(nil)
+	groups, err := a.completed(ctx, inspection, topic, states)
+	if err != nil {
+		return nil, time.Time{}, topicError(topic, err)
+	}
+	markTrimming(groups, states)
+	for i := range groups {
+		groups[i].State = groups[i].state()
+	}
+	slices.SortFunc(groups, func(x, y Group) int { return strings.Compare(x.Name, y.Name) })
+	return groups, state.Now, nil
+}
+
+// completed returns groups with what needs further commands.
+func (a *Admin) completed(ctx context.Context, inspection *stream.Inspection, topic string, states []stream.GroupState) ([]Group, error) {
+	names, pending := make([]string, len(states)), []string(nil)
 	for i, s := range states {
 		names[i] = s.Name
 		if s.Pending > 0 {
-			crowded = append(crowded, s.Name)
+			pending = append(pending, s.Name)
 		}
 	}
-	deliveries, err := inspection.MaxDeliveries(ctx, crowded)
+	deliveries, err := inspection.MaxDeliveries(ctx, pending)
 	if err != nil {
 		return nil, err
 	}
@@ -164,24 +175,19 @@ func (a *Admin) groups(ctx context.Context, topic, only string) ([]Group, error)
 	}
 	groups := make([]Group, len(states))
 	for i, s := range states {
-		lag, err := inspection.Lag(ctx, state, s)
+		lag, err := inspection.Lag(ctx, s)
 		if err != nil {
 			return nil, err
 		}
-		g := groupOf(topic, state, s)
+		g := groupOf(topic, s)
 		g.Lag, g.MaxDeliveries = lagOf(lag), deliveries[s.Name]
 		a.addMembers(&g, s, consumers[i], now)
 		groups[i] = g
 	}
-	markTrimming(groups, states)
-	for i := range groups {
-		groups[i].State = groups[i].state()
-	}
-	slices.SortFunc(groups, func(x, y Group) int { return strings.Compare(x.Name, y.Name) })
 	return groups, nil
 }
 
-func groupOf(topic string, state stream.State, s stream.GroupState) Group {
+func groupOf(topic string, s stream.GroupState) Group {
 	g := Group{
 		Topic: topic, Name: s.Name, Position: s.Position, Pending: s.Pending, Parked: s.Parked, OldestID: s.Unread,
 	}
@@ -189,7 +195,7 @@ func groupOf(topic string, state stream.State, s stream.GroupState) Group {
 		g.OldestID = id
 	}
 	if g.OldestID != "" {
-		g.OldestAge = ageOf(g.OldestID, state.Now)
+		g.OldestAge = ageOf(g.OldestID, s.Stream.Now)
 	}
 	if s.Paused != nil {
 		g.Paused = &Pause{Since: s.Paused.Since, By: s.Paused.By, Reason: s.Paused.Reason}

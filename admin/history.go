@@ -2,12 +2,16 @@ package admin
 
 import (
 	"context"
+	"errors"
+	"iter"
+	"slices"
+	"sync"
 	"time"
 )
 
 // Snapshot is the state of topics at a time.
 type Snapshot struct {
-	Time   time.Time // by the server's clock
+	Time   time.Time // by the server's clock, when it was taken
 	Topics []TopicSnapshot
 }
 
@@ -17,23 +21,83 @@ type TopicSnapshot struct {
 	Groups []Group
 }
 
-// Snapshot returns the state of topics and their groups. No names: of all topics, but of at most limit; 0 is no
-// limit.
+// Snapshot returns the state of topics and their groups. No names: of all topics, but of at most
+// limit; 0 is no limit. A topic that does not exist is left out.
 func (a *Admin) Snapshot(ctx context.Context, limit int, topics ...string) (Snapshot, error) {
-	panic("to do")
+	var snapshot Snapshot
+	for topic, err := range a.chosen(ctx, topics) {
+		if errors.Is(err, ErrNoTopic) {
+			continue
+		}
+		if err != nil {
+			return Snapshot{}, err
+		}
+		groups, now, err := a.groups(ctx, topic.Name)
+		if errors.Is(err, ErrNoTopic) {
+			continue
+		}
+		if err != nil {
+			return Snapshot{}, err
+		}
+		if snapshot.Time.Before(now) {
+			snapshot.Time = now
+		}
+		snapshot.Topics = append(snapshot.Topics, TopicSnapshot{topic, groups})
+		if len(topics) == 0 && len(snapshot.Topics) == limit {
+			break
+		}
+	}
+	return snapshot, nil
+}
+
+// chosen iterates over topics by name, or over all of them.
+func (a *Admin) chosen(ctx context.Context, names []string) iter.Seq2[Topic, error] {
+	if len(names) == 0 {
+		return a.Topics(ctx, "")
+	}
+	return func(yield func(Topic, error) bool) {
+		for _, name := range names {
+			if !yield(a.Topic(ctx, name)) {
+				return
+			}
+		}
+	}
 }
 
 // History keeps snapshots, and returns rates and how lags changed. It is safe for concurrent use.
-type History struct{}
+type History struct {
+	most int
 
-// NewHistory returns a History of the last snapshots, at most most of them.
-func NewHistory(most int) *History { panic("to do") }
+	mu        sync.Mutex
+	snapshots []Snapshot
+}
 
-// Add adds a snapshot.
-func (h *History) Add(s Snapshot) {}
+// NewHistory returns a History of the last snapshots, at most most of them, and at least 2: rates
+// need two.
+func NewHistory(most int) *History { return &History{most: max(most, 2)} }
+
+// Add adds a snapshot. One that is not newer than the newest one is left out.
+func (h *History) Add(s Snapshot) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if n := len(h.snapshots); n > 0 && !h.snapshots[n-1].Time.Before(s.Time) {
+		return
+	}
+	if len(h.snapshots) == h.most {
+		h.snapshots = slices.Delete(h.snapshots, 0, 1)
+	}
+	h.snapshots = append(h.snapshots, s)
+}
 
 // Latest returns the newest snapshot; false: there is none.
-func (h *History) Latest() (Snapshot, bool) { panic("to do") }
+func (h *History) Latest() (Snapshot, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.snapshots) == 0 {
+		return Snapshot{}, false
+	}
+	return h.snapshots[len(h.snapshots)-1], true
+}
 
 // Point is a group at a time.
 type Point struct {
@@ -45,5 +109,55 @@ type Point struct {
 	Oldest  time.Duration
 }
 
-// Points returns the points of a group, the oldest first. The first snapshot makes none.
-func (h *History) Points(topic, group string) []Point { panic("to do") }
+// Points returns the points of a group, the oldest first. The first snapshot makes none, and neither
+// does one without the group. Where a lag is not exact, Handled is an estimate.
+func (h *History) Points(topic, group string) (points []Point) {
+	h.mu.Lock()
+	snapshots := slices.Clone(h.snapshots) // nobody changes what they have
+	h.mu.Unlock()
+	var before *pointBase
+	for _, s := range snapshots {
+		now := baseOf(s, topic, group)
+		if now != nil && before != nil {
+			points = append(points, now.since(before))
+		}
+		before = now
+	}
+	return points
+}
+
+// pointBase is a group in a snapshot.
+type pointBase struct {
+	time  time.Time
+	added int64
+	group Group
+}
+
+func baseOf(s Snapshot, topic, group string) *pointBase {
+	for _, t := range s.Topics {
+		if t.Topic.Name != topic {
+			continue
+		}
+		for _, g := range t.Groups {
+			if g.Name == group {
+				return &pointBase{s.Time, t.Topic.Added, g}
+			}
+		}
+	}
+	return nil
+}
+
+// open is how many messages the group has not handled.
+func (b *pointBase) open() int64 { return b.group.Lag.N + b.group.Pending + b.group.Parked }
+
+func (b *pointBase) since(before *pointBase) Point {
+	seconds := b.time.Sub(before.time).Seconds()
+	added := b.added - before.added
+	if added < 0 { // the stream was created again
+		added = b.added
+	}
+	return Point{
+		Time: b.time, Added: float64(added) / seconds, Handled: float64(added-(b.open()-before.open())) / seconds,
+		Lag: b.group.Lag, Pending: b.group.Pending, Oldest: b.group.OldestAge,
+	}
+}

@@ -102,16 +102,24 @@ func (a *Admin) Message(ctx context.Context, topic, id string) (Message, error) 
 	return a.decode(entry), nil
 }
 
-// decode returns an entry as a message.
-func (a *Admin) decode(entry stream.Stored) Message {
-	fields := make(map[string]any, len(entry.Fields)/2)
-	size := 0
+// uuidField is the field of the default format that has the UUID.
+const uuidField = "_watermill_message_uuid"
+
+// fieldsOf returns the fields of an entry, and their bytes. Of a field that is there twice the last one counts.
+func fieldsOf(entry stream.Stored) (fields map[string]any, size int) {
+	fields = make(map[string]any, len(entry.Fields)/2)
 	for i := 0; i+1 < len(entry.Fields); i += 2 {
 		name, _ := entry.Fields[i].(string)
 		value, _ := entry.Fields[i+1].(string)
 		fields[name] = value
 		size += len(name) + len(value)
 	}
+	return fields, size
+}
+
+// decode returns an entry as a message.
+func (a *Admin) decode(entry stream.Stored) Message {
+	fields, size := fieldsOf(entry)
 	return a.decodeFields(entry.ID, fields, size)
 }
 

@@ -59,11 +59,11 @@ func (a *Admin) reset(ctx context.Context, topic, group string, to ResetTo) (res
 	if reset.To, err = to.id(state); err != nil {
 		return reset, err
 	}
-	before, err := inspection.Lag(ctx, state, groups[0])
+	before, err := inspection.Lag(ctx, groups[0])
 	if err != nil {
 		return reset, err
 	}
-	after, err := inspection.Lag(ctx, state, stream.GroupState{Position: reset.To, Read: -1, Lag: -1})
+	after, err := inspection.Lag(ctx, stream.GroupState{Position: reset.To, Read: -1, Lag: -1})
 	if err != nil {
 		return reset, err
 	}

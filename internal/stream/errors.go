@@ -15,8 +15,8 @@ func IsGroupGone(err error) bool {
 	return redis.HasErrorPrefix(err, "NOGROUP") || redis.HasErrorPrefix(err, "UNBLOCKED")
 }
 
-// IsNoKey reports whether XINFO found no stream.
-func IsNoKey(err error) bool { return redis.HasErrorPrefix(err, "no such key") }
+// isNoKey reports whether XINFO found no stream.
+func isNoKey(err error) bool { return redis.HasErrorPrefix(err, "no such key") }
 
 // noneWaiting reports whether a blocking read timed out: that is no failure.
 func noneWaiting(err error) bool { return errors.Is(err, redis.Nil) }

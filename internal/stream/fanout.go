@@ -51,7 +51,7 @@ func NewFanout(ctx context.Context, client redis.UniversalClient, key, start str
 
 func infoOnShared(ctx context.Context, client sharedClient, key string) (Info, error) {
 	info, err := client.XInfoStream(ctx, key).Result()
-	if IsNoKey(err) {
+	if isNoKey(err) {
 		return Info{Last: "0-0"}, nil
 	}
 	if err != nil {

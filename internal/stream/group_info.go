@@ -29,7 +29,7 @@ func (g *Group) GroupInfo(ctx context.Context) (info GroupInfo, err error) {
 			_ = pipe.Process(ctx, exist) // only queues it
 		}
 		_, err := pipe.Exec(ctx)
-		if groups.Err() == nil || IsNoKey(groups.Err()) {
+		if groups.Err() == nil || isNoKey(groups.Err()) {
 			info, err = g.infoOf(groups)
 			info.Delayed = exist.Val() > 0 && g.delayed != ""
 			info.Retries = exist.Val() > 0 && g.retries.keys != nil

@@ -31,7 +31,7 @@ func (c *privateConn) info(ctx context.Context) (e Info, err error) {
 		e = infoOf(info)
 		return nil
 	})
-	if IsNoKey(err) {
+	if isNoKey(err) {
 		return Info{Last: "0-0"}, nil
 	}
 	return e, err

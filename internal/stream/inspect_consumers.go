@@ -2,9 +2,6 @@ package stream
 
 import (
 	"context"
-	"encoding/json"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -77,15 +74,9 @@ func consumerStates(page row) (consumers []ConsumerState) {
 
 // memberRecordOf returns the record that a text has; nil: none that can be read.
 func memberRecordOf(text string) *MemberRecord {
-	reported, object, found := strings.Cut(text, " ")
-	ms, err := strconv.ParseInt(reported, 10, 64)
-	if !found || err != nil {
+	record, err := ParseMemberRecord(text)
+	if err != nil {
 		return nil
 	}
-	record := new(MemberRecord)
-	if json.Unmarshal([]byte(object), record) != nil {
-		return nil
-	}
-	record.Reported = time.UnixMilli(ms)
-	return record
+	return &record
 }

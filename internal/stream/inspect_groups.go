@@ -1,9 +1,6 @@
 package stream
 
-import (
-	"context"
-	"encoding/json"
-)
+import "context"
 
 // groupsPage is how many groups are described in one step.
 const groupsPage = 50
@@ -11,6 +8,7 @@ const groupsPage = 50
 // GroupState is the state of a group.
 type GroupState struct {
 	Name          string
+	Stream        State // at the same time
 	Consumers     int
 	Pending       int64
 	Position      string     // the newest ID that was delivered
@@ -23,7 +21,6 @@ type GroupState struct {
 }
 
 // Groups returns the state of the stream and of its groups, or only of one group if it has a name.
-// The state of the stream is that at the time of each page: it is returned with each group.
 func (i *Inspection) Groups(ctx context.Context, only string) (state State, groups []GroupState, err error) {
 	known := make(map[string]struct{})
 	for skip := 0; ; skip += groupsPage {
@@ -34,12 +31,13 @@ func (i *Inspection) Groups(ctx context.Context, only string) (state State, grou
 		if err != nil {
 			return State{}, nil, err
 		}
-		page := r.list(1)
+		at, page := stateOf(r.list(0)), r.list(1)
 		if skip == 0 {
-			state = stateOf(r.list(0))
+			state = at
 		}
 		for n := range page {
 			group := groupStateOf(page.list(n))
+			group.Stream = at
 			if _, again := known[group.Name]; !again { // a group before it was created or deleted meanwhile
 				known[group.Name] = struct{}{}
 				groups = append(groups, group)
@@ -57,9 +55,9 @@ func groupStateOf(r row) GroupState {
 		Read: r.number(4), Lag: r.number(5), Oldest: pendingRowOf(r.list(6)), OldestPending: pendingRowOf(r.list(7)),
 		Unread: r.text(8), Parked: r.number(9),
 	}
-	if record := r.text(10); record != "" {
-		group.Paused = new(PauseRecord)
-		_ = json.Unmarshal([]byte(record), group.Paused) // the key itself is what pauses the group
+	if text := r.text(10); text != "" {
+		record, _ := ParsePauseRecord(text) // the key itself is what pauses the group
+		group.Paused = &record
 	}
 	return group
 }

@@ -30,7 +30,7 @@ func Inspect(client redis.UniversalClient, keys InspectedKeys) *Inspection {
 }
 
 // IsNoStream reports whether there is no stream with that name: no key, or one of another type.
-func IsNoStream(err error) bool { return IsNoKey(err) || redis.HasErrorPrefix(err, "WRONGTYPE") }
+func IsNoStream(err error) bool { return isNoKey(err) || redis.HasErrorPrefix(err, "WRONGTYPE") }
 
 // call is one run of a script.
 type call struct {

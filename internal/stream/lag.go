@@ -3,8 +3,6 @@ package stream
 import (
 	"context"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // The bounds of counting entries.
@@ -24,8 +22,8 @@ type Lag struct {
 // Lag returns the lag of a group. The server's own number is null or wrong after entries were
 // deleted or trimmed (redis/redis issues 13337 and 13957). So it counts only where nothing ever was;
 // else entries are counted, from the position of the group on and up to it, until one end is reached.
-func (i *Inspection) Lag(ctx context.Context, state State, group GroupState) (Lag, error) {
-	position := group.Position
+func (i *Inspection) Lag(ctx context.Context, group GroupState) (Lag, error) {
+	state, position := group.Stream, group.Position
 	switch {
 	case state.Length == 0 || !Precedes(position, state.Newest):
 		return Lag{0, true}, nil
@@ -87,9 +85,6 @@ func (i *Inspection) countLag(ctx context.Context, state State, position string)
 func (i *Inspection) countPage(ctx context.Context, s *side) error {
 	c := call{countEntriesScript, []string{i.keys.Stream}, []any{s.from, s.to, countPage, countBytes}}
 	r, err := i.run(ctx, c)
-	if IsNoStream(err) {
-		return redis.Nil
-	}
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ func (g *Group) Recreate(ctx context.Context, checkpoint Checkpoint) (start stri
 	}
 	info, err := g.shared.XInfoStream(ctx, g.key).Result()
 	switch {
-	case IsNoKey(err):
+	case isNoKey(err):
 		start = "0"
 	case err != nil:
 		return "", err
