@@ -14,7 +14,7 @@ func (g *Group) RemoveIdle(ctx context.Context, patterns []string, idle time.Dur
 		args = append(args, pattern)
 	}
 	removed, err := removeIdleScript.Run(ctx, g.shared, g.withMembers(), args...).StringSlice()
-	if IsGroupGone(err) || IsNoKey(err) {
+	if IsGroupGone(err) || isNoKey(err) {
 		return nil, nil // without a group there are no consumers
 	}
 	return removed, err
@@ -29,7 +29,7 @@ const trimPage = 10_000
 func (g *Group) Trim(ctx context.Context, age time.Duration, keep int64) (dropped int64, err error) {
 	for {
 		n, err := trimScript.Run(ctx, g.shared, []string{g.key}, age.Milliseconds(), keep, trimPage).Int64()
-		if err != nil && !IsNoKey(err) {
+		if err != nil && !isNoKey(err) {
 			return dropped, err
 		}
 		dropped += n

@@ -94,6 +94,7 @@ func (tr *transcript) alikeTable(out string) string {
 
 // Each question of the night is answered by at most two commands.
 func TestTranscript(t *testing.T) {
+	t.Parallel()
 	p := newProgramOn(fixture.NewOn(t, redistest.Start(t)))
 	tr := &transcript{program: p, ids: map[string]string{}}
 	tr.page.WriteString(transcriptHead)
@@ -262,12 +263,14 @@ func (s *stage) orders() (poison string) {
 	s.Cleanup(func() { close(hang) })
 	for _, name := range []string{"billing-1", "billing-2"} {
 		s.subscribe("orders", redisstream.SubscriberConfig{ConsumerGroup: "billing", Consumer: name}, func(msg *message.Message) {
-			if string(msg.Payload) == "hang" && name == "billing-1" {
+			if msg.UUID == "hang" {
 				<-hang
 			}
 			msg.Ack()
 		})
 	}
+	hung := message.NewMessage("hang", []byte(`{"order":1000,"hang":true}`))
+	s.publishTo("orders", hung)
 	s.publishTo("orders", message.NewMessage(poisonUUID, []byte(`{"order":1001,"product":"???"}`)))
 	for i := range ordersAfterPoison {
 		s.publishTo("orders", message.NewMessage(fmt.Sprint(i), fmt.Appendf(nil, `{"order":%d,"after":true}`, 1002+i)))
@@ -281,4 +284,64 @@ func (s *stage) orders() (poison string) {
 		return poison != ""
 	}, "kitchen is blocked")
 	return poison
+}
+
+// invoices fills the dead letters of the topic invoices: 50 that the group mail gave up, 20 of them of
+// customer 7. The group archive has handled all.
+func (s *stage) invoices() {
+	s.Helper()
+	s.mailed, s.archived = make(chan *message.Message, 100), make(chan *message.Message, 100)
+	mail := s.subscribe("invoices", redisstream.SubscriberConfig{ConsumerGroup: "mail", Consumer: "mail-1", MaxDeliveries: 1}, func(msg *message.Message) {
+		msg.Nack()
+	})
+	archive := make(chan struct{}, 100)
+	s.subscribe("invoices", redisstream.SubscriberConfig{ConsumerGroup: "archive", Consumer: "archive-1"}, func(msg *message.Message) {
+		if len(archive) < 50 {
+			archive <- struct{}{}
+		} else {
+			s.archived <- msg
+		}
+		msg.Ack()
+	})
+	var messages []*message.Message
+	for i := range 50 {
+		customer := 7
+		if i >= 20 {
+			customer = 8 + i%5
+		}
+		messages = append(messages, message.NewMessage(fmt.Sprint("invoice-", i), fmt.Appendf(nil, `{"invoice":%d,"customer":%d}`, i, customer)))
+	}
+	s.publishTo("invoices", messages...)
+	s.eventually(func() bool {
+		return len(archive) == 50 && len(ask[[]letterView](s.program, "dead", "list", "invoices")) == 50
+	}, "50 dead letters")
+	require.NoError(s, mail.Close())
+	s.subscribe("invoices", redisstream.SubscriberConfig{ConsumerGroup: "mail", Consumer: "mail-1"}, func(msg *message.Message) {
+		s.mailed <- msg
+		msg.Ack()
+	})
+}
+
+// payments fills the topic payments. The group ledger has handled all: what is three hours old, and
+// what was added in the last two.
+func (s *stage) payments() {
+	s.Helper()
+	for i := range 100 {
+		s.addAt("payments", 3*time.Hour, i, fmt.Sprintf("old-%d", i))
+	}
+	for i := range paymentsOfTwoHours {
+		s.addAt("payments", time.Hour-time.Duration(i)*time.Minute, 0, fmt.Sprintf("recent-%d", i))
+	}
+	s.booked = make(chan *message.Message, 200)
+	s.subscribe("payments", redisstream.SubscriberConfig{ConsumerGroup: "ledger", Consumer: "ledger-1"}, func(msg *message.Message) {
+		s.booked <- msg
+		msg.Ack()
+	})
+	for range 100 + paymentsOfTwoHours {
+		fixture.Receive(s, s.booked)
+	}
+	s.eventually(func() bool {
+		g := ask[[]groupView](s.program, "groups", "payments")[0]
+		return g.Pending == 0 && g.State == "idle"
+	}, "everything is handled")
 }
