@@ -47,11 +47,11 @@ func TestMatch(t *testing.T) {
 func TestCompile_showsThePlace(t *testing.T) {
 	t.Parallel()
 	for expression, expected := range map[string]string{
-		`reason == "a" and wrong == 1`: `unknown name wrong at character 19: reason == "a" and >>>wrong == 1`,
-		`reason ==`:                    "at character",
-		`reason + "a"`:                 "expected bool, but got string",
-		`due > now()`:                  "unknown name due at character 1",
-		strings.Repeat("a", 5000):      "longer than 4096",
+		`reason == "a" and wrong == 1`:      `unknown name wrong at character 19: reason == "a" and >>>wrong == 1`,
+		`reason ==`:                         "at character",
+		`reason + "a"`:                      "expected bool, but got string",
+		`due > now()`:                       "unknown name due at character 1",
+		strings.Repeat("a", 5000):           "longer than 4096",
 		strings.Repeat("1+", 600) + "1 > 2": "exceeds maximum allowed nodes",
 	} {
 		_, err := Compile[DeadLetter](expression)
