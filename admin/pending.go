@@ -28,7 +28,7 @@ type PendingFilter struct {
 }
 
 // Pending iterates over the pending entries of a group, the oldest first (XPENDING in pages of
-// 1,000). The error wraps ErrNoTopic, ErrNoGroup or ErrInvalidID.
+// 500). The error wraps ErrNoTopic, ErrNoGroup or ErrInvalidID.
 func (a *Admin) Pending(ctx context.Context, topic, group string, filter PendingFilter) iter.Seq2[PendingEntry, error] {
 	return func(yield func(PendingEntry, error) bool) {
 		if filter.From != "" && !stream.ValidID(filter.From) {

@@ -28,7 +28,7 @@ type Topic struct {
 }
 
 // deadLetterSuffix ends the name of each stream of dead letters.
-var deadLetterSuffix = strings.TrimPrefix(redisstream.DeadLetterTopic("{}"), "{{}}") //nolint:gochecknoglobals // constant
+var deadLetterSuffix = strings.TrimPrefix(redisstream.DeadLetterTopic("{t}"), "{t}")
 
 // Topics iterates over the topics, in no order (SCAN ... TYPE stream on each master). Streams of
 // dead letters are left out: their number is in the topic's. match is a glob pattern as of SCAN;

@@ -5,8 +5,12 @@ import (
 	"time"
 )
 
-// pendingPage is how many pending entries are read in one step.
-const pendingPage = 1000
+const (
+	// pendingPage is how many pending entries are read in one step.
+	pendingPage = 500
+	// deliveriesPage is in how many pending entries the highest delivery count is looked for.
+	deliveriesPage = 1000
+)
 
 // PendingRow is a pending entry (XPENDING).
 type PendingRow struct {
@@ -20,8 +24,8 @@ func pendingRowOf(r row) PendingRow {
 	return PendingRow{ID: r.text(0), Consumer: r.text(1), Idle: r.duration(2), Deliveries: r.number(3)}
 }
 
-// PendingFrom returns the oldest 1,000 pending entries of a group from an ID on, and the server's
-// time. consumer: only of this one; empty: of all. next is where the next page begins; empty: there is none.
+// PendingFrom returns the oldest pending entries of a group from an ID on, and the server's time.
+// consumer: only of this one; empty: of all. next is where the next page begins; empty: there is none.
 func (i *Inspection) PendingFrom(ctx context.Context, group, from, consumer string) (rows []PendingRow, now time.Time, next string, err error) {
 	r, err := i.run(ctx, call{
 		pendingPageScript, []string{i.keys.Stream},
@@ -48,7 +52,7 @@ func (i *Inspection) MaxDeliveries(ctx context.Context, groups []string) (counts
 		groups = groups[len(batch):]
 		calls := make([]call, len(batch))
 		for n, group := range batch {
-			calls[n] = call{pendingPageScript, []string{i.keys.Stream}, []any{group, "-", pendingPage, "", "max"}}
+			calls[n] = call{pendingPageScript, []string{i.keys.Stream}, []any{group, "-", deliveriesPage, "", "max"}}
 		}
 		for n, reply := range runAll(ctx, i.client, calls) {
 			count, err := reply.Int64()

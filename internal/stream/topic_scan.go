@@ -11,9 +11,9 @@ import (
 
 const (
 	// scanCount is how many keys the server looks at in one step of SCAN.
-	scanCount = 1000
+	scanCount = 500
 	// topicsPage is how many streams are described in one pipeline: other clients wait behind it.
-	topicsPage = 25
+	topicsPage = 10
 )
 
 // ScannedTopic is a stream that Topics found.
