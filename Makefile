@@ -23,6 +23,7 @@ lint: $(LINT)
 	$(LINT) run
 	cd benchmarks && $(LINT) run
 	cd examples/outbox && $(LINT) run
+	cd cmd/redisstream && $(LINT) run
 
 $(LINT):
 	GOBIN=$(LINT_DIR) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
