@@ -6,6 +6,7 @@ replace github.com/millrace/redisstream => ../..
 
 require (
 	github.com/ThreeDotsLabs/watermill v1.5.1
+	github.com/creack/pty v1.1.24
 	github.com/expr-lang/expr v1.17.8
 	github.com/millrace/redisstream v0.0.0
 	github.com/redis/go-redis/v9 v9.23.0
