@@ -107,7 +107,7 @@ func (b *benchmark) run(ctx context.Context, s *server) (err error) {
 		return err
 	}
 	if b.app.json() {
-		return b.app.print(v)
+		return b.app.write(v)
 	}
 	l := list(b.app, []string{"", "MESSAGES/S", "TIME", "P50", "P99"}, func(row []string) []string { return row })
 	ms := func(f float64) string { return fmt.Sprintf("%.2fms", f) }

@@ -204,7 +204,8 @@ func (r *checkReport) group(g admin.Group) {
 		r.problem(severityUnknown, g.Name+": lag unknown")
 	}
 	oldest := thresholds{time.Duration(f.oldestWarn).Seconds(), time.Duration(f.oldestCrit).Seconds()}
-	r.measure(g.Name+" oldest", seconds(g.OldestAge), oldest, "s", fmt.Sprintf("%s: oldest unhandled entry %s (%s)", g.Name, g.OldestID, text.Age(g.OldestAge)))
+	r.measure(g.Name+" oldest", seconds(g.OldestAge), oldest, "s",
+		fmt.Sprintf("%s: oldest unhandled entry %s (%s)", g.Name, g.OldestID, text.Age(g.OldestAge)))
 	r.measure(g.Name+" hung", float64(g.Hung), thresholds{float64(f.hungWarn), float64(f.hungCrit)}, "",
 		fmt.Sprintf("%s: %s with a hung handler", g.Name, count(g.Hung, "member")))
 	switch few := fmt.Sprintf("%s: %s", g.Name, count(g.Members, "live member")); {
@@ -261,7 +262,7 @@ func (a *app) endReport(r *checkReport) error {
 		summary = strings.Join(names, ", ")
 	}
 	line := fmt.Sprintf("%s: %s: %s | %s", r.severity, plugin(r.view.Topic), plugin(summary), strings.Join(r.perfdata, " "))
-	if err := a.print(r.view, line); err != nil {
+	if err := a.write(r.view, line); err != nil {
 		return err
 	}
 	if r.severity == severityOK {

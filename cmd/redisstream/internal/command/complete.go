@@ -32,6 +32,14 @@ func (a *app) complete(levels int) cobra.CompletionFunc {
 	}
 }
 
+// completeConsumer completes a flag by the consumers of the group of the arguments.
+func (a *app) completeConsumer(cmd *cobra.Command, args []string, begin string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) != 2 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return a.complete(3)(cmd, args, begin)
+}
+
 // names returns the names that may follow args and start with begin.
 func (s *server) names(ctx context.Context, args []string, begin string) (names []string, _ error) {
 	add := func(name string) {

@@ -172,7 +172,7 @@ func (a *app) showLetters(topic string, ids []string, found []letterView) error 
 		people = append(people, v.people()...)
 		missing = slices.DeleteFunc(missing, func(id string) bool { return id == v.ID })
 	}
-	if err := a.print(found, people...); err != nil {
+	if err := a.write(found, people...); err != nil {
 		return err
 	}
 	if len(missing) > 0 {

@@ -38,13 +38,7 @@ its entries go to the others. The messages stay in the topic. What is alive is n
 	}
 	c.addTo(cmd)
 	cmd.Flags().StringVar(&consumer, "consumer", "", "delete only this consumer, and give its entries back")
-	err := cmd.RegisterFlagCompletionFunc("consumer", func(cmd *cobra.Command, args []string, begin string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		if len(args) != 2 {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		return a.complete(3)(cmd, args, begin)
-	})
-	if err != nil {
+	if err := cmd.RegisterFlagCompletionFunc("consumer", a.completeConsumer); err != nil {
 		panic(err)
 	}
 	return cmd
@@ -77,7 +71,7 @@ func (a *app) deleteOf(ctx context.Context, topic, group, consumer string, c cha
 				if consumer == "" {
 					v.Lag = lagNumber(d.Lag)
 				}
-				return a.print(v, fmt.Sprintf("%s %s: %s", begin, what, consequence(d)))
+				return a.write(v, fmt.Sprintf("%s %s: %s", begin, what, consequence(d)))
 			},
 		})
 	})

@@ -35,7 +35,7 @@ func usage(format string, args ...any) error {
 
 var (
 	errRefused     = &exitError{ExitRefused, errors.New("nothing was changed: the answer was not yes")}
-	errNobody      = &exitError{ExitRefused, errors.New("nothing was changed: there is no terminal to ask on; --yes confirms, --dry-run shows what it would do")}
+	errNobody      = &exitError{ExitRefused, errors.New("nothing was changed: there is no terminal to ask on (--yes confirms, --dry-run tells more)")}
 	errInterrupted = &exitError{ExitInterrupted, errors.New("interrupted")}
 	errTimeout     = errors.New("it took longer than --timeout")
 )

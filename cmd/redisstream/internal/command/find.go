@@ -77,7 +77,7 @@ func (a *app) showFound(ctx context.Context, s *server, topic, uuid string, r ad
 		found = append(found, viewFound(f))
 	}
 	if a.json() {
-		if err := a.print(found); err != nil {
+		if err := a.write(found); err != nil {
 			return err
 		}
 	} else if err := a.showFoundTables(found); err != nil {
@@ -92,11 +92,11 @@ func (a *app) showFound(ctx context.Context, s *server, topic, uuid string, r ad
 func (a *app) showFoundTables(found []foundView) error {
 	for i, f := range found {
 		if i > 0 {
-			if err := a.print(nil, ""); err != nil {
+			if err := a.write(nil, ""); err != nil {
 				return err
 			}
 		}
-		if err := a.print(nil, append([]string{"place     " + f.Place}, f.people()...)...); err != nil {
+		if err := a.write(nil, append([]string{"place     " + f.Place}, f.people()...)...); err != nil {
 			return err
 		}
 		if len(f.Groups) == 0 {

@@ -66,8 +66,16 @@ func TestHostileEntries(t *testing.T) {
 	require.NoError(t, p.Client.XGroupCreate(t.Context(), topic, "g\x1b[1m", "0").Err())
 	require.NoError(t, p.Client.XGroupCreateConsumer(t.Context(), topic, "g\x1b[1m", "c\x1b[1m").Err())
 	for _, args := range [][]string{
-		{"topics", p.Topic + "*"}, {"groups", topic}, {"consumers", topic, "g\x1b[1m"}, {"tail", topic}, {"find", topic, "uuid\x1b[1m"},
-		{"dead", "list", topic}, {"check", topic}, {"dead", "drop", topic, "--all", "--dry-run"}, {"groups", topic + "\x1b[2J"}, {"nope\x1b[2J"},
+		{"topics", p.Topic + "*"},
+		{"groups", topic},
+		{"consumers", topic, "g\x1b[1m"},
+		{"tail", topic},
+		{"find", topic, "uuid\x1b[1m"},
+		{"dead", "list", topic},
+		{"check", topic},
+		{"dead", "drop", topic, "--all", "--dry-run"},
+		{"groups", topic + "\x1b[2J"},
+		{"nope\x1b[2J"},
 	} {
 		for _, output := range []string{"table", "json"} {
 			r := p.run(append(args, "-o", output)...)

@@ -142,8 +142,8 @@ func (a *app) note(format string, args ...any) error {
 
 func all[T any](T) (bool, error) { return true, nil }
 
-// print writes a value as JSON, or else lines for people.
-func (a *app) print(v any, people ...string) error {
+// write writes a value as JSON, or else lines for people.
+func (a *app) write(v any, people ...string) error {
 	if a.json() {
 		document, err := text.JSON(v, true)
 		if err != nil {

@@ -34,7 +34,7 @@ func (a *app) outcome(done, thing string, o admin.Outcome) error {
 	if more := len(o.IDs) - shownIDs; more > 0 {
 		line += fmt.Sprintf(" and %d more", more)
 	}
-	return a.print(v, line)
+	return a.write(v, line)
 }
 
 func capitalised(s string) string { return strings.ToUpper(s[:1]) + s[1:] }

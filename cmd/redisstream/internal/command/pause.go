@@ -33,7 +33,7 @@ stays until "resume", also when processes restart. It does not ask: it destroys 
 				if err := s.Pause(ctx, args[0], args[1], by, reason); err != nil {
 					return err
 				}
-				return a.print(pausedView{args[0], args[1], true}, fmt.Sprintf("Paused %s on %s", args[1], args[0]))
+				return a.write(pausedView{args[0], args[1], true}, fmt.Sprintf("Paused %s on %s", args[1], args[0]))
 			})
 		},
 	}

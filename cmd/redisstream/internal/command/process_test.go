@@ -23,8 +23,7 @@ import (
 // exit returns the exit code of a process.
 func exit(t *testing.T, err error) int {
 	t.Helper()
-	var failed *exec.ExitError
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*exec.ExitError](err); ok {
 		return failed.ExitCode()
 	}
 	require.NoError(t, err)

@@ -86,7 +86,7 @@ func (p *publication) run(ctx context.Context, s *server, topic string, messages
 	if len(messages) > 1 {
 		people = fmt.Sprintf("Published %s to %s.", count(len(messages), "message"), topic)
 	}
-	return p.app.print(v, people)
+	return p.app.write(v, people)
 }
 
 // messages returns what is to be published. args has the payload, or nothing.

@@ -83,7 +83,7 @@ func (a *app) resetTo(ctx context.Context, topic, group string, to admin.ResetTo
 				if r.DryRun {
 					begin = "Dry run: would reset"
 				}
-				return a.print(resetView{
+				return a.write(resetView{
 					DryRun: r.DryRun, From: r.From, To: r.To, LagBefore: lagNumber(r.Before), LagAfter: lagNumber(r.After), Acknowledged: r.Acknowledged,
 				}, fmt.Sprintf("%s %s on %s from %s to %s: lag %s instead of %s, %s acknowledged",
 					begin, group, topic, r.From, r.To, r.After, r.Before, count(int(r.Acknowledged), "pending entry")))

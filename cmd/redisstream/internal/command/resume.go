@@ -19,7 +19,7 @@ func (a *app) resume() *cobra.Command {
 				if err := s.Resume(ctx, args[0], args[1]); err != nil {
 					return err
 				}
-				return a.print(pausedView{args[0], args[1], false}, fmt.Sprintf("Resumed %s on %s", args[1], args[0]))
+				return a.write(pausedView{args[0], args[1], false}, fmt.Sprintf("Resumed %s on %s", args[1], args[0]))
 			})
 		},
 	}

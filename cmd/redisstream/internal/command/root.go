@@ -29,7 +29,7 @@ func Run(ctx context.Context, streams Streams, args []string) int {
 		if hint := next(err); hint != "" {
 			line += " (" + hint + ")"
 		}
-		fmt.Fprintln(a.Err, line)
+		_, _ = fmt.Fprintln(a.Err, line)
 	}
 	return exitCode(err)
 }

@@ -101,7 +101,7 @@ func (t *tailing) present(ctx context.Context, s *server) (after string, shown i
 	if !t.withMost {
 		most = 0
 	}
-	shown, err = t.print(s.Messages(ctx, t.topic, admin.Range{From: first, To: topic.LastID}), most, keep)
+	shown, err = t.write(s.Messages(ctx, t.topic, admin.Range{From: first, To: topic.LastID}), most, keep)
 	return after, shown, err
 }
 
@@ -132,7 +132,7 @@ func (t *tailing) newest(ctx context.Context, s *server, last string, keep func(
 	return len(list), nil
 }
 
-func (t *tailing) print(seq iter.Seq2[admin.Message, error], most int, keep func(admin.Message) (bool, error)) (int, error) {
+func (t *tailing) write(seq iter.Seq2[admin.Message, error], most int, keep func(admin.Message) (bool, error)) (int, error) {
 	shown := 0
 	for m, err := range seq {
 		if err != nil {
@@ -162,7 +162,7 @@ func (t *tailing) coming(ctx context.Context, s *server, after string, shown int
 		most = t.most - shown
 	}
 	keep := func(m admin.Message) (bool, error) { return messageFilter(t.filter, m.Time)(m) } // its age is 0
-	_, err := t.print(s.Follow(ctx, t.topic, after), most, keep)
+	_, err := t.write(s.Follow(ctx, t.topic, after), most, keep)
 	if ctx.Err() != nil {
 		return nil //nolint:nilerr // SIGINT ends it
 	}

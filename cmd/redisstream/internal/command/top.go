@@ -87,7 +87,7 @@ func (w *watch) run(ctx context.Context, s *server) (err error) {
 	for look := 1; ; look++ {
 		if err := w.look(ctx, s); err != nil {
 			if ctx.Err() != nil {
-				return nil //nolint:nilerr // SIGINT ends it
+				return nil
 			}
 			return err
 		}

@@ -61,7 +61,7 @@ func (a *app) serve(ctx context.Context, address string, handler http.Handler) e
 	web := &http.Server{Handler: handler, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout}
 	failed := make(chan error, 1)
 	go func() { failed <- web.Serve(listener) }()
-	if err := a.print(map[string]string{"url": "http://" + listener.Addr().String() + "/"}, "Serving http://"+listener.Addr().String()+"/"); err != nil {
+	if err := a.write(map[string]string{"url": "http://" + listener.Addr().String() + "/"}, "Serving http://"+listener.Addr().String()+"/"); err != nil {
 		return errors.Join(err, web.Close())
 	}
 	select {

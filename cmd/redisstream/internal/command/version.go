@@ -29,7 +29,7 @@ func (a *app) version() *cobra.Command {
 					}
 				}
 			}
-			return a.print(v, fmt.Sprintf("redisstream %s, library %s, %s", v.Version, v.Library, v.Go))
+			return a.write(v, fmt.Sprintf("redisstream %s, library %s, %s", v.Version, v.Library, v.Go))
 		},
 	}
 }

@@ -22,7 +22,7 @@ func ParseJSON(payload []byte) any {
 	if decoder.Decode(&v) != nil || v == nil {
 		return none
 	}
-	if _, err := decoder.Token(); err != io.EOF { //nolint:errorlint // Token returns it as it is
+	if _, err := decoder.Token(); err != io.EOF {
 		return none
 	}
 	return numbered(v)
