@@ -38,7 +38,7 @@ type Holding struct {
 	Queued     bool // it is in the retry queue
 }
 
-// ErrNotHeld: a group has an entry neither pending nor in its retry queue.
+// ErrNotHeld tells that a group has an entry neither pending nor in its retry queue.
 var ErrNotHeld = errors.New("it is not pending")
 
 // Holding returns who has an entry. The error may be ErrNotHeld.
@@ -79,8 +79,16 @@ func (r *Repair) Skip(ctx context.Context, id string, h Holding) (bool, error) {
 }
 
 // DeadLetter moves an entry to the dead letters, as Group.DeadLetter does, if it still has that
-// holder.
+// holder. It checks the rights first: if only the ack were refused, each attempt would add a dead letter.
 func (r *Repair) DeadLetter(ctx context.Context, id string, h Holding, target DeadLetterTarget, further []any) (DeadLetterResult, error) {
+	rights := []right{on(r.key, "xack", r.group, "0-0"), on(r.key, "xrange", "-", "+"), on(target.Stream, "xadd", "*", "", "")}
+	if h.Queued {
+		entries := retryKeys(r.queue)[1]
+		rights = append(rights, on(r.queue, "zrem", ""), on(r.queue, "exists"), on(entries, "hdel", ""))
+	}
+	if err := check(ctx, r.client, r.key, rights); err != nil {
+		return DeadLetterNotOwned, err
+	}
 	return r.as(id, h).DeadLetter(ctx, id, target, further)
 }
 
@@ -145,7 +153,7 @@ func (r *Repair) Destroy(ctx context.Context) error {
 	return r.client.Unlink(ctx, append(retryKeys(r.queue), r.members, r.off)...).Err()
 }
 
-// ErrAlive: a consumer showed activity.
+// ErrAlive tells that a consumer showed activity.
 var ErrAlive = errors.New("it is in use")
 
 // Record returns the member record of a consumer as it is stored; empty: it has none.

@@ -147,3 +147,17 @@ func TestSkip_cluster(t *testing.T) {
 	_, err = a.Reset(t.Context(), topic, "g", admin.ResetTo{ID: "0"})
 	require.NoError(t, err)
 }
+
+// Without the right to acknowledge there is no dead letter: each attempt would add one.
+func TestSkip_missingRight(t *testing.T) {
+	t.Parallel()
+	b := fixture.NewOn(t, redistest.Start(t))
+	b.Publish(1)
+	b.ReadAs("dead", 1)
+	b.Do("ACL", "SETUSER", "halfway", "on", ">secret", "~*", "+@all", "-xack")
+	client := b.Server.Client(t, func(o *redis.Options) { o.Username, o.Password = "halfway", "secret" })
+	_, err := adminOf(b, client).Skip(t.Context(), b.Topic, "g", idsOf(b), admin.Skip{DeadLetter: true})
+	require.ErrorContains(t, err, "+xack")
+	assert.Empty(t, b.DeadLetters())
+	assert.EqualValues(t, 1, b.Pending())
+}
