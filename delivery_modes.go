@@ -60,7 +60,7 @@ func (c SubscriberConfig) joinGroup(
 		rights.DeadLetters = DeadLetterTopic(topic)
 	}
 	if _, cluster := c.Client.(*redis.ClusterClient); !cluster || hasHashTag(DelayedKey(topic)) {
-		rights.Members = MembersKey(topic, c.ConsumerGroup)
+		rights.Members, rights.Pause = MembersKey(topic, c.ConsumerGroup), PauseKey(topic, c.ConsumerGroup)
 		if !c.AutoAck {
 			rights.RetryQueue, rights.Lease = RetryQueueKey(topic, c.ConsumerGroup), c.ClaimMinIdle
 		}
@@ -71,6 +71,7 @@ func (c SubscriberConfig) joinGroup(
 	if group.MovesDelayed() {
 		membership.Delayed = newMover(c.Client, topic, logger, func() {})
 	}
+	membership.CanBePaused = group.CanBePaused()
 	if group.Reports() {
 		membership.Record = c.memberRecord()
 	}

@@ -17,9 +17,11 @@ type Subscriber struct {
 	config SubscriberConfig
 	logger watermill.LoggerAdapter
 
+	pausing       sync.Mutex // held during Pause and Resume, before mu
 	mu            sync.Mutex
 	closed        bool
-	subscriptions map[*subscription.Subscription]struct{}
+	subscriptions map[*subscription.Subscription]string // their topics
+	paused        pausedTopics
 	names         map[consumerName]struct{} // fixed names in use
 }
 
@@ -38,7 +40,7 @@ func NewSubscriber(config SubscriberConfig, logger watermill.LoggerAdapter) (*Su
 	return &Subscriber{
 		config:        config,
 		logger:        redact(logger),
-		subscriptions: make(map[*subscription.Subscription]struct{}),
+		subscriptions: make(map[*subscription.Subscription]string),
 		names:         make(map[consumerName]struct{}),
 	}, nil
 }
@@ -71,7 +73,7 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 		return nil, fmt.Errorf("subscribe to %q: %w", topic, stream.Redact(err))
 	}
 	config.OnEnd = release
-	sub, err := s.start(ctx, config)
+	sub, err := s.start(ctx, topic, config)
 	if err != nil {
 		release()
 		return nil, err
@@ -80,14 +82,15 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 }
 
 // start starts a subscription, unless the Subscriber was closed meanwhile.
-func (s *Subscriber) start(ctx context.Context, config subscription.Config) (*subscription.Subscription, error) {
+func (s *Subscriber) start(ctx context.Context, topic string, config subscription.Config) (*subscription.Subscription, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil, ErrSubscriberClosed
 	}
+	config.Paused = s.paused.has(topic)
 	sub := subscription.Start(ctx, config)
-	s.subscriptions[sub] = struct{}{}
+	s.subscriptions[sub] = topic
 	context.AfterFunc(sub.Ended(), func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()

@@ -48,7 +48,7 @@ const (
 // Consumers returns the consumers of a group, in the order of their names. The error wraps ErrNoTopic
 // or ErrNoGroup.
 func (a *Admin) Consumers(ctx context.Context, topic, group string) ([]Consumer, error) {
-	if _, err := a.groupState(ctx, topic, group); err != nil {
+	if err := a.checkGroup(ctx, topic, group); err != nil {
 		return nil, err
 	}
 	now, states, err := a.inspect(topic).ConsumersOf(ctx, []string{group})

@@ -148,11 +148,13 @@ func (s *search) inDelayed(ctx context.Context, _ Range, yield func(Found) bool)
 
 func (s *search) inRetryQueues(ctx context.Context, _ Range, yield func(Found) bool) (more bool, err error) {
 	_, groups, err := s.inspection.Groups(ctx, "")
-	if stream.IsNoStream(err) {
-		return true, nil
-	}
 	if err != nil {
-		return false, topicError(s.topic, err)
+		if stream.IsNoStream(err) {
+			err = nil
+		} else {
+			err = topicError(s.topic, err)
+		}
+		return err == nil, err
 	}
 	for _, group := range groups {
 		if group.Parked == 0 {

@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"strconv"
@@ -94,14 +93,10 @@ func (l Lag) String() string {
 		return strconv.FormatInt(l.N, 10)
 	case LagAtMost:
 		return "at most " + strconv.FormatInt(l.N, 10)
-	default:
-		return "unknown"
+	case LagUnknown:
 	}
+	return "unknown"
 }
-
-// blockedDeliveries is from which delivery count on the oldest pending entry of a group whose members
-// don't report counts as one that blocks others.
-const blockedDeliveries = 5
 
 // Groups returns the consumer groups of a topic, in the order of their names. The error wraps
 // ErrNoTopic.
@@ -124,17 +119,16 @@ func (a *Admin) Group(ctx context.Context, topic, group string) (Group, error) {
 	return Group{}, groupError(topic, group, ErrNoGroup)
 }
 
-// groupState returns the state of a group, without what needs further commands. The error wraps
-// ErrNoTopic or ErrNoGroup.
-func (a *Admin) groupState(ctx context.Context, topic, group string) (stream.GroupState, error) {
+// checkGroup returns an error if a group does not exist. It wraps ErrNoTopic or ErrNoGroup.
+func (a *Admin) checkGroup(ctx context.Context, topic, group string) error {
 	_, states, err := a.inspect(topic).Groups(ctx, group)
 	if err == nil && len(states) == 0 {
 		err = ErrNoGroup
 	}
 	if err != nil {
-		return stream.GroupState{}, groupError(topic, group, err)
+		return groupError(topic, group, err)
 	}
-	return states[0], nil
+	return nil
 }
 
 // groups returns the groups of a topic, and the server's time.
@@ -150,7 +144,7 @@ func (a *Admin) groups(ctx context.Context, topic string) ([]Group, time.Time, e
 	}
 	markTrimming(groups, states)
 	for i := range groups {
-		groups[i].State = groups[i].state()
+		groups[i].State = stateOf(groups[i])
 	}
 	slices.SortFunc(groups, func(x, y Group) int { return strings.Compare(x.Name, y.Name) })
 	return groups, state.Now, nil
@@ -210,78 +204,15 @@ func lagOf(lag stream.Lag) Lag {
 	return Lag{N: lag.N, Exact: LagAtMost}
 }
 
-// addMembers adds what the consumers of a group say.
-func (a *Admin) addMembers(g *Group, s stream.GroupState, consumers []stream.ConsumerState, now time.Time) {
-	g.Consumers = len(consumers)
-	others := g.Pending > 1 || g.waiting()
-	reports := false
-	for _, state := range consumers {
-		c := a.consumerOf(state, now)
-		if c.State == ConsumerDead {
-			continue
-		}
-		g.Members++
-		if c.State == ConsumerHung {
-			g.Hung++
-		}
-		reports = reports || c.Reports
-		if c.Reports && state.Record.Blocking && others {
-			g.BlockedBy = cmp.Or(g.BlockedBy, blocker(c))
-		}
+// groupState returns the state of a group, without what needs further commands. The error wraps
+// ErrNoTopic or ErrNoGroup.
+func (a *Admin) groupState(ctx context.Context, topic, group string) (stream.GroupState, error) {
+	_, states, err := a.inspect(topic).Groups(ctx, group)
+	if err == nil && len(states) == 0 {
+		err = ErrNoGroup
 	}
-	if !reports && s.Oldest.Deliveries >= blockedDeliveries && g.waiting() {
-		g.BlockedBy = s.Oldest.ID
+	if err != nil {
+		return stream.GroupState{}, groupError(topic, group, err)
 	}
-}
-
-// blocker returns the entry that blocks a strict consumer: it failed at least once.
-func blocker(c Consumer) string {
-	switch {
-	case len(c.Held) > 0 && c.Held[0].Deliveries > 1:
-		return c.Held[0].ID
-	case len(c.Held) == 0 && len(c.Failing) > 0:
-		return c.Failing[0].ID
-	default:
-		return ""
-	}
-}
-
-// waiting reports whether entries may wait that no consumer has got.
-func (g *Group) waiting() bool { return g.Lag.N > 0 || g.Lag.Exact == LagUnknown }
-
-// markTrimming marks the groups whose oldest entry that is not acknowledged is the oldest of all.
-func markTrimming(groups []Group, states []stream.GroupState) {
-	oldest := ""
-	acknowledged := make([]string, len(groups)) // the first ID that each group has not acknowledged
-	for i, s := range states {
-		acknowledged[i] = stream.After(s.Position)
-		if id := s.OldestPending.ID; id != "" && stream.Precedes(id, acknowledged[i]) {
-			acknowledged[i] = id
-		}
-		if oldest == "" || stream.Precedes(acknowledged[i], oldest) {
-			oldest = acknowledged[i]
-		}
-	}
-	for i := range groups {
-		groups[i].BlocksTrimming = acknowledged[i] == oldest && groups[i].OldestID != ""
-	}
-}
-
-// state returns the first state that applies.
-func (g *Group) state() GroupState {
-	open := g.waiting() || g.Pending > 0 || g.Parked > 0
-	switch {
-	case g.Paused != nil:
-		return GroupPaused
-	case g.Members == 0 && open:
-		return GroupAbandoned
-	case g.Hung > 0:
-		return GroupHung
-	case g.BlockedBy != "":
-		return GroupBlocked
-	case open:
-		return GroupWorking
-	default:
-		return GroupIdle
-	}
+	return states[0], nil
 }

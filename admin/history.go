@@ -72,7 +72,7 @@ type History struct {
 	snapshots []Snapshot
 }
 
-// NewHistory returns a History of the last snapshots, at most most of them, and at least 2: rates
+// NewHistory returns a History of the newest snapshots. most is how many it keeps, at least 2: rates
 // need two.
 func NewHistory(most int) *History { return &History{most: max(most, 2)} }
 

@@ -149,7 +149,7 @@ func sizeOf(fields map[string]any) (size int) {
 func unmarshal(u redisstream.Unmarshaler, id string, fields map[string]any) (msg *message.Message, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			msg, err = nil, fmt.Errorf("Unmarshaler panicked: %v", cause)
+			msg, err = nil, fmt.Errorf("panic in the Unmarshaler: %v", cause)
 		}
 	}()
 	msg, err = u.Unmarshal(id, fields)
@@ -159,7 +159,7 @@ func unmarshal(u redisstream.Unmarshaler, id string, fields map[string]any) (msg
 	return msg, err
 }
 
-var errNoMessage = errors.New("Unmarshaler returned no message")
+var errNoMessage = errors.New("the Unmarshaler returned no message")
 
 // IDAt returns the first ID of a time.
 func IDAt(t time.Time) string { return strconv.FormatInt(max(t.UnixMilli(), 0), 10) + "-0" }

@@ -36,7 +36,7 @@ func (a *Admin) Pending(ctx context.Context, topic, group string, filter Pending
 			return
 		}
 		inspection := a.inspect(topic)
-		if _, err := a.groupState(ctx, topic, group); err != nil {
+		if err := a.checkGroup(ctx, topic, group); err != nil {
 			yield(PendingEntry{}, err)
 			return
 		}

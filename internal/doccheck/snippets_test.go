@@ -36,6 +36,7 @@ const wrapper = `func fragment%d(ctx context.Context, client redis.UniversalClie
 
 // imports are the packages that snippets without a package clause may use.
 var imports = map[string]string{
+	"admin":       "github.com/millrace/redisstream/admin",
 	"context":     "context",
 	"errors":      "errors",
 	"fmt":         "fmt",

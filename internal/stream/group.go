@@ -19,6 +19,7 @@ type Group struct {
 	limited bool   // the server can limit the bytes of a reply
 	delayed string // the stream's delayed messages, which GroupInfo looks for; empty: it does not
 	retries retryQueue
+	pause   string // the key that pauses the group; empty: the user may not look at it
 	members string // the hash of the group's member records; empty: the user may not write there
 }
 

@@ -15,9 +15,10 @@ type GroupInfo struct {
 	Lag           int64  // entries not delivered yet; below 0: unknown
 	Delayed       bool   // the stream may have delayed messages, which this consumer may move
 	Retries       bool   // the retry queue may have entries, which this consumer may take
+	Paused        bool   // the group is paused, and the user may know it
 }
 
-// GroupInfo returns the group's state (XINFO GROUPS and one EXISTS, in one round trip). The reply of
+// GroupInfo returns the group's state (XINFO GROUPS and up to two EXISTS, in one round trip). The reply of
 // go-redis does not distinguish 0 entries read from an unknown number.
 func (g *Group) GroupInfo(ctx context.Context) (info GroupInfo, err error) {
 	err = g.onPrivate(ctx, 0, func(ctx context.Context, c privateClient) error {
@@ -28,16 +29,38 @@ func (g *Group) GroupInfo(ctx context.Context) (info GroupInfo, err error) {
 		if len(others) > 0 {
 			_ = pipe.Process(ctx, exist) // only queues it
 		}
+		paused := redis.NewIntCmd(ctx, "exists", g.pause)
+		if g.pause != "" {
+			_ = pipe.Process(ctx, paused) // only queues it
+		}
 		_, err := pipe.Exec(ctx)
 		if groups.Err() == nil || isNoKey(groups.Err()) {
 			info, err = g.infoOf(groups)
 			info.Delayed = exist.Val() > 0 && g.delayed != ""
 			info.Retries = exist.Val() > 0 && g.retries.keys != nil
+			info.Paused = paused.Val() > 0
 		}
 		return err
 	})
 	return info, err
 }
+
+// IsPaused reports whether the group is paused (EXISTS). It is not, if the user may not know it.
+func (g *Group) IsPaused(ctx context.Context) (paused bool, err error) {
+	if g.pause == "" {
+		return false, nil
+	}
+	err = g.onPrivate(ctx, 0, func(ctx context.Context, c privateClient) error {
+		n, err := c.Exists(ctx, g.pause).Result()
+		paused = n > 0
+		return err
+	})
+	return paused, err
+}
+
+// CanBePaused reports whether the user may look at the key that pauses the group. CheckRights finds
+// it out.
+func (g *Group) CanBePaused() bool { return g.pause != "" }
 
 // otherKeys returns the keys of entries that come to the group later.
 func (g *Group) otherKeys() (keys []any) {

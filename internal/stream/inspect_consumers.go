@@ -45,7 +45,7 @@ func (i *Inspection) ConsumersOf(ctx context.Context, groups []string) (now time
 				return now, nil, err
 			}
 			r, o := row(list), batch[n]
-			now = r.time(0)
+			now = r.now()
 			consumers[o.group] = append(consumers[o.group], consumerStates(r.list(2))...)
 			if r.number(1) > 0 {
 				further = append(further, next{o.group, o.skip + consumersPage})

@@ -25,7 +25,8 @@ func (i *Inspection) Groups(ctx context.Context, only string) (state State, grou
 	known := make(map[string]struct{})
 	for skip := 0; ; skip += groupsPage {
 		r, err := i.run(ctx, call{
-			inspectGroupsScript, []string{i.keys.Stream},
+			inspectGroupsScript,
+			[]string{i.keys.Stream},
 			[]any{skip, groupsPage, only, i.keys.RetryQueues, i.keys.Pauses},
 		})
 		if err != nil {

@@ -28,7 +28,8 @@ func pendingRowOf(r row) PendingRow {
 // consumer: only of this one; empty: of all. next is where the next page begins; empty: there is none.
 func (i *Inspection) PendingFrom(ctx context.Context, group, from, consumer string) (rows []PendingRow, now time.Time, next string, err error) {
 	r, err := i.run(ctx, call{
-		pendingPageScript, []string{i.keys.Stream},
+		pendingPageScript,
+		[]string{i.keys.Stream},
 		[]any{group, from, pendingPage, consumer, "list"},
 	})
 	if err != nil {
@@ -41,7 +42,7 @@ func (i *Inspection) PendingFrom(ctx context.Context, group, from, consumer stri
 	if len(rows) == pendingPage {
 		next = After(rows[len(rows)-1].ID)
 	}
-	return rows, r.time(0), next, nil
+	return rows, r.now(), next, nil
 }
 
 // MaxDeliveries returns the highest delivery count of the 1,000 oldest pending entries of each group.

@@ -88,7 +88,8 @@ func (r row) list(i int) row {
 
 func (r row) duration(i int) time.Duration { return time.Duration(r.number(i)) * time.Millisecond }
 
-func (r row) time(i int) time.Time { return time.UnixMilli(r.number(i)) }
+// now returns the server's time, with which most replies begin.
+func (r row) now() time.Time { return time.UnixMilli(r.number(0)) }
 
 // State is the state of a stream (XINFO STREAM).
 type State struct {
@@ -102,7 +103,7 @@ type State struct {
 
 func stateOf(r row) State {
 	return State{
-		Now: r.time(0), Length: r.number(1), Added: r.number(2), First: r.text(3), Newest: r.text(4),
+		Now: r.now(), Length: r.number(1), Added: r.number(2), First: r.text(3), Newest: r.text(4),
 		Last: r.text(5), Deleted: r.text(6), Groups: int(r.number(7)),
 	}
 }

@@ -44,7 +44,7 @@ func (i *Inspection) Lag(ctx context.Context, group GroupState) (Lag, error) {
 }
 
 // untouched reports whether no entry was ever deleted or trimmed.
-func (s State) untouched() bool { return s.Added == s.Length && s.Deleted == "0-0" }
+func (s State) untouched() bool { return s.Added == s.Length && !Precedes("0", s.Deleted) }
 
 // removed is how many entries were deleted or trimmed.
 func (s State) removed() int64 { return s.Added - s.Length }

@@ -19,14 +19,14 @@ type MemberRecord struct {
 	Every    time.Duration `json:"every"`   // how often it is written; silence for longer than 3 times that is a sign of death
 	Lease    time.Duration `json:"lease"`   // ClaimMinIdle
 	Workers  int           `json:"workers"`
-	Limit    int           `json:"limit,omitempty"` // MaxDeliveries
-	AutoAck  bool          `json:"auto_ack,omitempty"`
-	Paused   bool          `json:"paused,omitempty"` // by Subscriber.Pause
-	InFlight int           `json:"in_flight,omitempty"`
-	Ahead    int           `json:"ahead,omitempty"`    // entries that wait for a worker
-	Held     []HeldEntry   `json:"held,omitempty"`     // what handlers have had for longest, the oldest first
-	Failing  []HeldEntry   `json:"failing,omitempty"`  // nacked entries that wait for a redelivery
-	Blocking bool          `json:"blocking,omitempty"` // strict order: the first of Held or Failing blocks all others
+	Limit    int           `json:"limit,omitempty"`     // MaxDeliveries
+	AutoAck  bool          `json:"auto_ack,omitempty"`  //nolint:tagliatelle // the format is given
+	Paused   bool          `json:"paused,omitempty"`    // by Subscriber.Pause
+	InFlight int           `json:"in_flight,omitempty"` //nolint:tagliatelle // as above
+	Ahead    int           `json:"ahead,omitempty"`     // entries that wait for a worker
+	Held     []HeldEntry   `json:"held,omitempty"`      // what handlers have had for longest, the oldest first
+	Failing  []HeldEntry   `json:"failing,omitempty"`   // nacked entries that wait for a redelivery
+	Blocking bool          `json:"blocking,omitempty"`  // strict order: the first of Held or Failing blocks all others
 
 	Reported time.Time `json:"-"` // by the server's clock
 }

@@ -57,6 +57,7 @@ type RequiredRights struct {
 	Delayed       string        // its delayed messages, which others move if the user may not
 	RetryQueue    string        // the retry queue of the group, which is not used if the user may not; empty: none
 	Lease         time.Duration // of an entry that is taken from it
+	Pause         string        // the key that pauses the group, which has no effect if the user may not look at it; empty: none
 	Members       string        // the hash of the group's member records, which are not written if the user may not; empty: none
 }
 
@@ -96,6 +97,13 @@ func toReport(members, key string) []right {
 	)
 }
 
+func toLookForAPause(key string) []right {
+	if key == "" {
+		return nil
+	}
+	return []right{on(key, "exists")}
+}
+
 // CheckRights returns an error that names the commands that the consumer will run, also at Close,
 // but that the user may not run.
 func (g *Group) CheckRights(ctx context.Context, needs RequiredRights) error {
@@ -127,13 +135,14 @@ func (g *Group) CheckRights(ctx context.Context, needs RequiredRights) error {
 		{toMoveDelayed(needs.Delayed, g.key), func() { needs.Delayed = "" }},
 		{toUseRetryQueue(retries, g.key), func() { retries = "" }},
 		{toReport(needs.Members, g.key), func() { needs.Members = "" }},
+		{toLookForAPause(needs.Pause), func() { needs.Pause = "" }},
 	}
 	version, required, err := askFor(ctx, g.shared, g.key, rights, optional)
 	g.limited = version >= limitsReplies
 	if err != nil {
 		return err
 	}
-	g.delayed, g.members = needs.Delayed, needs.Members
+	g.delayed, g.members, g.pause = needs.Delayed, needs.Members, needs.Pause
 	if g.retries.keys = nil; retries != "" {
 		g.retries.keys, g.retries.lease = retryKeys(retries), needs.Lease
 	}

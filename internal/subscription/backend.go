@@ -19,6 +19,7 @@ type backend interface {
 	source
 	settlement
 	reports
+	pausing
 	// tasks are the periodic tasks of the subscription.
 	tasks() []periodicTask
 }
@@ -99,6 +100,7 @@ type GroupState interface {
 	Join(ctx context.Context, start string) error
 	Recreate(ctx context.Context, checkpoint stream.Checkpoint) (start string, err error)
 	GroupInfo(ctx context.Context) (stream.GroupInfo, error)
+	IsPaused(ctx context.Context) (bool, error)
 	Info(ctx context.Context) (stream.Info, error)
 }
 

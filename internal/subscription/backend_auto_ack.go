@@ -29,15 +29,18 @@ func (AutoAckGroup) afterDelivered(_ context.Context, info stream.GroupInfo) (id
 }
 
 func (a *autoAckGroup) next(ctx context.Context, room room) ([]stream.Entry, error) {
+	if err := a.pause.check(ctx); err != nil {
+		return nil, err
+	}
 	if a.checkpoint.untilDue() <= 0 {
 		if err := a.keepPosition(ctx); err != nil {
 			return nil, err
 		}
 	}
-	if room.entries == 0 {
+	if room.entries == 0 || a.pause.paused {
 		return nil, nil
 	}
-	entries, err := a.Stream.Read(ctx, room.limit(), min(a.blockTime, a.checkpoint.untilDue()))
+	entries, err := a.Stream.Read(ctx, room.limit(), min(a.blockTime, a.checkpoint.untilDue(), a.pause.untilDue()))
 	if len(entries) > 0 {
 		a.checkpoint.advance(entries[len(entries)-1].ID)
 	}
@@ -48,10 +51,10 @@ func (a *autoAckGroup) next(ctx context.Context, room room) ([]stream.Entry, err
 // member with an older one. It is set forward first, so that nothing is delivered twice.
 func (a *autoAckGroup) keepPosition(ctx context.Context) error {
 	a.checkpoint.postpone()
-	info, err := a.Stream.GroupInfo(ctx)
+	info, err := a.checkpoint.groupInfo(ctx)
 	if err == nil && stream.Precedes(info.LastDelivered, a.checkpoint.saved.ID) {
 		if err = a.checkpoint.recreate(ctx); err == nil {
-			info, err = a.Stream.GroupInfo(ctx)
+			info, err = a.checkpoint.groupInfo(ctx)
 		}
 	}
 	if err != nil {
@@ -60,6 +63,13 @@ func (a *autoAckGroup) keepPosition(ctx context.Context) error {
 	a.checkpoint.fetchLater(info)
 	return a.checkpoint.save(ctx, info)
 }
+
+// handBack does nothing: what was read counts as acknowledged. It is delivered after the pause.
+func (*autoAckGroup) handBack(context.Context) error { return nil }
+
+func (a *autoAckGroup) watchPause(ctx context.Context) error { return a.keepPosition(ctx) }
+
+func (*autoAckGroup) resume() {}
 
 // release only removes the consumer: nothing is pending for it.
 func (a *autoAckGroup) release(ctx context.Context) {

@@ -46,6 +46,13 @@ func (*fanout) untilCheckpoint() time.Duration { return time.Hour }
 func (f *fanout) interrupt()                   { f.Stream.Interrupt() }
 func (*fanout) release(context.Context)        {}
 
+// A paused fan-out keeps what it read.
+
+func (*fanout) handBack(context.Context) error   { return nil }
+func (*fanout) watchPause(context.Context) error { return nil }
+func (*fanout) untilLook() time.Duration         { return time.Hour }
+func (*fanout) resume()                          {}
+
 func (f *fanout) close() {
 	f.Stream.Close()
 	f.Delayed.Close()

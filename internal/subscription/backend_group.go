@@ -31,6 +31,7 @@ type group struct {
 	recovery      *recovery
 	acker         *acker
 	postponer     *postponer
+	allReleased   bool // in this pause: all that was pending for us without a handler
 	maxDeliveries int
 	closing       <-chan struct{}
 	abandoned     <-chan struct{} // closed when the messages' contexts end
@@ -62,14 +63,17 @@ func (g Group) afterAcknowledged(ctx context.Context, info stream.GroupInfo) (id
 }
 
 func (g *group) next(ctx context.Context, room room) ([]stream.Entry, error) {
+	if err := g.pause.check(ctx); err != nil || g.pause.paused {
+		return nil, err
+	}
 	entries, err := g.recovery.next(ctx, room)
-	if len(entries) > 0 || err != nil || room.entries == 0 {
+	if len(entries) > 0 || err != nil || room.entries == 0 || g.pause.paused {
 		return entries, err
 	}
 	if entries, err = g.retries.next(ctx, room); len(entries) > 0 || err != nil {
 		return entries, err
 	}
-	return g.Stream.Read(ctx, room.limit(), min(g.blockTime, g.recovery.untilDue(), g.retries.untilDue()))
+	return g.Stream.Read(ctx, room.limit(), min(g.blockTime, g.recovery.untilDue(), g.retries.untilDue(), g.pause.untilDue()))
 }
 
 func (g *group) gap() string { return g.recovery.gap() }

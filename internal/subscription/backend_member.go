@@ -27,6 +27,8 @@ type Membership struct {
 	TrimMinAge   time.Duration
 	TrimMinLen   int64
 
+	CanBePaused bool // the group may be paused: it is looked for
+
 	// Record is what the member record has of the configuration; nil: there is no record.
 	Record *stream.MemberRecord
 }
@@ -39,20 +41,25 @@ type member struct {
 	logger     watermill.LoggerAdapter
 	checkpoint *checkpoint
 	retries    *retryQueue
+	pause      *pauseWatch
 	blockTime  time.Duration
 }
 
 func newMember(s *Subscription, m Membership, position position) member {
-	retries := newRetryQueue(s, m)
+	retries, pause := newRetryQueue(s, m), newPauseWatch(s, m)
 	reports := &memberReports{record: m.Record, write: m.Stream.Report, trouble: outage{what: "writing the member record", logger: s.Logger}}
 	return member{
-		Membership: m, memberReports: reports, logger: s.Logger, checkpoint: newCheckpoint(m, position, retries, s.Logger), retries: retries, blockTime: s.BlockTime,
+		Membership: m, memberReports: reports, logger: s.Logger, blockTime: s.BlockTime,
+		checkpoint: newCheckpoint(m, position, retries, pause, s.Logger), retries: retries, pause: pause,
 	}
 }
 
-func (m *member) transferTime() time.Duration    { return m.Stream.TransferTime() }
-func (m *member) untilCheckpoint() time.Duration { return m.checkpoint.untilDue() }
-func (m *member) interrupt()                     { m.Stream.Interrupt() }
+func (m *member) transferTime() time.Duration { return m.Stream.TransferTime() }
+func (m *member) untilCheckpoint() time.Duration {
+	return min(m.checkpoint.untilDue(), m.pause.untilDue())
+}
+func (m *member) untilLook() time.Duration { return m.untilCheckpoint() }
+func (m *member) interrupt()               { m.Stream.Interrupt() }
 
 func (m *member) close() {
 	m.Stream.Close()
@@ -73,11 +80,19 @@ func (m *member) recover(ctx context.Context, err error) error {
 // releaseEntries releases pending entries and logs failures.
 func (m *member) releaseEntries(ctx context.Context, release stream.Release) {
 	release.Remove, release.Leaves = m.RemoveAtEnd, true
+	if err := m.sendRelease(ctx, release); err != nil {
+		m.logger.Error("entries could not be released; others claim them after ClaimMinIdle", err, nil)
+	}
+}
+
+// sendRelease releases pending entries, and logs which of them were trimmed.
+func (m *member) sendRelease(ctx context.Context, release stream.Release) error {
 	trimmed, err := m.Stream.Release(ctx, release)
 	if len(trimmed) > 0 {
 		m.logger.Error("entries were trimmed from the stream before they were acknowledged", errTrimmed, someOf(trimmed))
 	}
-	if err != nil && !stream.IsGroupGone(err) {
-		m.logger.Error("entries could not be released; others claim them after ClaimMinIdle", err, nil)
+	if stream.IsGroupGone(err) {
+		return nil
 	}
+	return err
 }

@@ -70,20 +70,22 @@ func (e *entry) known() trouble {
 type state uint8
 
 const (
-	queued   state = iota // the inbox: it is ready, or waits in its key queue
-	paused                // its retry timer
-	inFlight              // a worker, and the handler while it has the message
-	settling              // the acker, or the worker that dead-letters it: it needs no lease
-	late                  // its handler, after Close stopped waiting for it
+	queued    state = iota // the inbox: it is ready, or waits in its key queue
+	paused                 // its retry timer
+	inFlight               // a worker, and the handler while it has the message
+	settling               // the acker, or the worker that dead-letters it: it needs no lease
+	releasing              // the reader, which releases it because of a pause
+	late                   // its handler, after Close stopped waiting for it
 )
 
 // next lists the states that may follow each state. An entry that ends has no further state.
 var next = map[state][]state{
-	queued:   {inFlight},
-	paused:   {queued},
-	inFlight: {paused, settling, late, queued},
-	settling: {paused, queued},
-	late:     {},
+	queued:    {inFlight, releasing},
+	paused:    {queued, releasing},
+	inFlight:  {paused, settling, late, queued},
+	settling:  {paused, queued},
+	releasing: {queued},
+	late:      {},
 }
 
 // become changes the state. A change that is not in the table is a bug: two owners would work on

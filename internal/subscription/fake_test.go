@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -48,6 +49,9 @@ type fakeGroup struct {
 	inQueue   bool // the retry queue has entries
 	record    stream.MemberRecord
 	reports   int
+	paused    bool
+	returns   bool // what is released can be claimed
+	looks     int  // of their own
 	left      bool // a release deleted the record
 
 	failReports error
@@ -144,7 +148,7 @@ func (g *fakeGroup) GroupInfo(context.Context) (stream.GroupInfo, error) {
 	if g.fail != nil {
 		g.fails++
 	}
-	info := stream.GroupInfo{Pending: int64(len(g.foreign) + len(g.own)), Retries: g.inQueue}
+	info := stream.GroupInfo{Pending: int64(len(g.foreign) + len(g.own)), Retries: g.inQueue, Paused: g.paused}
 	if g.inQueue {
 		info.LastDelivered = "0-1" // there is a checkpoint: the reader looks at intervals only
 	}
@@ -233,8 +237,30 @@ func (g *fakeGroup) Release(_ context.Context, release stream.Release) ([]string
 	for _, l := range release.Leases {
 		g.released[l.ID] = l.Deliveries
 	}
+	if g.fail != nil {
+		return nil, g.fail
+	}
+	if g.returns {
+		g.giveBack(release)
+	}
 	g.kept, g.takeBack, g.left = release.Keep, release.TakeBack, release.Leaves
 	return nil, nil
+}
+
+// giveBack makes entries that are released ones that can be claimed. IDs are compared as strings.
+func (g *fakeGroup) giveBack(release stream.Release) {
+	counts := map[string]int64{}
+	for _, l := range release.Leases {
+		counts[l.ID] = l.Deliveries
+	}
+	for id := range g.pending {
+		count, listed := counts[id]
+		known := slices.ContainsFunc(g.foreign, func(row stream.PendingEntry) bool { return row.ID == id })
+		if !known && !slices.Contains(release.Keep, id) && (listed || release.TakeBack) {
+			g.foreign = append(g.foreign, stream.PendingEntry{ID: id, Consumer: "me", Idle: 50 * 365 * 24 * time.Hour, Deliveries: count})
+		}
+	}
+	slices.SortFunc(g.foreign, func(a, b stream.PendingEntry) int { return strings.Compare(a.ID, b.ID) })
 }
 
 func (g *fakeGroup) Postpone(_ context.Context, entries []stream.Postponement) ([]stream.PostponeResult, error) {
@@ -285,6 +311,13 @@ func (g *fakeGroup) RemoveIdle(context.Context, []string, time.Duration) ([]stri
 }
 
 func (g *fakeGroup) Trim(context.Context, time.Duration, int64) (int64, error) { return 0, nil }
+
+func (g *fakeGroup) IsPaused(context.Context) (bool, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.looks++
+	return g.paused, g.fail
+}
 
 func (g *fakeGroup) Report(_ context.Context, record stream.MemberRecord) error {
 	g.mu.Lock()

@@ -8,8 +8,8 @@ import (
 // inbox holds the entries that the server gave to this subscription. The reader fills it, workers
 // take from it, the lease loop renews what stays in it, and the acker and Close empty it.
 //
-// mu guards all of it: the entries' mutable fields, the key queues, the lease table, the read-ahead
-// and the retry timers. Nothing blocks while it is held but the two condition variables.
+// mu guards all of it: the entries' mutable fields, the key queues, the lease table, the read-ahead,
+// the retry timers and the pause. Nothing blocks while it is held but the two condition variables.
 type inbox struct {
 	mu      sync.Mutex
 	ready   sync.Cond // an entry is ready, or closed
@@ -21,6 +21,7 @@ type inbox struct {
 	working int  // entries in flight
 	hungry  bool // the reader waits for room
 	closed  bool
+	still   pauseState
 }
 
 func newInbox(workers int, order order) *inbox {
@@ -74,7 +75,7 @@ func (b *inbox) readFailed() {
 func (b *inbox) awaitRoom(wait time.Duration) (r room, open bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if r = b.room(); r.entries > 0 || b.closed {
+	if r = b.room(); r.entries > 0 || r.paused || b.closed {
 		return r, !b.closed
 	}
 	over := wait <= 0
@@ -87,7 +88,7 @@ func (b *inbox) awaitRoom(wait time.Duration) (r room, open bool) {
 	defer timer.Stop()
 	b.hungry = true
 	defer func() { b.hungry = false }()
-	for r.entries == 0 && !b.closed && !over {
+	for r.entries == 0 && !r.paused && !b.closed && !over {
 		b.space.Wait()
 		r = b.room()
 	}
@@ -95,6 +96,9 @@ func (b *inbox) awaitRoom(wait time.Duration) (r room, open bool) {
 }
 
 func (b *inbox) room() room {
+	if b.still.on {
+		return room{paused: true}
+	}
 	ready, blocked := b.queues.waiting()
 	return b.ahead.room(load{
 		order: b.queues.order, working: b.working, pausing: b.retries.blocking,
@@ -117,7 +121,7 @@ func (b *inbox) take() *entry {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for {
-		for !b.queues.hasNext() && !b.closed {
+		for (b.still.on || !b.queues.hasNext()) && !b.closed {
 			b.ready.Wait()
 		}
 		if b.closed {
@@ -247,8 +251,10 @@ func (b *inbox) pause(e *entry, pause time.Duration) {
 	e.become(paused)
 	if pause <= 0 {
 		b.requeue(e)
+		b.unheld()
 		return
 	}
+	b.unheld()
 	blocks := b.queues.order != unordered && e.deferrals == 0
 	b.retries.start(e, pause, blocks, func() { b.requeue(e) })
 }

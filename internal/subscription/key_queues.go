@@ -103,6 +103,17 @@ func (q *keyQueues) unblock(e *entry) bool {
 	return true
 }
 
+// removeAll empties the queues. Entries that are with workers stay the heads of their key queues.
+func (q *keyQueues) removeAll() {
+	q.ready, q.blocked, q.claimed, q.gap = fifo[*entry]{}, 0, 0, ""
+	for key, k := range q.byKey {
+		k.blocked = fifo[*entry]{}
+		if k.head.state != inFlight && k.head.state != settling {
+			delete(q.byKey, key)
+		}
+	}
+}
+
 // blocking returns the entry that all others wait for, in strict order without keys; nil: there is
 // none.
 func (q *keyQueues) blocking() *entry {

@@ -10,8 +10,9 @@ import (
 // released or lost. The inbox's lock guards it.
 type leaseTable struct {
 	entries  map[string]*entry
-	bytes    int // of the entries' fields
-	deferred int // entries whose dead-lettering is deferred
+	bytes    int  // of the entries' fields
+	deferred int  // entries whose dead-lettering is deferred
+	renewing bool // leases of due are being renewed
 }
 
 func newLeaseTable() leaseTable { return leaseTable{entries: make(map[string]*entry)} }
@@ -57,11 +58,11 @@ func (t *leaseTable) deferEntry(e *entry) {
 }
 
 // due returns the leases that were last renewed before the given time. Entries that are being
-// acknowledged, are committed or were trimmed need no lease.
+// acknowledged or released, are committed or were trimmed need no lease.
 func (t *leaseTable) due(before time.Time) []stream.Lease {
 	var leases []stream.Lease
 	for id, e := range t.entries {
-		if e.state != settling && e.commit != committed && !e.lost && !e.trimmed && e.leasedAt.Before(before) {
+		if e.state != settling && e.state != releasing && e.commit != committed && !e.lost && !e.trimmed && e.leasedAt.Before(before) {
 			leases = append(leases, stream.Lease{ID: id, Deliveries: max(e.delivered(), e.Counted)})
 		}
 	}
@@ -102,8 +103,10 @@ func (t *leaseTable) renewed(leases []stream.Lease, began time.Time, lost, trimm
 // waiting returns the entries that their handlers want again later.
 func (t *leaseTable) waiting() (list []stream.Postponement) {
 	for id, e := range t.entries {
-		wait := time.Until(e.known().notBefore)
-		if wait > 0 && !e.lost && (e.state == paused || e.state == queued) {
+		if e.lost || e.state != paused && e.state != queued && e.state != releasing {
+			continue // only its owner may read its trouble
+		}
+		if wait := time.Until(e.known().notBefore); wait > 0 {
 			list = append(list, stream.Postponement{Lease: stream.Lease{ID: id, Deliveries: e.delivered()}, Wait: wait})
 		}
 	}

@@ -115,7 +115,11 @@ func (l *leaseRenewal) renewEvery() time.Duration { return l.minIdle / 6 }
 // ClaimMinIdle is left then.
 func (l *leaseRenewal) renewDue(ctx context.Context) {
 	var due []stream.Lease
-	l.inbox.leases(func(table *leaseTable) { due = table.due(time.Now().Add(-l.minIdle / 3)) })
+	l.inbox.leases(func(table *leaseTable) {
+		due = table.due(time.Now().Add(-l.minIdle / 3))
+		table.renewing = len(due) > 0
+	})
+	defer l.inbox.renewed()
 	for len(due) > 0 {
 		n := min(len(due), maxAhead)
 		if err := l.renew(ctx, due[:n]); err != nil {

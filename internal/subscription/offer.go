@@ -24,10 +24,14 @@ func (w *worker) offer(ctx context.Context, e *entry, msg *message.Message, deli
 }
 
 // offerOnce lets an offer stand until the message is received, the subscription or the lease ends,
-// or the lease is to be checked again.
+// a pause begins, or the lease is to be checked again.
 func (w *worker) offerOnce(ctx context.Context, e *entry, msg *message.Message) (received, again bool) {
 	// The select below would choose at random if several of its cases are ready.
-	if ctx.Err() != nil || !w.barrier.enter() {
+	if ctx.Err() != nil {
+		return false, false
+	}
+	pausing, admitted := w.barrier.enter()
+	if !admitted {
 		return false, false
 	}
 	defer w.barrier.leave()
@@ -45,6 +49,7 @@ func (w *worker) offerOnce(ctx context.Context, e *entry, msg *message.Message) 
 		return true, false
 	case <-w.recheck.C:
 		return false, true
+	case <-pausing:
 	case <-w.closing:
 	case <-ctx.Done():
 	}

@@ -21,8 +21,11 @@ const (
 )
 
 // room is how much to read: at most this many entries, and about this many bytes. One entry is
-// always allowed, however large.
-type room struct{ entries, bytes int }
+// always allowed, however large. While the subscription is paused there is none.
+type room struct {
+	entries, bytes int
+	paused         bool
+}
 
 // readAhead decides how much to read, from how long handlers take, how large entries are and how
 // reads go. The inbox's lock guards it.

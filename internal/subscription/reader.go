@@ -18,6 +18,12 @@ func (s *Subscription) read(ctx context.Context) {
 		if !open {
 			return
 		}
+		if room.paused {
+			if !s.standStill(ctx) {
+				return
+			}
+			continue
+		}
 		began := time.Now()
 		entries, err := s.backend.next(ctx, room)
 		s.receive(entries, began)

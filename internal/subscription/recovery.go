@@ -35,6 +35,8 @@ type recovery struct {
 	scanDue    time.Time
 	frozen     frozenIdle
 
+	released map[string]struct{} // entries that a pause released, until the scan after it
+
 	failing time.Time // since when next fails; zero: it does not
 	report  claimReport
 }
@@ -91,10 +93,13 @@ func (r *recovery) next(ctx context.Context, room room) ([]stream.Entry, error) 
 }
 
 func (r *recovery) search(ctx context.Context, room room) ([]stream.Entry, error) {
-	if room.entries == 0 || !r.checkpoint.exists() {
-		if _, err := r.checkpoint.update(ctx); err != nil || room.entries == 0 {
+	if !r.checkpoint.exists() || room.entries == 0 && r.checkpoint.untilDue() <= 0 {
+		if info, err := r.checkpoint.update(ctx); err != nil || info.Paused {
 			return nil, err
 		}
+	}
+	if room.entries == 0 {
+		return nil, nil
 	}
 	if r.ownCursor != "" {
 		entries, err := r.claimOwn(ctx, room)

@@ -23,6 +23,7 @@ type checkpoint struct {
 
 	position position
 	retries  *retryQueue
+	pause    *pauseWatch
 	logger   watermill.LoggerAdapter
 
 	saved     stream.Checkpoint
@@ -33,8 +34,8 @@ type checkpoint struct {
 	checkDue  time.Time // when they may be counted again: large entries make that expensive
 }
 
-func newCheckpoint(m Membership, position position, retries *retryQueue, logger watermill.LoggerAdapter) *checkpoint {
-	return &checkpoint{Membership: m, position: position, retries: retries, logger: logger}
+func newCheckpoint(m Membership, position position, retries *retryQueue, pause *pauseWatch, logger watermill.LoggerAdapter) *checkpoint {
+	return &checkpoint{Membership: m, position: position, retries: retries, pause: pause, logger: logger}
 }
 
 // exists reports whether a checkpoint was saved.
@@ -49,12 +50,21 @@ func (c *checkpoint) postpone() { c.due = time.Now().Add(c.ClaimInterval) }
 // update saves the checkpoint of the group's present state, which it returns.
 func (c *checkpoint) update(ctx context.Context) (stream.GroupInfo, error) {
 	c.postpone()
-	info, err := c.Stream.GroupInfo(ctx)
+	info, err := c.groupInfo(ctx)
 	if err != nil {
 		return info, err
 	}
 	c.fetchLater(info)
 	return info, c.save(ctx, info)
+}
+
+// groupInfo asks for the group's state, and whether it is paused.
+func (c *checkpoint) groupInfo(ctx context.Context) (stream.GroupInfo, error) {
+	info, err := c.Stream.GroupInfo(ctx)
+	if err == nil || stream.IsGroupGone(err) {
+		c.pause.saw(info.Paused)
+	}
+	return info, err
 }
 
 // fetchLater has delayed messages moved and entries of the retry queue taken that are due, and the

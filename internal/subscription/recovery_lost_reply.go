@@ -43,4 +43,8 @@ func (r *recovery) claimOwn(ctx context.Context, room room) ([]stream.Entry, err
 	return nil, nil
 }
 
-func (r *recovery) isMissing(row stream.PendingEntry) bool { return !r.holds(row.ID) }
+// isMissing leaves out what was released, after a lost reply: the scan claims that, in order and
+// with the right number of deliveries.
+func (r *recovery) isMissing(row stream.PendingEntry) bool {
+	return !r.holds(row.ID) && (!r.replyLost || row.Idle < releasedIdle)
+}

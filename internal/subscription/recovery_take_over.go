@@ -12,13 +12,8 @@ import (
 // the list.
 func (r *recovery) scan(ctx context.Context, room room) ([]stream.Entry, error) {
 	if r.scanCursor == "-" || r.checkpoint.untilDue() <= 0 {
-		info, err := r.checkpoint.update(ctx)
-		if err != nil {
+		if pending, err := r.anyPending(ctx); !pending {
 			return nil, err
-		}
-		if info.Pending == 0 {
-			r.finishScan()
-			return nil, nil
 		}
 		if entries, err := r.claimFrozen(ctx, room); len(entries) > 0 || err != nil {
 			return entries, err
@@ -50,9 +45,25 @@ func (r *recovery) scan(ctx context.Context, room room) ([]stream.Entry, error) 
 	return nil, nil
 }
 
+// anyPending reports whether there is anything to scan. A scan of nothing is over; one of a group
+// that is paused comes later.
+func (r *recovery) anyPending(ctx context.Context) (bool, error) {
+	info, err := r.checkpoint.update(ctx)
+	if err != nil || info.Paused {
+		return false, err
+	}
+	if info.Pending == 0 {
+		r.finishScan()
+	}
+	return info.Pending > 0, nil
+}
+
 // isAbandoned reports whether an idle entry may be claimed. It may be our own: the server may hand
 // an entry to a connection that we gave up.
 func (r *recovery) isAbandoned(row stream.PendingEntry) bool {
+	if _, ours := r.released[row.ID]; ours && row.Idle > releasedIdle {
+		return true
+	}
 	return !r.holds(row.ID) && r.callbacks.mayClaim(r.ShouldClaim, row)
 }
 
@@ -71,7 +82,7 @@ func (r *recovery) claimFrozen(ctx context.Context, room room) ([]stream.Entry, 
 }
 
 func (r *recovery) finishScan() {
-	r.scanCursor = "-"
+	r.scanCursor, r.released = "-", nil
 	r.postponeScan()
 }
 

@@ -3,6 +3,7 @@ package subscription
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -49,15 +50,23 @@ func (g *group) retryLater(e *entry, spent time.Duration, retry Retry) {
 // postpone puts entries that wait, and that this subscription does not deliver any more, into the
 // retry queue. Those for which that fails are released with the others.
 func (g *group) postpone(ctx context.Context, entries []stream.Postponement) {
-	for len(entries) > 0 {
-		page := entries[:min(len(entries), maxPostponed)]
-		if _, err := g.Stream.Postpone(ctx, page); err != nil {
-			g.member.logger.Error("messages that wait to be retried could not be put into the retry queue of the group; they may be redelivered earlier",
-				err, watermill.LogFields{countField: len(entries)})
-			return
-		}
-		entries = entries[len(page):]
+	if err := g.sendPostponements(ctx, entries); err != nil {
+		g.reportNotPostponed(err, len(entries))
 	}
+}
+
+func (g *group) sendPostponements(ctx context.Context, entries []stream.Postponement) error {
+	for page := range slices.Chunk(entries, maxPostponed) {
+		if _, err := g.Stream.Postpone(ctx, page); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *group) reportNotPostponed(err error, count int) {
+	g.member.logger.Error("messages that wait to be retried could not be put into the retry queue of the group; they may be redelivered earlier",
+		err, watermill.LogFields{countField: count})
 }
 
 func (u unacknowledged) retryLater(e *entry, spent time.Duration, retry Retry) {
@@ -111,6 +120,7 @@ func (b *inbox) waitUnblocking(e *entry, wait time.Duration) {
 		return
 	}
 	e.become(paused)
+	b.unheld()
 	b.retries.start(e, wait, false, func() {
 		e.become(queued)
 		b.queues.add(e, true)

@@ -20,15 +20,28 @@ func (t *retryTimers) start(e *entry, pause time.Duration, blocks bool, expired 
 		count = &t.blocking
 	}
 	*count++
-	e.timer = time.AfterFunc(pause, func() {
+	var timer *time.Timer
+	timer = time.AfterFunc(pause, func() {
 		t.lock.Lock()
 		defer t.lock.Unlock()
-		if t.stopped {
+		if t.stopped || e.timer != timer {
 			return
 		}
 		*count--
 		expired()
 	})
+	e.timer = timer
+}
+
+// forget ends all pauses; entries has all that pause. They do not expire any more.
+func (t *retryTimers) forget(entries []*entry) {
+	for _, e := range entries {
+		if e.timer != nil {
+			e.timer.Stop()
+			e.timer = nil
+		}
+	}
+	t.blocking, t.others = 0, 0
 }
 
 // stop ends all pauses. None expires any more.

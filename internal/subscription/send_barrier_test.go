@@ -11,15 +11,49 @@ import (
 func TestSendBarrier_closeWaitsForThoseInside(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var b sendBarrier
-		assert.True(t, b.enter())
+		b := newSendBarrier()
+		enter := func() bool {
+			_, admitted := b.enter()
+			return admitted
+		}
+		assert.True(t, enter())
 		began := time.Now()
 		time.AfterFunc(time.Second, func() {
-			assert.False(t, b.enter(), "it is closed")
+			assert.False(t, enter(), "it is closed")
 			b.leave()
 		})
 		b.close()
 		assert.Equal(t, time.Second, time.Since(began))
 		b.close()
+	})
+}
+
+func TestSendBarrier_pauseEndsOffers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newSendBarrier()
+		for range 3 {
+			pausing, admitted := b.enter()
+			assert.True(t, admitted)
+			left := false
+			go func() {
+				<-pausing
+				time.Sleep(time.Second)
+				left = true
+				b.leave()
+			}()
+			b.pause()
+			assert.True(t, left)
+			b.pause()
+			_, admitted = b.enter()
+			assert.False(t, admitted, "it is paused")
+			b.resume()
+			b.resume()
+		}
+		b.pause()
+		b.close()
+		b.resume()
+		_, admitted := b.enter()
+		assert.False(t, admitted, "it is closed")
 	})
 }

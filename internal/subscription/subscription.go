@@ -26,6 +26,8 @@ type Config struct {
 	CloseTimeout time.Duration // how long Close waits for handlers
 	LateTimeout  time.Duration // how long late handlers may still settle their messages
 
+	Paused bool // it starts paused
+
 	OnEnd func() // called before the output is closed
 
 	Logger watermill.LoggerAdapter
@@ -37,7 +39,8 @@ type Subscription struct {
 
 	backend   backend
 	inbox     *inbox
-	barrier   sendBarrier
+	barrier   *sendBarrier
+	pauses    pauses
 	late      *lateHandlers
 	callbacks *callbacks
 	lastRead  string // the newest entry read; used by the reader only
@@ -60,6 +63,7 @@ func Start(ctx context.Context, config Config) *Subscription {
 	s := &Subscription{
 		Config:     &config,
 		inbox:      newInbox(config.Workers, config.order()),
+		barrier:    newSendBarrier(),
 		callbacks:  &callbacks{logger: config.Logger},
 		output:     make(chan *message.Message),
 		closing:    make(chan struct{}),
@@ -71,6 +75,7 @@ func Start(ctx context.Context, config Config) *Subscription {
 	// Handlers may finish after the end of ctx: their messages' contexts have only its values.
 	s.messages, s.cancelMessages = context.WithCancel(context.WithoutCancel(ctx))
 	s.backend = config.Backend.attach(s)
+	s.SetPaused(config.Paused)
 	stopping, stop := context.WithCancel(ctx)
 	s.stop = stop
 	go s.run(ctx, stopping)

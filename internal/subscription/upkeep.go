@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
+	"github.com/millrace/redisstream/internal/stream"
 )
 
 const (
@@ -53,7 +54,10 @@ func (s *Subscription) keepUp(ctx context.Context) {
 // report writes the member record.
 func (s *Subscription) report(ctx context.Context) {
 	if s.backend.reportEvery() > 0 {
-		s.backend.report(ctx, s.inbox.describe)
+		s.backend.report(ctx, func(record *stream.MemberRecord) {
+			record.Paused, _ = s.pausedBy()
+			s.inbox.describe(record)
+		})
 	}
 }
 

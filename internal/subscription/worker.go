@@ -47,8 +47,8 @@ func (w *worker) deliver(e *entry) {
 	messageContext := w.Context(ctx, e.ID, delivery)
 	msg.SetContext(messageContext)
 	if !w.offer(ctx, e, msg, delivery) {
+		w.undelivered(ctx, e)
 		ctx.over()
-		w.undelivered(e)
 		return
 	}
 	if w.awaitHandler(msg) {
@@ -59,12 +59,16 @@ func (w *worker) deliver(e *entry) {
 	w.late.add(messageContext, e, msg, ctx)
 }
 
-// undelivered ends a delivery that reached no handler: the entry is lost, or Close is under way and
-// releases it.
-func (w *worker) undelivered(e *entry) {
+// undelivered ends a delivery that reached no handler: the entry is lost, Close is under way and
+// releases it, or a pause began.
+func (w *worker) undelivered(ctx context.Context, e *entry) {
 	w.inbox.undelivered(e)
-	if !isClosed(w.closing) {
+	switch {
+	case isClosed(w.closing):
+	case ctx.Err() != nil:
 		w.inbox.discard(e)
+	default:
+		w.inbox.giveBack(e)
 	}
 }
 

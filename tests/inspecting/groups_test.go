@@ -16,12 +16,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// eventually waits until a group is as the condition wants it, and returns it.
-func eventually(b *fixture.Bench, a *admin.Admin, name string, condition func(admin.Group) bool) (g admin.Group) {
+// eventually waits until the group "g" is as the condition wants it, and returns it.
+func eventually(b *fixture.Bench, a *admin.Admin, condition func(admin.Group) bool) (g admin.Group) {
 	b.Helper()
-	b.Eventually(name, func() bool {
+	b.Eventually("the state", func() bool {
 		var err error
-		g, err = a.Group(b.Context(), b.Topic, name)
+		g, err = a.Group(b.Context(), b.Topic, "g")
 		require.NoError(b, err)
 		return condition(g)
 	})
@@ -52,7 +52,7 @@ func TestGroups_blockedAndAbandoned(t *testing.T) {
 	}()
 	entries, err := b.Client.XRangeN(t.Context(), b.Topic, "-", "+", 1).Result()
 	require.NoError(t, err)
-	kitchen := eventually(b, a, "g", func(g admin.Group) bool { return g.State == admin.GroupBlocked })
+	kitchen := eventually(b, a, func(g admin.Group) bool { return g.State == admin.GroupBlocked })
 	assert.Equal(t, entries[0].ID, kitchen.BlockedBy)
 	assert.Equal(t, entries[0].ID, kitchen.OldestID)
 	assert.Equal(t, 1, kitchen.Members)
@@ -86,7 +86,7 @@ func TestConsumers_hung(t *testing.T) {
 	_, messages := b.Subscribe(reporting())
 	b.Publish(1)
 	hangs := fixture.Receive(t, messages)
-	g := eventually(b, a, "g", func(g admin.Group) bool { return g.State == admin.GroupHung })
+	g := eventually(b, a, func(g admin.Group) bool { return g.State == admin.GroupHung })
 	assert.Equal(t, 1, g.Hung)
 	consumers, err := a.Consumers(t.Context(), b.Topic, "g")
 	require.NoError(t, err)
@@ -99,7 +99,7 @@ func TestConsumers_hung(t *testing.T) {
 		assert.Equal(t, consumers[0].Held[0].ID, entry.ID)
 	}
 	require.True(t, hangs.Ack())
-	eventually(b, a, "g", func(g admin.Group) bool { return g.State == admin.GroupIdle })
+	eventually(b, a, func(g admin.Group) bool { return g.State == admin.GroupIdle })
 }
 
 // A process whose connections are gone is dead after three intervals; nobody else has its entries.
@@ -113,9 +113,9 @@ func TestConsumers_dead(t *testing.T) {
 	_, messages := b.Subscribe(config)
 	b.Publish(3)
 	fixture.Receive(t, messages)
-	eventually(b, a, "g", func(g admin.Group) bool { return g.State == admin.GroupWorking && g.Members == 1 })
+	eventually(b, a, func(g admin.Group) bool { return g.State == admin.GroupWorking && g.Members == 1 })
 	proxy.Hang()
-	g := eventually(b, a, "g", func(g admin.Group) bool { return g.State == admin.GroupAbandoned })
+	g := eventually(b, a, func(g admin.Group) bool { return g.State == admin.GroupAbandoned })
 	assert.Zero(t, g.Members)
 	assert.Equal(t, 1, g.Consumers)
 	consumers, err := a.Consumers(t.Context(), b.Topic, "g")

@@ -99,3 +99,41 @@ func step(b *fixture.Bench, random *rand.Rand) string {
 	}
 	return fmt.Sprint(command...)
 }
+
+// Counting ends at a bound. Up to it a lag is exact from both ends.
+func TestLag_large(t *testing.T) {
+	t.Parallel()
+	b := fixture.New(t)
+	a := newAdmin(b)
+	const n = 30_000
+	fill(b, addEntries, n, b.Topic)
+	at := func(i int64) string {
+		entries, err := b.Client.XRangeN(b.Context(), b.Topic, "-", "+", i).Result()
+		require.NoError(b, err)
+		return entries[i-1].ID
+	}
+	old, middle, recent := at(3000), at(15_000), at(28_000)
+	for name, id := range map[string]string{"old": old, "middle": middle, "recent": recent} {
+		b.Do("XGROUP", "CREATE", b.Topic, name, id, "ENTRIESREAD", 5) // the lag of the server is too high
+	}
+	b.Do("XDEL", b.Topic, at(10))
+	check := func(name string, want admin.Lag) {
+		g, err := a.Group(t.Context(), b.Topic, name)
+		require.NoError(t, err)
+		if want.Exact == admin.LagExact && g.Lag.Exact == admin.LagAtMost { // the machine is slow: 50 ms were over
+			assert.GreaterOrEqual(t, g.Lag.N, want.N, name)
+			return
+		}
+		assert.Equal(t, want.Exact, g.Lag.Exact, name)
+		if want.Exact == admin.LagExact {
+			assert.Equal(t, want.N, g.Lag.N, name)
+		}
+		assert.GreaterOrEqual(t, g.Lag.N, countUnread(b, g.Position), name)
+		assert.Less(t, g.Lag.N, int64(n), name)
+	}
+	check("old", admin.Lag{N: n - 3000, Exact: admin.LagExact})
+	check("middle", admin.Lag{N: n - 15_000, Exact: admin.LagAtMost})
+	check("recent", admin.Lag{N: 2000, Exact: admin.LagExact})
+	b.Do("XDEL", b.Topic, at(20_000)) // behind the position: the server's number is no bound
+	check("middle", admin.Lag{N: n - 15_001, Exact: admin.LagAtMost})
+}

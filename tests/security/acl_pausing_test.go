@@ -3,6 +3,7 @@ package security
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/millrace/redisstream"
 	"github.com/millrace/redisstream/internal/fixture"
@@ -29,7 +30,11 @@ func TestACL_pausing(t *testing.T) {
 		b.Do("HSET", members, "host~ABCDEFGHI2", "1 {}")
 		b.Do("XGROUP", "CREATECONSUMER", b.Topic, "g", "host~ABCDEFGHI2")
 		b.Eventually("removed", func() bool { return b.Client.HLen(t.Context(), members).Val() == 1 })
+		b.Do("SET", redisstream.PauseKey(b.Topic, "g"), "{}")
+		time.Sleep(2 * time.Second)
 		b.Publish(1)
+		fixture.NothingComes(b, messages, 2*time.Second)
+		b.Do("DEL", redisstream.PauseKey(b.Topic, "g"))
 		require.True(t, fixture.Receive(t, messages).Ack())
 		require.NoError(t, subscriber.Close())
 		assert.Zero(t, b.Client.HLen(t.Context(), members).Val())
@@ -41,6 +46,7 @@ func TestACL_pausing(t *testing.T) {
 		config := fixture.FastClaimConfig()
 		config.Client = server.ConnectAs(b, "subscriber")
 		var log redistest.Log
+		b.Do("SET", redisstream.PauseKey(b.Topic, "g"), "{}") // it can't know
 		messages := b.SubscribeLogged(config, &log)
 		b.Publish(2)
 		for range 2 {

@@ -1,0 +1,88 @@
+package admin
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/millrace/redisstream/internal/stream"
+)
+
+// blockedDeliveries is from which delivery count on the oldest pending entry of a group whose members
+// don't report counts as one that blocks others.
+const blockedDeliveries = 5
+
+// addMembers adds what the consumers of a group say.
+func (a *Admin) addMembers(g *Group, s stream.GroupState, consumers []stream.ConsumerState, now time.Time) {
+	g.Consumers = len(consumers)
+	others := g.Pending > 1 || waiting(*g)
+	reports := false
+	for _, state := range consumers {
+		c := a.consumerOf(state, now)
+		if c.State == ConsumerDead {
+			continue
+		}
+		g.Members++
+		if c.State == ConsumerHung {
+			g.Hung++
+		}
+		reports = reports || c.Reports
+		if c.Reports && state.Record.Blocking && others {
+			g.BlockedBy = cmp.Or(g.BlockedBy, blocker(c))
+		}
+	}
+	if !reports && s.Oldest.Deliveries >= blockedDeliveries && waiting(*g) {
+		g.BlockedBy = s.Oldest.ID
+	}
+}
+
+// blocker returns the entry that blocks a strict consumer: it failed at least once.
+func blocker(c Consumer) string {
+	switch {
+	case len(c.Held) > 0 && c.Held[0].Deliveries > 1:
+		return c.Held[0].ID
+	case len(c.Held) == 0 && len(c.Failing) > 0:
+		return c.Failing[0].ID
+	default:
+		return ""
+	}
+}
+
+// waiting reports whether entries may wait that no consumer has got.
+func waiting(g Group) bool { return g.Lag.N > 0 || g.Lag.Exact == LagUnknown }
+
+// markTrimming marks the groups whose oldest entry that is not acknowledged is the oldest of all.
+func markTrimming(groups []Group, states []stream.GroupState) {
+	oldest := ""
+	acknowledged := make([]string, len(groups)) // the first ID that each group has not acknowledged
+	for i, s := range states {
+		acknowledged[i] = stream.After(s.Position)
+		if id := s.OldestPending.ID; id != "" && stream.Precedes(id, acknowledged[i]) {
+			acknowledged[i] = id
+		}
+		if oldest == "" || stream.Precedes(acknowledged[i], oldest) {
+			oldest = acknowledged[i]
+		}
+	}
+	for i := range groups {
+		groups[i].BlocksTrimming = acknowledged[i] == oldest && groups[i].OldestID != ""
+	}
+}
+
+// stateOf returns the first state that applies.
+func stateOf(g Group) GroupState {
+	open := waiting(g) || g.Pending > 0 || g.Parked > 0
+	switch {
+	case g.Paused != nil:
+		return GroupPaused
+	case g.Members == 0 && open:
+		return GroupAbandoned
+	case g.Hung > 0:
+		return GroupHung
+	case g.BlockedBy != "":
+		return GroupBlocked
+	case open:
+		return GroupWorking
+	default:
+		return GroupIdle
+	}
+}

@@ -1,0 +1,235 @@
+package subscription
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/millrace/redisstream/internal/stream"
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	// pauseLook is how often a subscription looks whether its group is paused. Where ClaimInterval
+	// is as short, the look is part of the look at the group's state, and only what that misses is
+	// made up for, after pauseGrace.
+	pauseLook  = 1500 * time.Millisecond
+	pauseGrace = 250 * time.Millisecond
+	// pausedLook is how often it looks while the group is paused.
+	pausedLook = time.Second
+)
+
+// pausing is what the delivery modes do differently while the subscription is paused. The reader's
+// goroutine uses it.
+type pausing interface {
+	// handBack releases what no handler has.
+	handBack(ctx context.Context) error
+	// watchPause looks whether the group is still paused, and saves the checkpoint: an old one is
+	// of no use for recreating the group. It is called each untilLook.
+	watchPause(ctx context.Context) error
+	untilLook() time.Duration
+	// resume prepares the first read after the pause.
+	resume()
+}
+
+// pauses are the reasons for a pause. Its lock is held while the inbox and the barrier follow.
+type pauses struct {
+	mu           sync.Mutex
+	local, group bool
+}
+
+// SetPaused pauses the subscription, or ends that pause. Nothing is delivered from its return on.
+// The reader then releases what no handler has. A pause of the group is independent of it.
+func (s *Subscription) SetPaused(paused bool) {
+	s.setPauses(func(p *pauses) { p.local = paused })
+}
+
+func (s *Subscription) setGroupPaused(paused bool) {
+	s.setPauses(func(p *pauses) { p.group = paused })
+}
+
+func (s *Subscription) setPauses(change func(*pauses)) {
+	s.pauses.mu.Lock()
+	defer s.pauses.mu.Unlock()
+	change(&s.pauses)
+	if s.pauses.local || s.pauses.group {
+		s.inbox.setPaused(true)
+		s.barrier.pause()
+		return
+	}
+	s.barrier.resume()
+	s.inbox.setPaused(false)
+}
+
+// pausedBy returns which pauses there are.
+func (s *Subscription) pausedBy() (local, group bool) {
+	s.pauses.mu.Lock()
+	defer s.pauses.mu.Unlock()
+	return s.pauses.local, s.pauses.group
+}
+
+// standStill is the reader's work during a pause: it releases what no handler has, and what workers
+// give back. It reports whether reading goes on; otherwise the subscription ends.
+func (s *Subscription) standStill(ctx context.Context) bool {
+	began := time.Now()
+	_, group := s.pausedBy()
+	s.Logger.Info("the subscription is paused; running handlers may finish", watermill.LogFields{"whole_group": group})
+	trouble := outage{what: "looking for the end of a pause", logger: s.Logger}
+	releasing := outage{what: "releasing entries for a pause", logger: s.Logger}
+	for {
+		wait := s.backend.untilLook()
+		if err := s.backend.handBack(ctx); err == nil {
+			releasing.over()
+		} else if !hasEnded(ctx) {
+			wait = min(wait, releasing.failed(err))
+		}
+		if hasEnded(ctx) {
+			return false
+		}
+		if wait <= 0 {
+			if err := s.backend.watchPause(ctx); err == nil {
+				trouble.over()
+				wait = s.backend.untilLook()
+			} else if !hasEnded(ctx) {
+				wait = trouble.failed(s.recover(ctx, err))
+			}
+		}
+		paused, open := s.inbox.awaitUnheld(wait)
+		if !open || hasEnded(ctx) {
+			return false
+		}
+		if !paused {
+			break
+		}
+	}
+	s.backend.resume()
+	s.Logger.Info("the subscription goes on after a pause", watermill.LogFields{"after": time.Since(began).Round(time.Millisecond).String()})
+	return true
+}
+
+// pauseWatch looks whether the group is paused. The reader's goroutine uses it.
+type pauseWatch struct {
+	look   func(context.Context) (bool, error)
+	set    func(paused bool)
+	every  time.Duration // 0: never
+	due    time.Time
+	paused bool
+}
+
+func newPauseWatch(s *Subscription, m Membership) *pauseWatch {
+	p := &pauseWatch{look: m.Stream.IsPaused, set: s.setGroupPaused}
+	switch {
+	case !m.CanBePaused:
+	case m.ClaimInterval > pauseLook:
+		p.every = pauseLook
+	default:
+		p.every = pauseLook + pauseGrace
+	}
+	p.saw(false)
+	return p
+}
+
+// saw records what the server said.
+func (p *pauseWatch) saw(paused bool) {
+	every := p.every
+	if paused {
+		every = pausedLook
+	}
+	p.due = time.Now().Add(every)
+	if paused != p.paused {
+		p.paused = paused
+		p.set(paused)
+	}
+}
+
+func (p *pauseWatch) untilDue() time.Duration {
+	if p.every == 0 {
+		return time.Hour
+	}
+	return time.Until(p.due)
+}
+
+// check looks, if it is time.
+func (p *pauseWatch) check(ctx context.Context) error {
+	if p.untilDue() > 0 {
+		return nil
+	}
+	paused, err := p.look(ctx)
+	if err == nil {
+		p.saw(paused)
+	}
+	return err
+}
+
+// handBack releases all entries of this consumer that no handler has, also those that only the
+// server knows of. Entries that wait until their handlers want them go to the retry queue.
+func (g *group) handBack(ctx context.Context) error {
+	if !g.inbox.withdraw(!g.allReleased) {
+		return nil
+	}
+	var waiting []stream.Postponement
+	g.inbox.leases(func(table *leaseTable) { waiting = table.waiting() })
+	if err := g.postponeForPause(ctx, waiting); err != nil {
+		return err
+	}
+	var release stream.Release
+	g.inbox.leases(func(table *leaseTable) { release.Leases, release.Keep = table.atPause() })
+	release.TakeBack = g.recovery.knowsOwn.Load()
+	if err := g.sendRelease(ctx, release); err != nil {
+		return err
+	}
+	g.allReleased = true
+	g.recovery.wereReleased(release.Leases)
+	g.inbox.released()
+	return nil
+}
+
+// postponeForPause puts entries into the retry queue. If the server refuses that, they are released
+// with the others.
+func (g *group) postponeForPause(ctx context.Context, entries []stream.Postponement) error {
+	err := g.sendPostponements(ctx, entries)
+	if _, refused := errors.AsType[redis.Error](err); refused {
+		g.reportNotPostponed(err, len(entries))
+		return nil
+	}
+	return err
+}
+
+func (g *group) watchPause(ctx context.Context) error {
+	_, err := g.checkpoint.update(ctx)
+	return err
+}
+
+// resume has the scan of the pending entries come before the next read, so that entries that were
+// released come before newer ones. An entry whose release is uncertain is here still.
+func (g *group) resume() {
+	g.recovery.restart(g.allReleased)
+	g.allReleased = false
+	g.inbox.putBack(g.gap())
+}
+
+// wereReleased notes which entries a pause released.
+func (r *recovery) wereReleased(leases []stream.Lease) {
+	if r.released == nil {
+		r.released = make(map[string]struct{}, len(leases))
+	}
+	for _, l := range leases {
+		r.released[l.ID] = struct{}{}
+	}
+}
+
+// restart begins the scan anew, at once. What no handler had waits for it. After a release no
+// pending entry of ours is unknown: all are released, so no search for them goes on.
+func (r *recovery) restart(released bool) {
+	r.scanCursor, r.scanFound, r.scanDue = "-", true, time.Now()
+	r.ownFound = false
+	switch {
+	case released:
+		r.ownCursor = ""
+		r.knowsOwn.Store(true)
+	case r.ownCursor != "":
+		r.ownCursor = "-"
+	}
+}

@@ -1,0 +1,69 @@
+package redisstream
+
+import "github.com/millrace/redisstream/internal/subscription"
+
+// pausedTopics are the topics that a Subscriber does not deliver.
+type pausedTopics struct {
+	all    bool
+	topics map[string]bool // other than all
+}
+
+func (p *pausedTopics) has(topic string) bool {
+	if other, set := p.topics[topic]; set {
+		return other
+	}
+	return p.all
+}
+
+func (p *pausedTopics) set(topics []string, paused bool) {
+	if len(topics) == 0 {
+		p.all, p.topics = paused, nil
+		return
+	}
+	if p.topics == nil {
+		p.topics = make(map[string]bool)
+	}
+	for _, topic := range topics {
+		if p.topics[topic] = paused; paused == p.all {
+			delete(p.topics, topic)
+		}
+	}
+}
+
+// Pause pauses this Subscriber's subscriptions to the topics, those there are and later ones. Without
+// topics it pauses all. From its return on they hand out nothing. Running handlers may finish, and
+// their acks and nacks count. Within 2 s what no handler has is released, so that other members of
+// the group get it at their next look at the pending entries (ClaimInterval). Nothing is read until
+// Resume.
+//
+// With AutoAck, and in a fan-out, what was read already waits in this process: no other member can
+// get it. A fan-out keeps its position. Leases of messages that handlers have are renewed, and
+// delayed messages are moved to their topics, as without a pause.
+//
+// Pause asks the server nothing, and is safe to repeat. To pause all members of a group, in all
+// processes, use package admin: either pause alone has the effect.
+func (s *Subscriber) Pause(topics ...string) { s.setPaused(topics, true) }
+
+// Resume ends a pause of the topics. Without topics it ends all. Messages that were released come
+// first, then newer ones. It does not end a pause of the whole group.
+func (s *Subscriber) Resume(topics ...string) { s.setPaused(topics, false) }
+
+func (s *Subscriber) setPaused(topics []string, paused bool) {
+	s.pausing.Lock()
+	defer s.pausing.Unlock()
+	for sub, paused := range s.setPausedTopics(topics, paused) {
+		sub.SetPaused(paused)
+	}
+}
+
+// setPausedTopics returns which subscriptions are to be paused, and which are not.
+func (s *Subscriber) setPausedTopics(topics []string, paused bool) map[*subscription.Subscription]bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.paused.set(topics, paused)
+	all := make(map[*subscription.Subscription]bool, len(s.subscriptions))
+	for sub, topic := range s.subscriptions {
+		all[sub] = s.paused.has(topic)
+	}
+	return all
+}
