@@ -24,6 +24,7 @@ lint: $(LINT)
 	cd benchmarks && $(LINT) run
 	cd examples/outbox && $(LINT) run
 	cd cmd/redisstream && $(LINT) run
+	cd adminui/browsertest && $(LINT) run
 
 $(LINT):
 	GOBIN=$(LINT_DIR) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)

@@ -225,7 +225,7 @@ func (h *Handler) act(w http.ResponseWriter, r *request) error {
 		r.token = issueToken(w, r.Request)
 		return h.render(w, r, http.StatusOK, confirmation(o, operation, done))
 	}
-	h.logAction(r, o, done, err)
+	h.logAction(o, done, err)
 	if err != nil {
 		return &failure{status: explain(err).status, text: fmt.Sprintf("%s Until then it was done to %s.", explain(err).text, count(int64(done.N)))}
 	}
@@ -243,14 +243,14 @@ func (op operation) after(o order, more ...string) string {
 func (h *Handler) readOrder(r *request) (order, operation, error) {
 	form := r.PostForm
 	o := order{
-		action: Action(form.Get("action")), topic: form.Get("topic"), group: form.Get("group"), filter: filter{form.Get("q"), form.Get("of")},
+		action: Action(form.Get("action")), topic: value(form, "topic"), group: value(form, "group"), filter: filter{value(form, "q"), value(form, "of")},
 		through: form.Get("through"), reason: form.Get("reason"), deadLetter: form.Get("dead-letter") != "", by: h.config.User(r.Request),
 	}
 	operation, found := operations[o.action]
 	if !found {
 		return o, operation, badRequest("There is no such action.")
 	}
-	if o.ids = form["id"]; form.Get("all") != "" {
+	if o.ids = values(form, "id"); form.Get("all") != "" {
 		o.ids = nil
 	} else if operation.what != "" && len(o.ids) == 0 {
 		return o, operation, badRequest("Nothing is selected.")
@@ -297,7 +297,7 @@ func notice(r *request) string {
 	}
 }
 
-func (h *Handler) logAction(r *request, o order, done outcome, err error) {
+func (h *Handler) logAction(o order, done outcome, err error) {
 	fields := watermill.LogFields{"action": string(o.action), "topic": o.topic, "group": o.group, "count": done.N, "user": o.by}
 	if err != nil {
 		h.config.Logger.Error("An action of the web page failed", err, fields)

@@ -55,8 +55,7 @@ var known = []struct {
 // explain returns what people may see of an error. It has no text of the server's: that may name
 // addresses. The log has it.
 func explain(err error) *failure {
-	var own *failure
-	if errors.As(err, &own) {
+	if own, is := errors.AsType[*failure](err); is {
 		return own
 	}
 	for i := range known {
@@ -68,14 +67,13 @@ func explain(err error) *failure {
 	if errors.As(err, &network) && network.Timeout() {
 		return &failure{status: http.StatusGatewayTimeout, text: "The Redis server did not answer in time."}
 	}
-	return &failure{status: http.StatusBadGateway, text: "The Redis server could not be asked, or refused. The log of the process that serves this page says why."}
+	return &failure{status: http.StatusBadGateway, text: "The Redis server could not be asked, or refused. The log of this page's process says why."}
 }
 
 // fail answers with an error.
 func (h *Handler) fail(w http.ResponseWriter, r *request, err error) {
 	told := explain(err)
-	var own *failure
-	if !errors.As(err, &own) && told.status >= http.StatusInternalServerError {
+	if _, own := errors.AsType[*failure](err); !own && told.status >= http.StatusInternalServerError {
 		h.config.Logger.Error("The web page could not answer a request", err, watermill.LogFields{"user": h.config.User(r.Request)})
 	}
 	if told.allow != "" {

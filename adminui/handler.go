@@ -3,6 +3,8 @@ package adminui
 import (
 	"context"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -73,7 +75,27 @@ type request struct {
 }
 
 // param returns a parameter of the query, or of the form.
-func (r *request) param(name string) string { return r.Form.Get(name) }
+func (r *request) param(name string) string { return value(r.Form, name) }
+
+// value returns the first one of values; empty: there is none.
+func value(form url.Values, name string) string {
+	for _, value := range values(form, name) {
+		return value
+	}
+	return ""
+}
+
+// values returns the values of a field. Those of a field whose name ends with "~" are escaped: names of
+// topics and groups are any bytes, and browsers send only UTF-8.
+func values(form url.Values, name string) []string {
+	list := slices.Clone(form[name])
+	for _, escaped := range form[name+"~"] {
+		if value, err := url.QueryUnescape(escaped); err == nil { // else it names nothing
+			list = append(list, value)
+		}
+	}
+	return list
+}
 
 // ServeHTTP answers GET, HEAD and, with Config.Actions, POST.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {

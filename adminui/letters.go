@@ -3,6 +3,7 @@ package adminui
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,10 +43,8 @@ func hasMetadata(message admin.Message, word string) bool {
 // is searched.
 func contains(message admin.Message, about []string, text string) bool {
 	has := func(s string) bool { return strings.Contains(strings.ToLower(s), text) }
-	for _, s := range about {
-		if has(s) {
-			return true
-		}
+	if slices.ContainsFunc(about, has) {
+		return true
 	}
 	for key, value := range message.Metadata {
 		if has(key) || has(value) {
@@ -96,33 +95,41 @@ func (h *Handler) deadLetters(r *request) (page, error) {
 	for _, group := range groups {
 		body.Groups = append(body.Groups, group.Name)
 	}
-	here := func(after string) string {
-		return link("dead", "topic", topic, "q", body.Filter.Text, "of", body.Filter.Group, "after", after)
+	last, more, err := h.searchLetters(r.ctx, &body, topic, after)
+	if err != nil {
+		return page{}, err
 	}
-	until := half(r.ctx)
-	for letter, err := range h.config.Admin.DeadLetters(r.ctx, topic) {
+	if more {
+		body.Next = link("dead", "topic", topic, "q", body.Filter.Text, "of", body.Filter.Group, "after", last)
+	}
+	if after != "" {
+		body.First = link("dead", "topic", topic, "q", body.Filter.Text, "of", body.Filter.Group)
+	}
+	return page{Title: "Dead letters", Topic: topic, view: "dead", Body: body}, nil
+}
+
+// searchLetters adds the dead letters after an ID that the filter selects, until the page is full or half of the
+// time is over. It returns the last one that it looked at.
+func (h *Handler) searchLetters(ctx context.Context, body *lettersBody, topic, after string) (last string, more bool, err error) {
+	until := half(ctx)
+	for letter, err := range h.config.Admin.DeadLetters(ctx, topic) {
 		switch {
 		case err != nil:
-			return page{}, err
+			return last, false, err
 		case after != "" && !later(letter.ID, after):
 			continue
+		case len(body.Letters) == rowsOnPage:
+			return last, true, nil
 		}
-		if len(body.Letters) == rowsOnPage {
-			body.Next = here(body.Letters[rowsOnPage-1].ID)
-			break
-		}
-		if body.Filter.letter(letter) {
+		if last = letter.ID; body.Filter.letter(letter) {
 			body.Letters = append(body.Letters, rowOf(topic, letter))
 		}
 		if time.Now().After(until) {
-			body.Late, body.Next = true, here(letter.ID)
-			break
+			body.Late = true
+			return last, true, nil
 		}
 	}
-	if after != "" {
-		body.First = here("")
-	}
-	return page{Title: "Dead letters", Topic: topic, Tab: "dead", view: "dead", Body: body}, nil
+	return last, false, nil
 }
 
 func rowOf(topic string, letter admin.DeadLetter) letterRow {
@@ -187,5 +194,5 @@ func (h *Handler) delayed(r *request) (page, error) {
 		}
 		body.Messages = append(body.Messages, message)
 	}
-	return page{Title: "Delayed messages", Topic: topic, Tab: "delayed", view: "delayed", Body: body}, nil
+	return page{Title: "Delayed messages", Topic: topic, view: "delayed", Body: body}, nil
 }

@@ -63,7 +63,7 @@ func (h *Handler) messages(r *request) (page, error) {
 		slices.Reverse(body.Messages)
 	}
 	body.addLinks(topic, where, more)
-	return page{Title: "Messages", Topic: topic, Tab: "messages", view: "messages", Body: body}, nil
+	return page{Title: "Messages", Topic: topic, view: "messages", Body: body}, nil
 }
 
 // addLinks adds the links to what is newer and older. more: there are entries behind the last one
@@ -88,15 +88,18 @@ func position(at string, now time.Time) (string, error) {
 		return at, nil
 	}
 	if ago, err := time.ParseDuration(at); err == nil {
-		return "(" + admin.IDAt(now.Add(-ago.Abs())), nil
+		return before(now.Add(-ago.Abs())), nil
 	}
 	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02T15:04", time.DateTime, "2006-01-02 15:04", time.DateOnly} {
 		if t, err := time.Parse(layout, at); err == nil {
-			return "(" + admin.IDAt(t.Add(time.Millisecond)), nil
+			return before(t), nil
 		}
 	}
 	return "", badRequest("That is neither an ID, nor a time such as 2026-11-27 22:10, nor an age such as 10m.")
 }
+
+// before returns the end of a Range whose newest entry is the last one of that millisecond.
+func before(t time.Time) string { return "(" + admin.IDAt(t.Add(time.Millisecond)) }
 
 // messageBody is the body of the page of an entry.
 type messageBody struct {

@@ -35,7 +35,7 @@ func (h *Handler) pending(r *request) (page, error) {
 	if filter.From != "" {
 		body.First = link("pending", "topic", topic, "group", group, "consumer", body.Consumer)
 	}
-	return page{Title: "Pending entries", Topic: topic, Group: group, Tab: "pending", view: "pending", Body: body}, nil
+	return page{Title: "Pending entries", Topic: topic, Group: group, view: "pending", Body: body}, nil
 }
 
 // parkedBody is the body of the page of parked messages.
@@ -58,5 +58,5 @@ func (h *Handler) parked(r *request) (page, error) {
 		}
 		body.Messages = append(body.Messages, message)
 	}
-	return page{Title: "Parked messages", Topic: topic, Group: group, Tab: "parked", view: "parked", Body: body}, nil
+	return page{Title: "Parked messages", Topic: topic, Group: group, view: "parked", Body: body}, nil
 }

@@ -19,7 +19,7 @@ type page struct {
 	Title  string // of the document, and its heading
 	Topic  string // the topic that the page is about; empty: none
 	Group  string
-	Tab    string // the page of the topic that is shown
+	Tab    string // the tab that is shown; empty: that of the view
 	Notice string // what an action did
 	Body   any
 
@@ -45,6 +45,7 @@ var functions = template.FuncMap{
 	"age":     age,
 	"count":   count,
 	"count64": func(n int) string { return count(int64(n)) },
+	"escape":  url.QueryEscape,
 	"line":    oneLine,
 	"name":    name,
 	"number":  number,
@@ -73,6 +74,9 @@ func parseTemplates() map[string]*template.Template {
 // render writes a page. It has written nothing if it returns an error.
 func (h *Handler) render(w http.ResponseWriter, r *request, status int, p page) error {
 	p.request, p.handler = r, h
+	if p.Tab == "" {
+		p.Tab = p.view
+	}
 	if p.Notice == "" && r.Method != http.MethodPost {
 		p.Notice = notice(r)
 	}

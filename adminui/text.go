@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -27,12 +28,11 @@ func visible(text string) string {
 		return text
 	}
 	var b strings.Builder
-	for i, width := 0, 0; i < len(text); i += width {
-		r, size := utf8.DecodeRuneInString(text[i:])
-		width = size
+	for len(text) > 0 {
+		r, size := utf8.DecodeRuneInString(text)
 		switch {
 		case r == utf8.RuneError && size == 1:
-			fmt.Fprintf(&b, `\x%02x`, text[i])
+			fmt.Fprintf(&b, `\x%02x`, text[0])
 		case r < 0x20:
 			b.WriteString(controlPicture(r))
 		case hidden(r):
@@ -40,6 +40,7 @@ func visible(text string) string {
 		default:
 			b.WriteRune(r)
 		}
+		text = text[size:]
 	}
 	return b.String()
 }
@@ -179,7 +180,7 @@ func age(d time.Duration) string {
 
 // count returns a number with separators between thousands.
 func count(n int64) string {
-	digits := fmt.Sprint(max(n, -n))
+	digits := strconv.FormatInt(max(n, -n), 10)
 	for i := len(digits) - 3; i > 0; i -= 3 {
 		digits = digits[:i] + "," + digits[i:]
 	}

@@ -99,11 +99,12 @@ func (h *Handler) topic(r *request) (page, error) {
 		row := groupRow{Group: group}
 		if points := h.sampler.points(topic, group.Name); len(points) > 1 {
 			lags := lagChart(points)
+			lags.Series = lags.Series[:1] // there is room for one line
 			row.Lags = &lags
 		}
 		body.Groups = append(body.Groups, row)
 	}
-	return page{Title: name(topic), Topic: topic, Tab: "topic", view: "topic", Body: body}, nil
+	return page{Title: name(topic), Topic: topic, view: "topic", Body: body}, nil
 }
 
 // groupBody is the body of the page of a group.
@@ -131,7 +132,7 @@ func (h *Handler) group(r *request) (page, error) {
 	if err = h.countByAge(r.ctx, &body, topic, group); err != nil {
 		return page{}, err
 	}
-	return page{Title: name(group), Topic: topic, Group: group, Tab: "group", view: "group", Body: body}, nil
+	return page{Title: name(group), Topic: topic, Group: group, view: "group", Body: body}, nil
 }
 
 // bucket is a row of the pending entries by age.
