@@ -46,7 +46,6 @@ var imports = map[string]string{
 	"fmt":         "fmt",
 	"log":         "log",
 	"time":        "time",
-	"admin":       "github.com/millrace/redisstream/admin",
 	"adminui":     "github.com/millrace/redisstream/adminui",
 	"delay":       "github.com/ThreeDotsLabs/watermill/components/delay",
 	"message":     "github.com/ThreeDotsLabs/watermill/message",
