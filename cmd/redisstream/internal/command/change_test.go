@@ -1,6 +1,9 @@
 package command
 
 import (
+	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -8,6 +11,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/millrace/redisstream"
+	"github.com/millrace/redisstream/admin"
 	"github.com/millrace/redisstream/internal/fixture"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
@@ -75,6 +79,26 @@ func TestDead(t *testing.T) {
 	p.do("dead", "replay", p.Topic, "--where", `uuid == "4"`, "--yes")
 	assert.Equal(t, []string{`{"n":4}`}, fixture.ReceiveAll(t, output, 1))
 	assert.Equal(t, 2, p.dead())
+}
+
+// What was done before an error is reported, too.
+func TestCarryOut_failsHalfway(t *testing.T) {
+	t.Parallel()
+	var out, failures bytes.Buffer
+	a := &app{Streams: newProgram(t).streams(&out, &failures)}
+	failure := errors.New("the connection is lost")
+	err := carryOut(t.Context(), a, &server{}, change{yes: true}, plan[admin.Outcome]{
+		do: func(_ context.Context, dryRun bool) (admin.Outcome, error) {
+			if dryRun {
+				return admin.Outcome{IDs: []string{"1-0", "2-0"}, DryRun: true}, nil
+			}
+			return admin.Outcome{IDs: []string{"1-0"}}, failure
+		},
+		question: func(admin.Outcome) string { return "?" },
+		report:   func(o admin.Outcome) error { return a.outcome("dropped", "dead letter", o) },
+	})
+	require.ErrorIs(t, err, failure)
+	assert.Equal(t, "Dropped 1 dead letter: 1-0\n", out.String())
 }
 
 func TestDelayed(t *testing.T) {

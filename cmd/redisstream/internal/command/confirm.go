@@ -3,10 +3,12 @@ package command
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 
+	"github.com/millrace/redisstream/admin"
 	"github.com/millrace/redisstream/cmd/redisstream/internal/text"
 	"github.com/spf13/cobra"
 )
@@ -65,6 +67,9 @@ func carryOut[T any](ctx context.Context, a *app, s *server, c change, p plan[T]
 		}
 	}
 	if err := step(false); err != nil {
+		if o, ok := any(result).(admin.Outcome); ok && len(o.IDs) > 0 { // done before it failed
+			return errors.Join(err, p.report(result))
+		}
 		return err
 	}
 	return p.report(result)
