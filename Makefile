@@ -5,6 +5,7 @@ PARALLEL ?= 6
 DURATION ?= 2m
 SEED ?= 0
 CHAOSFLAGS ?=
+PEERS ?=
 
 LINT_VERSION := v2.15.0
 LINT_DIR := $(CURDIR)/bin/golangci-lint-$(LINT_VERSION)
@@ -16,6 +17,8 @@ LINT := $(LINT_DIR)/golangci-lint
 test: redis
 	go build -race ./... # first: the compiler would keep the cores busy while tests look at times
 	go test -race -parallel $(PARALLEL) $(TESTFLAGS) ./...
+	cd redisstreamprom && go test -race -parallel $(PARALLEL) $(TESTFLAGS) ./...
+	cd redisstreamotel && go test -race -parallel $(PARALLEL) $(TESTFLAGS) ./...
 	go test $(TESTFLAGS) -run '^TestPubSub_reconnect$$' . # Watermill's own test races with itself
 
 ## lint: golangci-lint, of the one version that .golangci.yml is written for
@@ -25,13 +28,15 @@ lint: $(LINT)
 	cd examples/outbox && $(LINT) run
 	cd cmd/redisstream && $(LINT) run
 	cd adminui/browsertest && $(LINT) run
+	cd redisstreamprom && $(LINT) run
+	cd redisstreamotel && $(LINT) run
 
 $(LINT):
 	GOBIN=$(LINT_DIR) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
 
-## bench: the comparison with peers; writes benchmarks/RESULTS.md
+## bench: the comparison with peers; writes benchmarks/RESULTS.md. PEERS=all: with those on other servers; writes benchmarks/PEERS.md
 bench: redis
-	cd benchmarks && go run .
+	cd benchmarks && go run . $(if $(PEERS),-peers $(PEERS))
 
 ## fuzz: each fuzz target for FUZZTIME
 fuzz: redis

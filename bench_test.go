@@ -14,9 +14,15 @@ import (
 // benchmarkPayload is the payload size of the comparison in benchmarks/.
 const benchmarkPayload = 256
 
-func BenchmarkPublish_one(b *testing.B) {
+func BenchmarkPublish_one(b *testing.B) { publishOne(b, nil) }
+
+// An Observer adds no allocations.
+func BenchmarkPublish_oneObserved(b *testing.B) { publishOne(b, redisstream.NopObserver{}) }
+
+func publishOne(b *testing.B, observer redisstream.Observer) {
+	b.Helper()
 	client := redistest.Shared().Client(b)
-	publisher, err := redisstream.NewPublisher(redisstream.PublisherConfig{Client: client}, nil)
+	publisher, err := redisstream.NewPublisher(redisstream.PublisherConfig{Client: client, Observer: observer}, nil)
 	require.NoError(b, err)
 	defer func() { require.NoError(b, publisher.Close()) }()
 	msg := message.NewMessage(watermill.NewUUID(), make([]byte, benchmarkPayload))
@@ -31,14 +37,19 @@ func BenchmarkPublish_one(b *testing.B) {
 
 // BenchmarkDeliver_strict has a backlog, so that replies have many entries.
 func BenchmarkDeliver_strict(b *testing.B) {
-	deliver(b, func(msg *message.Message) { msg.Ack() })
+	deliver(b, nil, func(msg *message.Message) { msg.Ack() })
+}
+
+// An Observer adds no allocations.
+func BenchmarkDeliver_strictObserved(b *testing.B) {
+	deliver(b, redisstream.NopObserver{}, func(msg *message.Message) { msg.Ack() })
 }
 
 // One of the messages in ten asks to come again in 30 s. They should take the others no more time
 // than an ack would.
 func BenchmarkDeliver_strictATenthIsRetried(b *testing.B) {
 	n := 0
-	deliver(b, func(msg *message.Message) {
+	deliver(b, nil, func(msg *message.Message) {
 		if n++; n%10 > 0 {
 			msg.Ack()
 			return
@@ -49,14 +60,14 @@ func BenchmarkDeliver_strictATenthIsRetried(b *testing.B) {
 }
 
 // deliver delivers b.N messages to a function that settles them.
-func deliver(b *testing.B, settle func(*message.Message)) {
+func deliver(b *testing.B, observer redisstream.Observer, settle func(*message.Message)) {
 	b.Helper()
 	client := redistest.Shared().Client(b)
 	publisher, err := redisstream.NewPublisher(redisstream.PublisherConfig{Client: client}, nil)
 	require.NoError(b, err)
 	defer func() { require.NoError(b, publisher.Close()) }()
 	subscriber, err := redisstream.NewSubscriber(redisstream.SubscriberConfig{
-		Client: client, ConsumerGroup: "group", StartID: "0",
+		Client: client, ConsumerGroup: "group", StartID: "0", Observer: observer,
 	}, nil)
 	require.NoError(b, err)
 	defer func() { require.NoError(b, subscriber.Close()) }()

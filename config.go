@@ -101,6 +101,13 @@ type PublisherConfig struct {
 	// key of more than 128 bytes the server gets the SHA-256. It needs DeduplicationWindow. Defaults
 	// to nil: the message's UUID.
 	DeduplicationKey func(topic string, msg *message.Message) string
+
+	// Observer is told what becomes of messages, for metrics.
+	//
+	// Set it to one of the modules redisstreamprom or redisstreamotel, or to your own. Its methods are
+	// called in the goroutines that publish, so they must be quick. A panic of it harms nothing.
+	// Defaults to nil: nothing is observed.
+	Observer Observer
 }
 
 // SubscriberConfig configures a Subscriber. Only Client is required.
@@ -304,4 +311,11 @@ type SubscriberConfig struct {
 	// it must be quick. An entry for which it panics stays where it is. Defaults to nil: take over
 	// all.
 	ShouldClaim func(PendingEntry) bool
+
+	// Observer is told what becomes of messages, for metrics.
+	//
+	// Set it to one of the modules redisstreamprom or redisstreamotel, or to your own. Its methods are
+	// called in the goroutines that deliver messages, so they must be quick. A panic of it harms nothing.
+	// Defaults to nil: nothing is observed.
+	Observer Observer
 }

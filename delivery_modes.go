@@ -21,15 +21,17 @@ var (
 
 // join makes the stream ready to be read, in the delivery mode of the configuration: a consumer
 // group with acks, a group without acks, or a fan-out without a group.
-func (s *Subscriber) join(ctx context.Context, topic, consumer string, logger watermill.LoggerAdapter) (subscription.Backend, error) {
+func (s *Subscriber) join(
+	ctx context.Context, topic, consumer string, logger watermill.LoggerAdapter, observer *subscriptionObserver,
+) (subscription.Backend, error) {
 	switch c := s.config; {
 	case c.ConsumerGroup == "":
-		return c.joinFanout(ctx, topic, logger)
+		return c.joinFanout(ctx, topic, logger, observer)
 	case c.AutoAck:
-		membership, err := c.joinGroup(ctx, topic, consumer, logger)
+		membership, err := c.joinGroup(ctx, topic, consumer, logger, observer)
 		return subscription.AutoAckGroup{Membership: membership}, err
 	default:
-		membership, err := c.joinGroup(ctx, topic, consumer, logger)
+		membership, err := c.joinGroup(ctx, topic, consumer, logger, observer)
 		return subscription.Group{
 			Membership: membership, NeverClaim: c.ClaimInterval < 0, ShouldClaim: c.ShouldClaim,
 			EarlierProcess: c.Consumer != "", MaxDeliveries: c.MaxDeliveries, DeadLetters: c.deadLetters(topic, consumer),
@@ -39,9 +41,12 @@ func (s *Subscriber) join(ctx context.Context, topic, consumer string, logger wa
 
 // joinGroup joins the consumer group of the stream named topic.
 func (c SubscriberConfig) joinGroup(
-	ctx context.Context, topic, consumer string, logger watermill.LoggerAdapter,
+	ctx context.Context, topic, consumer string, logger watermill.LoggerAdapter, observer *subscriptionObserver,
 ) (subscription.Membership, error) {
 	group := stream.NewGroup(c.Client, topic, c.ConsumerGroup, consumer)
+	if observer != nil {
+		group.Reconnected = observer.Reconnected
+	}
 	group.NoAck = c.AutoAck
 	membership := subscription.Membership{
 		Stream: group, StartID: c.StartID, ClaimMinIdle: c.ClaimMinIdle, ClaimInterval: c.ClaimInterval,
@@ -95,7 +100,9 @@ func (c SubscriberConfig) memberRecord() *stream.MemberRecord {
 }
 
 // joinFanout makes the stream ready to be read without a group.
-func (c SubscriberConfig) joinFanout(ctx context.Context, topic string, logger watermill.LoggerAdapter) (subscription.Backend, error) {
+func (c SubscriberConfig) joinFanout(
+	ctx context.Context, topic string, logger watermill.LoggerAdapter, observer *subscriptionObserver,
+) (subscription.Backend, error) {
 	fanout, err := stream.NewFanout(ctx, c.Client, topic, c.StartID)
 	if err != nil {
 		return nil, err
@@ -106,6 +113,12 @@ func (c SubscriberConfig) joinFanout(ctx context.Context, topic string, logger w
 	}
 	fanout.Missed = func(n int64) {
 		logger.Error("entries were trimmed from the stream before the subscription read them", errMissed, watermill.LogFields{"count": n})
+		if observer != nil {
+			observer.TrimmedUnread(n)
+		}
+	}
+	if observer != nil {
+		fanout.Reconnected = observer.Reconnected
 	}
 	if err := fanout.CheckRights(ctx); err != nil {
 		return nil, err

@@ -39,6 +39,8 @@ type publishQueues struct {
 	spread  bool          // topics are on different servers: each has flows of its own
 	poller  *busypoll.Poller
 
+	observer *publisherObserver // nil: none
+
 	idempotent   bool          // what got no answer is sent again, and added once
 	resendWithin time.Duration // of the first attempt
 	window       time.Duration // of deduplication keys
@@ -221,11 +223,8 @@ func (q *publishQueue) commit(calls []*publishCall) {
 // pipeline waits for a connection, the others go in another pipeline.
 func (q *publishQueue) send(calls []*publishCall, p *pipeline) []*publishCall {
 	for ; ; p = p.next() {
-		ctx := calls[0].ctx
-		if ctx.Done() != nil {
-			ctx = context.WithoutCancel(ctx)
-		}
-		calls, ctx = p.take(ctx, calls)
+		var ctx context.Context
+		calls, ctx = p.take(contextOf(calls), calls)
 		if len(calls) == 0 {
 			p.cancel()
 			return nil
@@ -238,14 +237,32 @@ func (q *publishQueue) send(calls []*publishCall, p *pipeline) []*publishCall {
 				}
 			}
 		}
+		observer := q.owner.observer
+		began := observer.now()
 		q.owner.adder.Add(ctx, q.key, requests, &p.Pipeline)
 		if p.cancel != nil {
 			p.cancel()
 		}
 		if !p.Withdrawn() {
+			if observer != nil {
+				observer.sent(q.topic, calls, len(requests), time.Since(began))
+			}
 			return calls
 		}
 	}
+}
+
+// contextOf returns the context that the client's hooks see. What several calls share belongs to none
+// of them: a hook that makes spans must not put it into the trace of the first.
+func contextOf(calls []*publishCall) context.Context {
+	if len(calls) > 1 {
+		return context.Background()
+	}
+	ctx := calls[0].ctx
+	if ctx.Done() != nil {
+		ctx = context.WithoutCancel(ctx)
+	}
+	return ctx
 }
 
 // settle ends the calls of a pipeline, and adjusts the flow and the round trip to what was sent.

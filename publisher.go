@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -18,6 +19,8 @@ type Publisher struct {
 	logger watermill.LoggerAdapter
 	queues publishQueues
 	movers movers // of delayed messages
+
+	observer *publisherObserver // nil: none
 
 	mu      sync.Mutex
 	closed  bool
@@ -37,12 +40,13 @@ func NewPublisher(config PublisherConfig, logger watermill.LoggerAdapter) (*Publ
 	logger = redact(logger)
 	replicas := stream.ReplicaWait{Replicas: config.WaitReplicas, Timeout: config.WaitTimeout}
 	closing := make(chan struct{})
+	observer := newPublisherObserver(config.Observer, logger)
 	return &Publisher{
 		config:  config,
 		logger:  logger,
-		closing: closing,
+		closing: closing, observer: observer,
 		queues: publishQueues{
-			adder: stream.NewAdder(config.Client, replicas), timeout: replyTimeout(config.Client), spread: spreads(config.Client),
+			adder: stream.NewAdder(config.Client, replicas), timeout: replyTimeout(config.Client), spread: spreads(config.Client), observer: observer,
 			poller: pollerOf(config.Client), closing: closing,
 			idempotent: config.Idempotent || config.DeduplicationWindow > 0, resendWithin: resendWithin, window: config.DeduplicationWindow,
 		},
@@ -79,28 +83,40 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 	if len(messages) == 0 {
 		return nil
 	}
-	if !p.begin() {
-		return nothingSent(topic, messages, ErrPublisherClosed)
-	}
-	defer p.calls.Done()
-	if err := check(topic, messages); err != nil {
-		return nothingSent(topic, messages, err)
-	}
+	began := p.observer.now()
 	call := newPublication(topic, messages)
-	if err := p.marshal(call); err != nil {
-		return nothingSent(topic, messages, err)
+	open := p.begin()
+	if open {
+		defer p.calls.Done()
 	}
-	call.watch = watchContexts(messages)
+	failure := p.publish(call, open)
+	if p.observer != nil {
+		p.observer.published(call, failure, time.Since(began))
+	}
+	if failure != nil {
+		return failure
+	}
+	return nil
+}
+
+func (p *Publisher) publish(call *publication, open bool) *PublishError {
+	if !open {
+		return nothingSent(call.topic, call.messages, ErrPublisherClosed)
+	}
+	if err := check(call.topic, call.messages); err != nil {
+		return nothingSent(call.topic, call.messages, err)
+	}
+	if err := p.marshal(call); err != nil {
+		return nothingSent(call.topic, call.messages, err)
+	}
+	call.watch = watchContexts(call.messages)
 	defer call.watch.stop()
 	failure, retryable := p.attempt(call)
 	if retryable && call.watch.hasDeadline {
 		failure = p.retryUntilDeadline(failure, call)
 	}
 	p.armMover(call)
-	if failure != nil {
-		return failure
-	}
-	return nil
+	return failure
 }
 
 // Close waits for the calls that are under way. Later calls fail with ErrPublisherClosed, and so do
@@ -109,8 +125,10 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 // always returns nil. With Idempotent it waits for attempts that are under way, and not for further
 // ones: what has no answer then is Uncertain.
 func (p *Publisher) Close() error {
+	began := time.Now()
 	p.mu.Lock()
-	if !p.closed {
+	first := !p.closed
+	if first {
 		p.closed = true
 		close(p.closing)
 	}
@@ -118,6 +136,9 @@ func (p *Publisher) Close() error {
 	p.calls.Wait()
 	p.movers.close()
 	p.queues.wait() // for pipelines whose callers returned when their context ended
+	if first && p.observer != nil {
+		p.observer.closed(time.Since(began))
+	}
 	return nil
 }
 

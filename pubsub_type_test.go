@@ -56,3 +56,9 @@ func TestNewPubSub_invalidConfig(t *testing.T) {
 	require.ErrorIs(t, err, redisstream.ErrInvalidConfig)
 	require.ErrorContains(t, err, "SubscriberConfig.Client")
 }
+
+// A PubSub can be paused: its Publisher has no methods of these names.
+var _ interface {
+	Pause(topics ...string)
+	Resume(topics ...string)
+} = (*redisstream.PubSub)(nil)

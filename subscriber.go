@@ -67,8 +67,12 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 	}
 	consumer, release := s.consumer(topic)
 	config := s.subscription(topic, consumer)
+	observer := s.config.newSubscriptionObserver(topic, consumer, config.Logger)
+	if observer != nil {
+		config.Observer = observer
+	}
 	var err error
-	if config.Backend, err = s.join(ctx, topic, consumer, config.Logger); err != nil {
+	if config.Backend, err = s.join(ctx, topic, consumer, config.Logger, observer); err != nil {
 		release()
 		return nil, fmt.Errorf("subscribe to %q: %w", topic, stream.Redact(err))
 	}

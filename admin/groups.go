@@ -203,16 +203,3 @@ func lagOf(lag stream.Lag) Lag {
 	}
 	return Lag{N: lag.N, Exact: LagAtMost}
 }
-
-// groupState returns the state of a group, without what needs further commands. The error wraps
-// ErrNoTopic or ErrNoGroup.
-func (a *Admin) groupState(ctx context.Context, topic, group string) (stream.GroupState, error) {
-	_, states, err := a.inspect(topic).Groups(ctx, group)
-	if err == nil && len(states) == 0 {
-		err = ErrNoGroup
-	}
-	if err != nil {
-		return stream.GroupState{}, groupError(topic, group, err)
-	}
-	return states[0], nil
-}

@@ -29,7 +29,7 @@ type Skip struct {
 // passes over those). Entries before that one are skipped then.
 func (a *Admin) Skip(ctx context.Context, topic, group string, ids []string, how Skip) (Outcome, error) {
 	outcome := Outcome{DryRun: how.DryRun}
-	if _, err := a.groupState(ctx, topic, group); err != nil {
+	if err := a.checkGroup(ctx, topic, group); err != nil {
 		return outcome, fmt.Errorf("skip: %w", err)
 	}
 	repair := a.repair(topic, group)

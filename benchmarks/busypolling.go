@@ -14,7 +14,6 @@ import (
 
 	"github.com/millrace/redisstream"
 	"github.com/millrace/redisstream/internal/busypoll"
-	"github.com/millrace/redisstream/internal/redistest"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -48,12 +47,16 @@ var busyPollWorks = []struct {
 
 // benchBusyPolling writes a table to w and the page to the file out.
 func benchBusyPolling(w io.Writer, rounds int, out string) error {
-	server, err := redistest.Launch("--appendonly", "no")
+	server, err := launchRedis("--appendonly", "no")
 	if err != nil {
 		return err
 	}
-	defer server.Remove()
-	removeOnSignal(server)
+	defer server.stop()
+	stopOnSignal(server)
+	machine, err := describe(server)
+	if err != nil {
+		return err
+	}
 	var page strings.Builder
 	fmt.Fprintf(&page, `# Busy-polling
 
@@ -62,9 +65,9 @@ Written by `+"`go run . -busypoll`"+` on %s: %s.
 Medians of %d interleaved rounds. A column is how long a reader polls at most before it parks. The figure behind the
 slash is the CPU time of this process in the measurement, which 1 ms away has the link in it. "busy cores": as many
 processes as there are cores do nothing but compute.
-`, time.Now().Format(time.DateOnly), describe(server.Addr), rounds)
+`, time.Now().Format(time.DateOnly), machine, rounds)
 	for _, surrounding := range surroundings {
-		table, err := busyPollTable(server.Addr, rounds, surrounding.busy, surrounding.delay)
+		table, err := busyPollTable(server, rounds, surrounding.busy, surrounding.delay)
 		if err != nil {
 			return fmt.Errorf("%s: %w", surrounding.name, err)
 		}
@@ -74,7 +77,7 @@ processes as there are cores do nothing but compute.
 	return errors.Join(err, os.WriteFile(out, []byte(page.String()), 0o600))
 }
 
-func busyPollTable(addr string, rounds int, busy bool, delay time.Duration) (string, error) {
+func busyPollTable(server *redisBroker, rounds int, busy bool, delay time.Duration) (string, error) {
 	if busy {
 		stop, err := keepCoresBusy()
 		if err != nil {
@@ -93,7 +96,7 @@ func busyPollTable(addr string, rounds int, busy bool, delay time.Duration) (str
 		for range rounds {
 			for i, pollTime := range pollTimes {
 				before := cpuTime()
-				all, err := measure(addr, delay, full, work.do(pollingLibrary(pollTime)))
+				all, err := measure(server, delay, full, work.do(pollingLibrary(pollTime)))
 				if err != nil {
 					return "", fmt.Errorf("%s: %w", work.name, err)
 				}
@@ -110,7 +113,7 @@ func busyPollTable(addr string, rounds int, busy bool, delay time.Duration) (str
 }
 
 // pollingLibrary is this library with a client that polls for the given time; 0: it does not.
-func pollingLibrary(pollTime time.Duration) library {
+func pollingLibrary(pollTime time.Duration) redisLibrary {
 	lib := ourLibrary
 	lib.connect = func(addr string, poolSize int) (redis.UniversalClient, error) {
 		client := redis.NewClient(&redis.Options{Addr: addr, PoolSize: poolSize})

@@ -16,10 +16,10 @@ import (
 
 func TestBars(t *testing.T) {
 	page := report{results: []result{
-		{row{"speed", perSecond, []want{{peer, 10}}}, [contestants][]float64{{4000}, {200}, {5000}}},
-		{row{"cost", perSecondLess, []want{{ours, 2}}}, [contestants][]float64{{1}, {4}, nil}},
-		{row{"time", duration, []want{{peer, 1}}}, [contestants][]float64{{0.005}, {0.001}, nil}},
-		{row{"gave up", duration, []want{{ours, 2}}}, [contestants][]float64{{1.5}, {math.Inf(1)}, nil}},
+		{row{"speed", perSecond, []want{{peer, 10}}}, [][]float64{{4000}, {200}, {5000}}},
+		{row{"cost", perSecondLess, []want{{ours, 2}}}, [][]float64{{1}, {4}, nil}},
+		{row{"time", duration, []want{{peer, 1}}}, [][]float64{{0.005}, {0.001}, nil}},
+		{row{"gave up", duration, []want{{ours, 2}}}, [][]float64{{1.5}, {math.Inf(1)}, nil}},
 	}}.markdown()
 	list, err := bars(page)
 	require.NoError(t, err)
@@ -47,8 +47,8 @@ func TestTimes(t *testing.T) {
 
 func TestChart_isXMLWithABarForEachWork(t *testing.T) {
 	svg, err := chart(report{results: []result{
-		{row{"a < b & c", perSecond, []want{{peer, 1}}}, [contestants][]float64{{2}, {1}, nil}},
-		{row{"worse", perSecond, []want{{peer, 1}}}, [contestants][]float64{{1}, {2}, nil}},
+		{row{"a < b & c", perSecond, []want{{peer, 1}}}, [][]float64{{2}, {1}, nil}},
+		{row{"worse", perSecond, []want{{peer, 1}}}, [][]float64{{1}, {2}, nil}},
 	}}.markdown())
 	require.NoError(t, err)
 	rectangles := 0

@@ -88,7 +88,7 @@ func handover(lib library) measurement {
 		began := time.Now()
 		close(closing)
 		check(a.Close())
-		if !until(r.patience, func() bool { return r.progress().acked == int64(r.handover) }) {
+		if !until(r.patience, func() bool { return r.acked() == int64(r.handover) }) {
 			return []float64{math.Inf(1)}
 		}
 		return []float64{time.Since(began).Seconds()}
@@ -97,7 +97,7 @@ func handover(lib library) measurement {
 
 // holders returns how many consumers have pending entries.
 func (r *run) holders() int {
-	pending, err := r.admin.XPending(context.Background(), topic, group).Result()
+	pending, err := r.redis().client.XPending(context.Background(), topic, group).Result()
 	check(err)
 	return len(pending.Consumers)
 }

@@ -21,7 +21,7 @@ func TestMain(m *testing.M) { redistest.Main(m) }
 // pairs has both directions between the libraries.
 var pairs = []struct {
 	name     string
-	from, to library
+	from, to redisLibrary
 }{
 	{"from us to the peer", ourLibrary, peerLibrary},
 	{"from the peer to us", peerLibrary, ourLibrary},
@@ -79,7 +79,7 @@ func TestSharedGroup(t *testing.T) {
 	var handled tally
 	var both sync.WaitGroup
 	both.Add(2)
-	for _, lib := range []library{ourLibrary, peerLibrary} {
+	for _, lib := range []redisLibrary{ourLibrary, peerLibrary} {
 		first := sync.OnceFunc(func() {
 			both.Done()
 			both.Wait()
@@ -168,7 +168,7 @@ func numbered(a, b int) []*message.Message {
 	return messages
 }
 
-func publish(t *testing.T, lib library, stream string, messages ...*message.Message) {
+func publish(t *testing.T, lib redisLibrary, stream string, messages ...*message.Message) {
 	t.Helper()
 	publisher, err := lib.publisher(redistest.Shared().Client(t))
 	require.NoError(t, err)
@@ -185,7 +185,7 @@ type subscription struct {
 }
 
 // subscribe returns a subscription in the group. It ends with the test, and leaves no goroutines.
-func subscribe(t *testing.T, lib library, stream string, settings settings) *subscription {
+func subscribe(t *testing.T, lib redisLibrary, stream string, settings settings) *subscription {
 	t.Helper()
 	client := redistest.Shared().Client(t)
 	subscriber, err := lib.subscriber(client, settings)

@@ -15,8 +15,6 @@ const (
 	ours contestant = iota
 	peer
 	limit // a hand-written loop
-
-	contestants int = iota
 )
 
 // work is a task whose performance is measured.
@@ -35,7 +33,7 @@ type row struct {
 }
 
 // entrants has the measurement of each contestant; nil: it does not take part.
-type entrants [contestants]measurement
+type entrants []measurement
 
 // measurement does a work once and returns a figure for each of its rows. It may return more.
 type measurement func(*run) []float64
@@ -43,37 +41,43 @@ type measurement func(*run) []float64
 // result has the figures of one row, in the order of the rounds.
 type result struct {
 	row
-	figures [contestants][]float64
+	figures [][]float64 // by contestant
 }
 
 // plan lists what to measure.
 type plan struct {
-	works  []work
-	rounds int
-	scale  scale
+	works   []work
+	only    *regexp.Regexp // of the works, those with a row that matches
+	rounds  int
+	scale   scale
+	brokers []broker // by contestant
 }
 
-// compete measures all works in rounds. The contestants of a work run directly after each other, in
+// compete measures the works in rounds. The contestants of a work run directly after each other, in
 // alternating order, so that disturbances on the machine affect all of them.
-func (p plan) compete(addr string) ([]result, error) {
-	results := make([][]result, len(p.works))
-	for i, w := range p.works {
+func (p plan) compete() ([]result, error) {
+	works := matching(p.works, p.only)
+	results := make([][]result, len(works))
+	for i, w := range works {
 		for _, row := range w.rows {
-			results[i] = append(results[i], result{row: row})
+			results[i] = append(results[i], result{row: row, figures: make([][]float64, len(p.brokers))})
 		}
 	}
-	order := []contestant{ours, peer, limit}
+	order := make([]int, len(p.brokers))
+	for c := range order {
+		order[c] = c
+	}
 	for round := range p.rounds {
-		for i, w := range p.works {
+		for i, w := range works {
 			if w.rounds > 0 && round >= w.rounds {
 				continue
 			}
 			fmt.Fprintf(os.Stderr, "round %d of %d: %s\n", round+1, p.rounds, w.rows[0].name)
 			for _, c := range order {
-				if w.by[c] == nil {
+				if c >= len(w.by) || w.by[c] == nil {
 					continue
 				}
-				figures, err := measure(addr, w.delay, p.scale, w.by[c])
+				figures, err := measure(p.brokers[c], w.delay, p.scale, w.by[c])
 				if err != nil {
 					return nil, fmt.Errorf("%s: %w", w.rows[0].name, err)
 				}

@@ -26,7 +26,7 @@ func idle(lib library) measurement {
 		subscriber := r.subscriber(lib, settings{})
 		connections := r.info("clients", "connected_clients")
 		r.consume(subscriber, func(*message.Message) {})
-		waitFor("one message", func() bool { return r.progress().acked == 1 })
+		waitFor("one message", func() bool { return r.acked() == 1 })
 
 		began := time.Now()
 		commands := r.info("stats", "total_commands_processed")
@@ -40,7 +40,7 @@ func idle(lib library) measurement {
 
 // info returns a number from a section of the server's INFO.
 func (r *run) info(section, name string) float64 {
-	n, err := infoNumber(r.admin.Info(context.Background(), section), name)
+	n, err := infoNumber(r.redis().client.Info(context.Background(), section), name)
 	check(err)
 	return n
 }

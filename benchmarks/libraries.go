@@ -11,11 +11,11 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// library is a Watermill Pub/Sub under comparison.
-type library struct {
-	connect    func(addr string, poolSize int) (redis.UniversalClient, error)
-	publisher  func(client redis.UniversalClient) (message.Publisher, error)
-	subscriber func(client redis.UniversalClient, s settings) (message.Subscriber, error)
+// library is a Watermill Pub/Sub under comparison. What it opens has connections of its own, which
+// are closed when the run ends.
+type library interface {
+	openPublisher(r *run) (message.Publisher, error)
+	openSubscriber(r *run, s settings) (message.Subscriber, error)
 }
 
 // settings has what some works change. Zero values keep the library's defaults. The library names
@@ -27,7 +27,14 @@ type settings struct {
 	claimIdle   time.Duration // idle time after which entries are claimed; checked five times as often
 }
 
-var ourLibrary = library{
+// redisLibrary is a library on Redis.
+type redisLibrary struct {
+	connect    func(addr string, poolSize int) (redis.UniversalClient, error)
+	publisher  func(client redis.UniversalClient) (message.Publisher, error)
+	subscriber func(client redis.UniversalClient, s settings) (message.Subscriber, error)
+}
+
+var ourLibrary = redisLibrary{
 	connect: func(addr string, poolSize int) (redis.UniversalClient, error) {
 		return redisstream.Connect(context.Background(), fmt.Sprintf("redis://%s?pool_size=%d", addr, poolSize))
 	},
@@ -47,7 +54,7 @@ var ourLibrary = library{
 }
 
 // peerLibrary closes the clients that it gets.
-var peerLibrary = library{
+var peerLibrary = redisLibrary{
 	connect: func(addr string, poolSize int) (redis.UniversalClient, error) {
 		return redis.NewClient(&redis.Options{Addr: addr, PoolSize: poolSize}), nil
 	},
@@ -60,4 +67,30 @@ var peerLibrary = library{
 			MaxIdleTime: s.claimIdle, ClaimInterval: s.claimIdle / 5,
 		}, nil)
 	},
+}
+
+func (l redisLibrary) openPublisher(r *run) (message.Publisher, error) {
+	client, err := l.client(r, 0)
+	if err != nil {
+		return nil, err
+	}
+	return l.publisher(client)
+}
+
+func (l redisLibrary) openSubscriber(r *run, s settings) (message.Subscriber, error) {
+	client, err := l.client(r, s.poolSize)
+	if err != nil {
+		return nil, err
+	}
+	return l.subscriber(client, s)
+}
+
+// client opens a client as the library's README does; poolSize 0: go-redis's default.
+func (l redisLibrary) client(r *run, poolSize int) (redis.UniversalClient, error) {
+	client, err := l.connect(r.addr, poolSize)
+	if err != nil {
+		return nil, err
+	}
+	r.atEnd(func() { _ = client.Close() }) // the peer has closed its own
+	return client, client.Ping(context.Background()).Err()
 }

@@ -2,26 +2,29 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// describe returns the environment of the figures: the machine, Go and the server.
-func describe(addr string) string {
-	client := redis.NewClient(&redis.Options{Addr: addr})
-	defer client.Close()
-	info := client.Info(context.Background(), "server").Val()
-	server := "Redis " + infoField(info, "redis_version")
-	if version := infoField(info, "valkey_version"); version != "" {
-		server = "Valkey " + version
+// describe returns the environment of the figures: the machine, Go and the servers.
+func describe(brokers ...broker) (string, error) {
+	words := []string{cpuModel(), fmt.Sprintf("%d cores", runtime.NumCPU()), runtime.GOOS + "/" + runtime.GOARCH, runtime.Version()}
+	for _, b := range brokers {
+		version, err := b.version()
+		if err != nil {
+			return "", err
+		}
+		if !slices.Contains(words, version) {
+			words = append(words, version)
+		}
 	}
-	return fmt.Sprintf("%s, %d cores, %s/%s, %s, %s", cpuModel(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), server)
+	return strings.Join(words, ", "), nil
 }
 
 // cpuModel returns the name of the processor on Linux.
@@ -37,6 +40,16 @@ func cpuModel() string {
 		}
 	}
 	return "unknown CPU"
+}
+
+// loadAverage returns how many processes ran or waited to run in the last minute, on Linux.
+func loadAverage() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	average, _, _ := strings.Cut(string(text), " ")
+	return average
 }
 
 // infoField returns a field of the text of INFO; empty: it is missing.

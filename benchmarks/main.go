@@ -2,6 +2,7 @@
 // go-redis loops, on a private server, and prints one table of one interleaved run:
 //
 //	go run .          # nine rounds; writes RESULTS.md and results.svg as well
+//	go run . -peers all # measures libraries on other servers instead; writes PEERS.md
 //	go run . -busypoll # measures busy-polling instead; writes BUSYPOLL.md
 //	go run . -draw    # draws the figures in RESULTS.md again, without measuring
 //	go run . -quick   # everything once with tiny counts: only checks that it works
@@ -17,7 +18,6 @@ import (
 	"slices"
 	"syscall"
 
-	"github.com/millrace/redisstream/internal/redistest"
 	"github.com/redis/go-redis/v9/logging"
 )
 
@@ -27,6 +27,7 @@ func main() {
 	out := flag.String("out", "RESULTS.md", "the file to write; its chart is written beside it")
 	draw := flag.Bool("draw", false, "measure nothing; draw the figures in the file again")
 	busyPoll := flag.Bool("busypoll", false, "measure busy-polling instead, and write BUSYPOLL.md")
+	peers := flag.String("peers", "", "all: measure libraries on other servers instead, and write PEERS.md")
 	only := flag.String("only", "", "measure only works with a row that matches this regular expression; no file is written")
 	flag.Parse()
 
@@ -41,14 +42,27 @@ func main() {
 		return
 	}
 
-	plan := plan{works: allWorks(), rounds: *rounds, scale: full}
+	pattern, err := regexp.Compile(*only)
+	exitOn(err)
+	plan := plan{works: allWorks(), only: pattern, rounds: *rounds, scale: full}
 	if *quick {
 		plan.rounds, plan.scale = 1, tiny
+		exitOn(bench(os.Stdout, plan, ""))
+		exitOn(benchPeers(os.Stdout, plan, "", false))
+		return
 	}
-	if *quick || *only != "" {
-		*out = ""
+	peersOut := "PEERS.md"
+	if *only != "" {
+		*out, peersOut = "", ""
 	}
-	exitOn(bench(os.Stdout, plan, *only, *out))
+	switch *peers {
+	case "":
+		exitOn(bench(os.Stdout, plan, *out))
+	case "all":
+		exitOn(benchPeers(os.Stdout, plan, peersOut, true))
+	default:
+		exitOn(fmt.Errorf("-peers %s: only all is known", *peers))
+	}
 }
 
 func exitOn(err error) {
@@ -65,21 +79,20 @@ func allWorks() []work {
 
 // bench runs a plan on a private server. It writes the table to w, the page to the file out, and
 // the chart beside that file.
-func bench(w io.Writer, p plan, only, out string) error {
-	pattern, err := regexp.Compile(only)
+func bench(w io.Writer, p plan, out string) error {
+	server, err := launchRedis("--appendonly", "no")
 	if err != nil {
 		return err
 	}
-	p.works = matching(p.works, pattern)
-	server, err := redistest.Launch("--appendonly", "no")
-	if err != nil {
-		return err
-	}
-	defer server.Remove()
-	removeOnSignal(server)
+	defer server.stop()
+	stopOnSignal(server)
+	p.brokers = []broker{ours: server, peer: server, limit: server}
 
-	report := report{machine: describe(server.Addr), rounds: p.rounds}
-	if report.results, err = p.compete(server.Addr); err != nil {
+	report := report{rounds: p.rounds}
+	if report.machine, err = describe(server); err != nil {
+		return err
+	}
+	if report.results, err = p.compete(); err != nil {
 		return err
 	}
 	if _, err := io.WriteString(w, report.table()); err != nil || out == "" {
@@ -91,14 +104,16 @@ func bench(w io.Writer, p plan, only, out string) error {
 	return writeChart(out)
 }
 
-// removeOnSignal stops the server when the program is interrupted: the server is a daemon and would
+// stopOnSignal stops the servers when the program is interrupted: they are other processes and would
 // go on.
-func removeOnSignal(server *redistest.Server) {
+func stopOnSignal(servers ...broker) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		<-signals
-		server.Remove()
+		for _, server := range servers {
+			server.stop()
+		}
 		os.Exit(1)
 	}()
 }

@@ -23,21 +23,20 @@ const (
 // measurement.
 type run struct {
 	scale
-	addr     string        // address for the contestants
-	admin    *redis.Client // directly to the server, for commands that are not measured
+	broker   broker
+	addr     string // for the contestants: the broker's, or that of a proxy in front of it
 	closers  []func()
 	handlers sync.WaitGroup
 }
 
-// measure does one measurement.
-func measure(addr string, delay time.Duration, s scale, m measurement) (figures []float64, err error) {
-	r := &run{scale: s, addr: addr}
+// measure does one measurement. The contestant is the delay away from the broker.
+func measure(b broker, delay time.Duration, s scale, m measurement) (figures []float64, err error) {
+	r := &run{scale: s, broker: b, addr: b.address()}
 	defer func() { err = errors.Join(err, r.end()) }()
 	defer catch(&err)
-	r.admin = r.client()
-	check(r.admin.FlushAll(context.Background()).Err())
+	check(b.empty())
 	if delay > 0 {
-		proxy, err := redistest.LaunchProxy(addr, delay)
+		proxy, err := redistest.LaunchProxy(r.addr, delay)
 		check(err)
 		r.atEnd(proxy.Close)
 		r.addr = proxy.Addr
@@ -86,26 +85,26 @@ func (r *run) client() *redis.Client {
 	return client
 }
 
-// clientOf opens a client as the library's README does; poolSize 0: go-redis's default.
-func (r *run) clientOf(lib library, poolSize int) redis.UniversalClient {
-	client, err := lib.connect(r.addr, poolSize)
-	check(err)
-	r.atEnd(func() { _ = client.Close() }) // the peer has closed its own
-	check(client.Ping(context.Background()).Err())
-	return client
+// redis returns the broker of works that only libraries on Redis do.
+func (r *run) redis() *redisBroker {
+	b, ok := r.broker.(*redisBroker)
+	if !ok {
+		check(fmt.Errorf("%T is not Redis", r.broker))
+	}
+	return b
 }
 
-// publisher returns a publisher with its own client.
+// publisher returns a publisher with its own connections.
 func (r *run) publisher(lib library) message.Publisher {
-	publisher, err := lib.publisher(r.clientOf(lib, 0))
+	publisher, err := lib.openPublisher(r)
 	check(err)
 	r.atEnd(func() { check(publisher.Close()) })
 	return publisher
 }
 
-// subscriber returns a subscriber with its own client.
+// subscriber returns a subscriber with its own connections.
 func (r *run) subscriber(lib library, s settings) message.Subscriber {
-	subscriber, err := lib.subscriber(r.clientOf(lib, s.poolSize), s)
+	subscriber, err := lib.openSubscriber(r, s)
 	check(err)
 	r.atEnd(func() { check(subscriber.Close()) })
 	return subscriber
@@ -123,32 +122,21 @@ func (r *run) consume(subscriber message.Subscriber, handle func(*message.Messag
 	})
 }
 
-// fill adds n entries to the stream.
-func (r *run) fill(n int, payload []byte) {
-	perPipeline := min(n, max(1, 1<<20/len(payload)), 1000)
-	for added := 0; added < n; {
-		pipeline := r.admin.Pipeline()
-		for ; pipeline.Len() < perPipeline && added < n; added++ {
-			pipeline.XAdd(context.Background(), &redis.XAddArgs{Stream: topic, Values: fields("uuid", payload)})
-		}
-		_, err := pipeline.Exec(context.Background())
-		check(err)
-	}
+// fill publishes n messages.
+func (r *run) fill(n int, payload []byte) { check(r.broker.fill(n, payload)) }
+
+// acked returns how many messages the group has acknowledged.
+func (r *run) acked() int64 {
+	n, err := r.broker.acked()
+	check(err)
+	return n
 }
 
-// progress is the server's state of the group.
-type progress struct{ read, pending, acked int64 }
-
+// progress returns Redis's state of the group.
 func (r *run) progress() progress {
-	groups, err := r.admin.XInfoGroups(context.Background(), topic).Result()
+	p, err := r.redis().progress()
 	check(err)
-	for _, g := range groups {
-		if g.Name == group {
-			return progress{read: g.EntriesRead, pending: g.Pending, acked: g.EntriesRead - g.Pending}
-		}
-	}
-	check(fmt.Errorf("no group %q", group))
-	return progress{}
+	return p
 }
 
 // until waits for a condition, and reports whether it was met in time.

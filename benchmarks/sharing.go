@@ -32,7 +32,7 @@ func fourConsumers(lib library) measurement {
 		for range consumers {
 			r.consume(r.subscriber(lib, settings{}), func(*message.Message) { time.Sleep(r.taskTime) })
 		}
-		waitFor("all tasks", func() bool { return r.progress().acked == messages })
+		waitFor("all tasks", func() bool { return r.acked() == messages })
 		return []float64{time.Since(began).Seconds()}
 	}
 }
@@ -50,7 +50,7 @@ func slowHandlers(lib library) measurement {
 				time.Sleep(3 * r.claimIdle)
 			})
 		}
-		waitFor("all messages", func() bool { return r.progress().acked == messages })
+		waitFor("all messages", func() bool { return r.acked() == messages })
 		return []float64{float64(deliveries.Load()) / messages}
 	}
 }

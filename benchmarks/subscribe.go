@@ -91,6 +91,6 @@ func (r *run) drain(span time.Duration, start func(handled func())) []float64 {
 	case <-all:
 	case <-time.After(span):
 	}
-	acked := r.progress().acked
-	return []float64{float64(acked) / time.Since(began).Seconds()}
+	elapsed := time.Since(began)
+	return []float64{float64(r.acked()) / elapsed.Seconds()}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -42,10 +43,16 @@ slow, or a count, is of fewer. A ratio is the median of the rounds' own ratios. 
 
 // table returns a Markdown table with aligned columns.
 func (r report) table() string {
-	lines := [][]string{{"work", "ours", "peer", "limit", "ours/peer", "ours/limit", "required", "met"}}
+	lines := make([][]string, 0, 1+len(r.results))
+	lines = append(lines, []string{"work", "ours", "peer", "limit", "ours/peer", "ours/limit", "required", "met"})
 	for _, result := range r.results {
 		lines = append(lines, result.line())
 	}
+	return aligned(lines)
+}
+
+// aligned returns a Markdown table; the first line is its head.
+func aligned(lines [][]string) string {
 	widths := make([]int, len(lines[0]))
 	for _, line := range lines {
 		for i, cell := range line {
@@ -56,7 +63,7 @@ func (r report) table() string {
 	for i, width := range widths {
 		rule[i] = strings.Repeat("-", width)
 	}
-	lines = append(lines[:1], append([][]string{rule}, lines[1:]...)...)
+	lines = slices.Insert(lines, 1, rule)
 	var text strings.Builder
 	for _, line := range lines {
 		for i, cell := range line {

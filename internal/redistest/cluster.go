@@ -35,7 +35,7 @@ func StartCluster(tb testing.TB) *Server {
 // clusterNode returns the arguments of a node. The port of the cluster bus is chosen, because the
 // default (port + 10000) may be above 65535.
 func clusterNode() []string {
-	return []string{"--cluster-enabled", "yes", "--cluster-port", freePort(), "--cluster-node-timeout", nodeTimeout}
+	return []string{"--cluster-enabled", "yes", "--cluster-port", FreePort(), "--cluster-node-timeout", nodeTimeout}
 }
 
 // replicated starts replication without a delay. Frequent pings keep a replica recent: a node lists

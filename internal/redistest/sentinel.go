@@ -31,7 +31,7 @@ func newSentinel(tb testing.TB) *Server {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	server := &Server{Addr: "127.0.0.1:" + freePort(), Dir: dir}
+	server := &Server{Addr: "127.0.0.1:" + FreePort(), Dir: dir}
 	tb.Cleanup(server.Remove)
 	return server
 }

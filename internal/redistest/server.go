@@ -85,7 +85,7 @@ func launch(prepare func(s *Server) error, args []string) (*Server, error) {
 		return nil, err
 	}
 	for range 5 { // another process may take the free port first
-		port := freePort()
+		port := FreePort()
 		server := &Server{Addr: "127.0.0.1:" + port, Dir: dir}
 		server.args = append([]string{
 			"--port", port, "--bind", "127.0.0.1", "--dir", dir, "--pidfile", server.pidfile(),
@@ -104,9 +104,9 @@ func launch(prepare func(s *Server) error, args []string) (*Server, error) {
 	return nil, errors.Join(fmt.Errorf("%w\n%s", err, log), os.RemoveAll(dir))
 }
 
-// freePort returns an unused port. It is below the ports that a system assigns to clients (32768 on
+// FreePort returns an unused port. It is below the ports that a system assigns to clients (32768 on
 // Linux, 49152 elsewhere), so that no client gets it while its server restarts.
-func freePort() string {
+func FreePort() string {
 	for {
 		port := strconv.Itoa(10_000 + rand.IntN(20_000))
 		if listener, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {

@@ -95,7 +95,7 @@ func StartTLS(tb testing.TB) *Server {
 		server.TLSAddr = NewTLSProxy(tb, server.Addr)
 		return server
 	}
-	port := freePort()
+	port := FreePort()
 	server := Start(tb, "--tls-port", port, "--tls-cert-file", file, "--tls-key-file", file, "--tls-auth-clients", "no")
 	server.TLSAddr = "127.0.0.1:" + port
 	return server

@@ -36,6 +36,10 @@ type privateConn struct {
 	topology *topology // nil: the client is none of a cluster
 	grace    time.Duration
 
+	// Reconnected is called after the server accepted a connection that is not the first; nil: it is not.
+	Reconnected func()
+	connected   bool // there was a connection
+
 	mu          sync.Mutex
 	client      *redis.Client
 	timeout     time.Duration // how long a reply may take, after the end of a block
@@ -126,6 +130,10 @@ func (c *privateConn) options(shared *redis.Options, socket net.Conn) *redis.Opt
 			}
 		}
 		replies.ready.Store(true)
+		if c.connected && c.Reconnected != nil {
+			c.Reconnected()
+		}
+		c.connected = true
 		return nil
 	}
 	own.ReadBufferSize = ownReadBuffer

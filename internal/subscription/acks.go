@@ -15,15 +15,16 @@ const maxAcks = 1000
 // the ack. The end of the subscription does not stop it; stop does.
 type acker struct {
 	batch.Committer[ack]
-	ctx    context.Context //nolint:containedctx // ends with stop, not with any call
-	stop   context.CancelFunc
-	send   func(ctx context.Context, ids []string) error // XACK
-	inbox  *inbox
-	logger watermill.LoggerAdapter
+	ctx      context.Context //nolint:containedctx // ends with stop, not with any call
+	stop     context.CancelFunc
+	send     func(ctx context.Context, ids []string) error // XACK
+	inbox    *inbox
+	logger   watermill.LoggerAdapter
+	observer Observer // nil: none
 }
 
 func newAcker(send func(context.Context, []string) error, s *Subscription) *acker {
-	a := &acker{send: send, inbox: s.inbox, logger: s.Logger}
+	a := &acker{send: send, inbox: s.inbox, logger: s.Logger, observer: s.Observer}
 	a.ctx, a.stop = context.WithCancel(context.WithoutCancel(s.messages))
 	a.Commit, a.MaxItems = a.commit, maxAcks
 	return a
@@ -73,6 +74,9 @@ func (a *acker) acknowledge(ids []string) (done bool) {
 	for {
 		err := a.send(a.ctx, ids)
 		if err == nil || stream.IsGroupGone(err) { // nothing is pending without the group
+			if err == nil && a.observer != nil {
+				a.observer.Acked(len(ids))
+			}
 			trouble.over()
 			return true
 		}

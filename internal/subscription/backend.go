@@ -71,8 +71,9 @@ type settlement interface {
 type retries interface {
 	// retryLater delivers an entry again after a wait. A worker spent d on it.
 	retryLater(e *entry, d time.Duration, retry Retry)
-	// postpone hands entries that wait over to the group, at the end of the subscription.
-	postpone(ctx context.Context, entries []stream.Postponement)
+	// postpone hands entries that wait over to the group, at the end of the subscription. It returns
+	// how many went into the retry queue.
+	postpone(ctx context.Context, entries []stream.Postponement) (parked int)
 }
 
 // Stream is what all backends need of a stream.Group or a stream.Fanout.

@@ -117,7 +117,9 @@ func (g *group) stop() {
 func (g *group) release(ctx context.Context) {
 	var waiting []stream.Postponement
 	g.inbox.leases(func(table *leaseTable) { waiting = table.waiting() })
-	g.postpone(ctx, waiting)
+	if parked := g.postpone(ctx, waiting); parked > 0 && g.observer != nil {
+		g.observer.Parked(parked)
+	}
 	var release stream.Release
 	g.inbox.leases(func(table *leaseTable) { release.Leases, release.Keep = table.atClose() })
 	release.TakeBack = g.recovery.knowsOwn.Load()

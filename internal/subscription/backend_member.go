@@ -49,8 +49,8 @@ func newMember(s *Subscription, m Membership, position position) member {
 	retries, pause := newRetryQueue(s, m), newPauseWatch(s, m)
 	reports := &memberReports{record: m.Record, write: m.Stream.Report, trouble: outage{what: "writing the member record", logger: s.Logger}}
 	return member{
-		Membership: m, memberReports: reports, logger: s.Logger, blockTime: s.BlockTime,
-		checkpoint: newCheckpoint(m, position, retries, pause, s.Logger), retries: retries, pause: pause,
+		Membership: m, memberReports: reports, logger: s.Logger, checkpoint: newCheckpoint(s, m, position, retries, pause),
+		retries: retries, pause: pause, blockTime: s.BlockTime,
 	}
 }
 

@@ -82,6 +82,9 @@ func (c *deliveryContext) Commit(ctx context.Context, tx *stream.Transaction) er
 	switch result {
 	case stream.CommitNotHeld:
 		err = ErrNotHeld
+		if observer := c.subscription.Observer; observer != nil {
+			observer.LeasesLost(1)
+		}
 	case stream.CommitSettled:
 		err = fmt.Errorf("%w: %w", ErrUncertain, errSettled)
 	case stream.CommitUncertain:

@@ -19,6 +19,13 @@ const (
 
 var errGivenUp = errors.New("given up by another client (XNACK FATAL)")
 
+// overLimitError is the reason for which an entry is not delivered again after that many deliveries.
+type overLimitError int64
+
+func (n overLimitError) Error() string {
+	return fmt.Sprintf("delivered %d times without an ack", int64(n))
+}
+
 // DeadLetters takes the entries that are not delivered again: a DeadLetterStream or Skip.
 type DeadLetters interface {
 	attach(s *Subscription, g Group) deadLetters
@@ -83,7 +90,7 @@ func (d *deadLettering) overDeliveryLimit(e *entry) error {
 	case e.Counted >= stream.FatalDeliveries:
 		return errGivenUp
 	case d.maxDeliveries > 0 && n >= d.maxDeliveries:
-		return fmt.Errorf("delivered %d times without an ack", n)
+		return overLimitError(n)
 	default:
 		return nil
 	}
@@ -106,6 +113,9 @@ func (d *deadLettering) deadLetter(e *entry, msg *message.Message, reason error)
 	switch result {
 	case stream.DeadLetterMoved:
 		d.Logger.Error("entry dead-lettered", reason, fields)
+		if d.Observer != nil {
+			d.Observer.DeadLettered(kindOf(reason))
+		}
 	case stream.DeadLetterTrimmed:
 		d.Logger.Error("entry was trimmed from the stream before it could be dead-lettered", errTrimmed, fields)
 	case stream.DeadLetterNotOwned: // its new owner decides

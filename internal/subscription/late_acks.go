@@ -94,13 +94,15 @@ func (l *lateHandlers) watch(until time.Time) {
 }
 
 func (l *lateHandlers) check() {
+	var settled lateOutcome
+	defer func() { settled.tell(l.Observer) }() // without the lock
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.over {
 		l.reportLateAcks()
 		return
 	}
-	l.settle()
+	settled = l.settle()
 	switch {
 	case len(l.messages) == 0:
 		l.finish()
@@ -112,9 +114,35 @@ func (l *lateHandlers) check() {
 	time.AfterFunc(l.pause, l.check)
 }
 
+// lateOutcome is what an Observer is told of messages that late handlers settled.
+type lateOutcome struct {
+	handled       []lateHandled
+	acked, parked int
+}
+
+type lateHandled struct {
+	took   time.Duration
+	nacked bool
+}
+
+func (o lateOutcome) tell(observer Observer) {
+	if observer == nil {
+		return
+	}
+	for _, handled := range o.handled {
+		observer.Handled(handled.took, handled.nacked)
+	}
+	if o.acked > 0 {
+		observer.Acked(o.acked)
+	}
+	if o.parked > 0 {
+		observer.Parked(o.parked)
+	}
+}
+
 // settle sends the acks and nacks since the last check. If that fails, the next check sends them
 // again.
-func (l *lateHandlers) settle() {
+func (l *lateHandlers) settle() (outcome lateOutcome) {
 	var open, done []lateMessage
 	var acked []string
 	var postponed []stream.Postponement
@@ -136,7 +164,7 @@ func (l *lateHandlers) settle() {
 		}
 	}
 	if len(done) == 0 {
-		return
+		return outcome
 	}
 	var release *stream.Release
 	if nacked || len(open) == 0 {
@@ -144,14 +172,21 @@ func (l *lateHandlers) settle() {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.Subscription.messages), lateCall)
 	defer cancel()
-	l.backend.postpone(ctx, postponed)
+	outcome.parked = l.backend.postpone(ctx, postponed)
 	if l.backend.settleLate(ctx, acked, release) != nil {
-		return
+		return outcome
+	}
+	if l.backend.keepsLateMessages() {
+		outcome.acked = len(acked)
 	}
 	for _, m := range done {
 		m.context.end()
+		if acked, nacked := isClosed(m.acked), isClosed(m.nacked); acked || nacked {
+			outcome.handled = append(outcome.handled, lateHandled{time.Since(m.entry.heldSince), nacked})
+		}
 	}
 	l.messages = open
+	return outcome
 }
 
 // releaseAllBut returns a release of all messages that are neither acknowledged nor open.

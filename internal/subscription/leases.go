@@ -58,12 +58,13 @@ type leaseRenewal struct {
 	closing     <-chan struct{}
 	background  context.Context //nolint:containedctx // outlives the messages' contexts
 	trouble     outage          // of renewDue
+	observer    Observer        // nil: none
 }
 
 func newLeaseRenewal(s *Subscription, m Membership) *leaseRenewal {
 	return &leaseRenewal{
 		renewLeases: m.Stream.RenewLeases, minIdle: m.ClaimMinIdle, inbox: s.inbox, logger: s.Logger, closing: s.closing,
-		background: context.WithoutCancel(s.messages), trouble: outage{what: "renewing leases", logger: s.Logger},
+		background: context.WithoutCancel(s.messages), trouble: outage{what: "renewing leases", logger: s.Logger}, observer: s.Observer,
 	}
 }
 
@@ -149,6 +150,9 @@ func (l *leaseRenewal) renew(ctx context.Context, leases []stream.Lease) error {
 	l.inbox.leases(func(table *leaseTable) { taken, trimmedNow = table.renewed(leases, began, lost, trimmed) })
 	if len(taken) > 0 {
 		l.logger.Error("entries lost while they were held", errLost, watermill.LogFields{countField: len(taken), "entries": taken})
+		if l.observer != nil {
+			l.observer.LeasesLost(len(taken))
+		}
 	}
 	if len(trimmedNow) > 0 {
 		l.logger.Error("entries were trimmed from the stream while they were held", errTrimmed, someOf(trimmedNow))

@@ -189,9 +189,12 @@ func (g *group) handBack(ctx context.Context) error {
 // postponeForPause puts entries into the retry queue. If the server refuses that, they are released
 // with the others.
 func (g *group) postponeForPause(ctx context.Context, entries []stream.Postponement) error {
-	err := g.sendPostponements(ctx, entries)
+	parked, err := g.sendPostponements(ctx, entries)
+	if parked > 0 && g.observer != nil {
+		g.observer.Parked(parked)
+	}
 	if _, refused := errors.AsType[redis.Error](err); refused {
-		g.reportNotPostponed(err, len(entries))
+		g.reportNotPostponed(err, len(entries)-parked)
 		return nil
 	}
 	return err

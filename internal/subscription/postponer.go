@@ -23,13 +23,14 @@ var (
 type postponer struct {
 	batch.Committer[postponement]
 
-	ctx     context.Context //nolint:containedctx // ends with stop, not with any call
-	stop    context.CancelFunc
-	send    func(context.Context, []stream.Postponement) ([]stream.PostponeResult, error)
-	inbox   *inbox
-	retries *retryQueue
-	logger  watermill.LoggerAdapter
-	failing bool // logged
+	ctx      context.Context //nolint:containedctx // ends with stop, not with any call
+	stop     context.CancelFunc
+	send     func(context.Context, []stream.Postponement) ([]stream.PostponeResult, error)
+	inbox    *inbox
+	retries  *retryQueue
+	logger   watermill.LoggerAdapter
+	failing  bool     // logged
+	observer Observer // nil: none
 }
 
 // postponement is an entry that goes to the retry queue.
@@ -39,7 +40,7 @@ type postponement struct {
 }
 
 func newPostponer(s *Subscription, g Group, retries *retryQueue) *postponer {
-	p := &postponer{send: g.Stream.Postpone, inbox: s.inbox, retries: retries, logger: s.Logger}
+	p := &postponer{send: g.Stream.Postpone, inbox: s.inbox, retries: retries, logger: s.Logger, observer: s.Observer}
 	p.ctx, p.stop = context.WithCancel(context.WithoutCancel(s.messages))
 	p.Commit, p.MaxItems = p.commit, maxPostponed
 	return p
@@ -52,6 +53,9 @@ func (p *postponer) commit(items []postponement) {
 	}
 	results, err := p.send(p.ctx, list)
 	p.report(err, items)
+	if parked := countParked(results); parked > 0 && p.observer != nil {
+		p.observer.Parked(parked)
+	}
 	for i, item := range items {
 		switch {
 		case err != nil:

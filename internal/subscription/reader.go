@@ -65,9 +65,20 @@ func (s *Subscription) receive(entries []stream.Entry, began time.Time) {
 		}
 	}
 	s.inbox.add(a)
+	s.reportReadAhead()
 	if len(entries) == 1 {
 		runtime.Gosched() // a trickle: the worker runs first, the next read can wait
 	}
+}
+
+// reportReadAhead tells the observer what the inbox holds, until Close empties it.
+func (s *Subscription) reportReadAhead() {
+	if s.Observer == nil || isClosed(s.closing) {
+		return
+	}
+	var entries, bytes int
+	s.inbox.leases(func(table *leaseTable) { entries, bytes = len(table.entries), table.bytes })
+	s.Observer.ReadAhead(entries, bytes)
 }
 
 // isUnsorted reports whether the entries may be older than others that are here: they were claimed,

@@ -23,6 +23,7 @@ type recovery struct {
 
 	holds      func(id string) bool // whether the inbox holds an entry
 	callbacks  *callbacks
+	observer   Observer // nil: none
 	checkpoint *checkpoint
 
 	ownCursor string      // where the search for our own entries continues; empty: it is over
@@ -43,7 +44,7 @@ type recovery struct {
 
 func newRecovery(g Group, s *Subscription, checkpoint *checkpoint) *recovery {
 	r := &recovery{
-		Group: g, holds: s.inbox.holds, callbacks: s.callbacks, checkpoint: checkpoint,
+		Group: g, holds: s.inbox.holds, callbacks: s.callbacks, observer: s.Observer, checkpoint: checkpoint,
 		scanCursor: "-", scanDue: time.Now(), report: claimReport{logger: s.Logger},
 	}
 	r.frozen = frozenIdle{
@@ -128,6 +129,10 @@ func (r *recovery) claim(ctx context.Context, claim stream.Claim, page []stream.
 		return nil, "", err
 	}
 	r.report.add(claim, claimed)
+	if r.observer != nil && len(claimed.Entries) > 0 && !claim.KeepIdle {
+		released := countReleased(claim, claimed)
+		r.observer.TakenOver(len(claimed.Entries)-released, released)
+	}
 	if claimed.Tried < len(claim.Rows) {
 		next = claim.Rows[claimed.Tried].ID
 	}

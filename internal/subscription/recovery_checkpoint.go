@@ -25,6 +25,7 @@ type checkpoint struct {
 	retries  *retryQueue
 	pause    *pauseWatch
 	logger   watermill.LoggerAdapter
+	observer Observer // nil: none
 
 	saved     stream.Checkpoint
 	savedAt   time.Time
@@ -34,8 +35,8 @@ type checkpoint struct {
 	checkDue  time.Time // when they may be counted again: large entries make that expensive
 }
 
-func newCheckpoint(m Membership, position position, retries *retryQueue, pause *pauseWatch, logger watermill.LoggerAdapter) *checkpoint {
-	return &checkpoint{Membership: m, position: position, retries: retries, pause: pause, logger: logger}
+func newCheckpoint(s *Subscription, m Membership, position position, retries *retryQueue, pause *pauseWatch) *checkpoint {
+	return &checkpoint{Membership: m, position: position, retries: retries, pause: pause, logger: s.Logger, observer: s.Observer}
 }
 
 // exists reports whether a checkpoint was saved.
@@ -125,6 +126,9 @@ func (c *checkpoint) countTrimmed(ctx context.Context, group stream.GroupInfo) e
 	c.checkDue = c.checkedAt.Add(info.Pause())
 	if n := c.trimmed.count(group, info); n > 0 {
 		c.logger.Error("entries were trimmed from the stream before the group read them", errTrimmed, watermill.LogFields{countField: n})
+		if c.observer != nil {
+			c.observer.TrimmedUnread(n)
+		}
 	}
 	return nil
 }

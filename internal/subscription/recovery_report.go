@@ -52,6 +52,20 @@ func (c *claimReport) add(claim stream.Claim, claimed stream.Claimed) {
 	}
 }
 
+// countReleased returns how many of the claimed entries were released by their consumers.
+func countReleased(claim stream.Claim, claimed stream.Claimed) (n int) {
+	released := make(map[string]bool, len(claim.Rows))
+	for _, row := range claim.Rows {
+		released[row.ID] = row.Idle > releasedIdle
+	}
+	for _, e := range claimed.Entries {
+		if released[e.ID] {
+			n++
+		}
+	}
+	return n
+}
+
 func (c *claimReport) flush() {
 	if c.count > 0 {
 		c.logger.Error("entries were trimmed from the stream before they were handled", errTrimmed,

@@ -48,20 +48,35 @@ func (g *group) retryLater(e *entry, spent time.Duration, retry Retry) {
 }
 
 // postpone puts entries that wait, and that this subscription does not deliver any more, into the
-// retry queue. Those for which that fails are released with the others.
-func (g *group) postpone(ctx context.Context, entries []stream.Postponement) {
-	if err := g.sendPostponements(ctx, entries); err != nil {
-		g.reportNotPostponed(err, len(entries))
+// retry queue, and returns how many went there. Those for which that fails are released with the
+// others.
+func (g *group) postpone(ctx context.Context, entries []stream.Postponement) (parked int) {
+	parked, err := g.sendPostponements(ctx, entries)
+	if err != nil {
+		g.reportNotPostponed(err, len(entries)-parked)
 	}
+	return parked
 }
 
-func (g *group) sendPostponements(ctx context.Context, entries []stream.Postponement) error {
+func (g *group) sendPostponements(ctx context.Context, entries []stream.Postponement) (parked int, err error) {
 	for page := range slices.Chunk(entries, maxPostponed) {
-		if _, err := g.Stream.Postpone(ctx, page); err != nil {
-			return err
+		results, err := g.Stream.Postpone(ctx, page)
+		if err != nil {
+			return parked, err
+		}
+		parked += countParked(results)
+	}
+	return parked, nil
+}
+
+// countParked returns how many entries went into the retry queue.
+func countParked(results []stream.PostponeResult) (n int) {
+	for _, result := range results {
+		if result == stream.Postponed {
+			n++
 		}
 	}
-	return nil
+	return n
 }
 
 func (g *group) reportNotPostponed(err error, count int) {
@@ -73,7 +88,7 @@ func (u unacknowledged) retryLater(e *entry, spent time.Duration, retry Retry) {
 	u.inbox.retryLater(e, spent, retry)
 }
 
-func (unacknowledged) postpone(context.Context, []stream.Postponement) {}
+func (unacknowledged) postpone(context.Context, []stream.Postponement) int { return 0 }
 
 // hasRoomToWait reports whether an entry may wait in memory.
 func (b *inbox) hasRoomToWait(retry Retry) bool {

@@ -40,15 +40,21 @@ func (s *Subscription) run(ctx, stopping context.Context) {
 	}
 
 	<-stopping.Done()
+	began := time.Now()
 	limit, endLimit := context.WithTimeout(background, s.CloseTimeout+closeGrace)
 	defer endLimit()
-	if !s.shutDown(limit, &all, stopUpkeep) {
+	complete := s.shutDown(limit, &all, stopUpkeep)
+	if !complete {
 		s.Logger.Error("the server did not answer in time when the subscription ended; others claim its entries after ClaimMinIdle",
 			errNotJoined, nil)
 	}
 	// Handlers that still run may settle their messages until LateTimeout.
 	s.late.report()
 	s.Logger.Info("subscription ended", nil)
+	if s.Observer != nil {
+		s.Observer.ReadAhead(0, 0)
+		s.Observer.Closed(time.Since(began), complete)
+	}
 	s.endLogging()
 	s.late.watch(time.Now().Add(s.LateTimeout))
 }

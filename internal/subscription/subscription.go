@@ -30,6 +30,8 @@ type Config struct {
 
 	OnEnd func() // called before the output is closed
 
+	Observer Observer // nil: none
+
 	Logger watermill.LoggerAdapter
 }
 

@@ -51,8 +51,15 @@ func (w *worker) deliver(e *entry) {
 		ctx.over()
 		return
 	}
+	if w.Observer != nil {
+		w.Observer.Delivered(e.ID, delivery, e.heldSince)
+	}
 	if w.awaitHandler(msg) {
-		w.settle(messageContext, e, msg, time.Since(began))
+		settled := time.Now()
+		if w.Observer != nil {
+			w.Observer.Handled(settled.Sub(e.heldSince), !isClosed(msg.Acked()))
+		}
+		w.settle(messageContext, e, msg, settled.Sub(began))
 		ctx.over()
 		return
 	}

@@ -19,17 +19,21 @@ import (
 
 // record is what the tests look at of a member record: a time, a space and JSON.
 type record struct {
-	Host     string                `json:"host"`
-	PID      int                   `json:"pid"`
-	Every    time.Duration         `json:"every"`
-	Lease    time.Duration         `json:"lease"`
-	Workers  int                   `json:"workers"`
-	Limit    int                   `json:"limit"`
-	AutoAck  bool                  `json:"auto_ack"` //nolint:tagliatelle // the format is given
-	Paused   bool                  `json:"paused"`
-	Held     []struct{ ID string } `json:"held"`
-	Blocking bool                  `json:"blocking"`
-	reported time.Time
+	Host     string        `json:"host"`
+	PID      int           `json:"pid"`
+	Every    time.Duration `json:"every"`
+	Lease    time.Duration `json:"lease"`
+	Workers  int           `json:"workers"`
+	Limit    int           `json:"limit"`
+	AutoAck  bool          `json:"auto_ack"` //nolint:tagliatelle // the format is given
+	Paused   bool          `json:"paused"`
+	Held     []heldEntry   `json:"held"`
+	Blocking bool          `json:"blocking"`
+	Reported time.Time     `json:"-"`
+}
+
+type heldEntry struct {
+	ID string `json:"id"`
 }
 
 // records returns the member records of the group "g" by consumer.
@@ -42,7 +46,7 @@ func records(b *fixture.Bench, client redis.Cmdable) map[string]record {
 		reported, text, _ := strings.Cut(value, " ")
 		ms, err := strconv.ParseInt(reported, 10, 64)
 		require.NoError(b, err)
-		r := record{reported: time.UnixMilli(ms)}
+		r := record{Reported: time.UnixMilli(ms)}
 		require.NoError(b, json.Unmarshal([]byte(text), &r))
 		list[name] = r
 	}
@@ -62,7 +66,7 @@ func TestMemberRecord_ofEachMember(t *testing.T) {
 	for name, record := range records(b, b.Client) {
 		assert.Equal(t, os.Getpid(), record.PID)
 		assert.NotEmpty(t, record.Host)
-		assert.WithinDuration(t, time.Now(), record.reported, fixture.Soon)
+		assert.WithinDuration(t, time.Now(), record.Reported, fixture.Soon)
 		if name == "me" {
 			assert.Equal(t, 3*time.Second, record.Lease)
 			assert.Equal(t, time.Second, record.Every)

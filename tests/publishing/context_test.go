@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/millrace/redisstream"
 	"github.com/millrace/redisstream/internal/fixture"
 	"github.com/millrace/redisstream/internal/redistest"
@@ -115,4 +116,45 @@ func TestPublish_givesUpAtTheDeadline(t *testing.T) {
 	assert.Equal(t, messages, append(failure.Failed, failure.Uncertain...), "uncertain if the context ended during an attempt")
 	assert.ErrorIs(t, failure, context.DeadlineExceeded)
 	assert.ErrorContains(t, failure, "READONLY")
+}
+
+// counting is a Marshaler that counts.
+type counting struct {
+	redisstream.MsgpackMarshaler
+	calls *atomic.Int64
+}
+
+func (c counting) Marshal(topic string, msg *message.Message) (map[string]any, error) {
+	defer c.calls.Add(1)
+	return c.MsgpackMarshaler.Marshal(topic, msg)
+}
+
+// A hook of the client sees the context of a caller in a round trip for that caller only. What several
+// share belongs to none of them: an instrumentation would put it into the trace of the first.
+func TestPublish_hooksSeeTheContextOfTheirOwnCallOnly(t *testing.T) {
+	t.Parallel()
+	type key struct{}
+	const callers = 20
+	var marshaled atomic.Int64
+	g := openGated(t, counting{calls: &marshaled})
+	results := make([]<-chan error, callers)
+	for i, msg := range fixture.Numbered("m", callers) {
+		msg.SetContext(context.WithValue(context.Background(), key{}, i))
+		results[i] = fixture.GoPublish(g.publisher, g.topic, msg)
+	}
+	// The calls are in the queue, or about to be queued.
+	require.Eventually(t, func() bool { return marshaled.Load() == callers }, fixture.Soon, time.Millisecond)
+	g.open()
+	for _, result := range results {
+		require.NoError(t, redistest.Within(t, "Publish", result))
+	}
+	_, largest := g.roundTrips()
+	require.Greater(t, largest, 1, "calls share a round trip")
+	for i, ctx := range g.contexts {
+		if g.sizes[i] == 1 {
+			assert.NotNil(t, ctx.Value(key{}))
+		} else {
+			assert.Nil(t, ctx.Value(key{}), "a round trip of %d calls", g.sizes[i])
+		}
+	}
 }

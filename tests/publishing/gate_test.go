@@ -16,8 +16,9 @@ import (
 type xaddHook struct {
 	before func(topic string, commands int)
 
-	mu    sync.Mutex
-	sizes []int // number of commands in each round trip
+	mu       sync.Mutex
+	sizes    []int             // number of commands in each round trip
+	contexts []context.Context // of each round trip
 }
 
 // roundTrips returns the number of round trips, and the most commands in one.
@@ -30,12 +31,12 @@ func (a *xaddHook) roundTrips() (count, largest int) {
 	return len(a.sizes), largest
 }
 
-func (a *xaddHook) see(commands ...redis.Cmder) {
+func (a *xaddHook) see(ctx context.Context, commands ...redis.Cmder) {
 	if commands[0].Name() != "xadd" {
 		return
 	}
 	a.mu.Lock()
-	a.sizes = append(a.sizes, len(commands))
+	a.sizes, a.contexts = append(a.sizes, len(commands)), append(a.contexts, ctx)
 	a.mu.Unlock()
 	if a.before != nil {
 		topic, _ := commands[0].Args()[1].(string)
@@ -49,14 +50,14 @@ func (a *xaddHook) DialHook(next redis.DialHook) redis.DialHook {
 
 func (a *xaddHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, command redis.Cmder) error {
-		a.see(command)
+		a.see(ctx, command)
 		return next(ctx, command)
 	}
 }
 
 func (a *xaddHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, commands []redis.Cmder) error {
-		a.see(commands...)
+		a.see(ctx, commands...)
 		return next(ctx, commands)
 	}
 }
