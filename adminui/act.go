@@ -202,6 +202,9 @@ func (h *Handler) act(w http.ResponseWriter, r *request) error {
 	if !h.config.Actions {
 		return errReadOnly
 	}
+	if err := h.allow(r, Read); err != nil { // the confirmation page shows something
+		return err
+	}
 	r.Body = http.MaxBytesReader(w, r.Body, formBytes)
 	if r.ParseForm() != nil {
 		return badRequest("The form has a mistake, or is too large.")

@@ -31,10 +31,8 @@ func visible(text string) string {
 	for len(text) > 0 {
 		r, size := utf8.DecodeRuneInString(text)
 		switch {
-		case r == utf8.RuneError && size == 1:
+		case r == utf8.RuneError && size == 1, r < utf8.RuneSelf && hidden(r):
 			fmt.Fprintf(&b, `\x%02x`, text[0])
-		case r < 0x20:
-			b.WriteString(controlPicture(r))
 		case hidden(r):
 			fmt.Fprintf(&b, `\u%04x`, r)
 		default:
@@ -43,14 +41,6 @@ func visible(text string) string {
 		text = text[size:]
 	}
 	return b.String()
-}
-
-// controlPicture returns the symbol of a control character; line breaks and tabs stay.
-func controlPicture(r rune) string {
-	if r == '\n' || r == '\t' {
-		return string(r)
-	}
-	return string('␀' + r)
 }
 
 // hidden tells whether a character can't be seen, or changes how others are shown.

@@ -15,11 +15,11 @@ func TestVisible(t *testing.T) {
 		"":                      "",
 		"plain ü 日本 😀":          "plain ü 日本 😀",
 		"two\nlines\tand a tab": "two\nlines\tand a tab",
-		"\x1b[31mred\x00":       "␛[31mred␀",
+		"\x1b[31mred\x00":       `\x1b[31mred\x00`,
 		"a\u202egnp.exe":        `a\u202egnp.exe`,
 		"zero\u200bwidth":       `zero\u200bwidth`,
 		"\xff\xfe":              `\xff\xfe`,
-		"del\x7f":               `del\u007f`,
+		"del\x7f":               `del\x7f`,
 		"line\u2028break":       `line\u2028break`,
 	} {
 		assert.Equal(t, want, visible(text), "%q", text)
