@@ -64,11 +64,17 @@ func (v letterView) people() []string {
 	return append(lines, "payload      "+content(v.message, true))
 }
 
+var deadLetters = kind[admin.DeadLetter]{"dead", "dead letter", func(d admin.DeadLetter) string { return d.ID }, letterFilter}
+
 func (a *app) dead() *cobra.Command {
 	return parent("dead", "List, show, replay, retry and drop dead letters", a.deadList(), a.deadShow(),
-		a.deadAction("replay", "Move dead letters back into the topic: all groups get them", "replayed", (*admin.Admin).ReplayDeadLetters),
-		a.deadAction("retry", "Give dead letters back to the group that gave them up, and to no other", "retried", (*admin.Admin).RetryDeadLetters),
-		a.deadAction("drop", "Delete dead letters", "dropped", (*admin.Admin).DropDeadLetters),
+		selected(a, deadLetters, step[admin.DeadLetter]{
+			"replay", "Move dead letters back into the topic: all groups get them", "Replay", "replayed", (*admin.Admin).ReplayDeadLetters,
+		}),
+		selected(a, deadLetters, step[admin.DeadLetter]{
+			"retry", "Give dead letters back to the group that gave them up, and to no other", "Retry", "retried", (*admin.Admin).RetryDeadLetters,
+		}),
+		selected(a, deadLetters, step[admin.DeadLetter]{"drop", "Delete dead letters", "Drop", "dropped", (*admin.Admin).DropDeadLetters}),
 	)
 }
 
@@ -179,54 +185,4 @@ func (a *app) showLetters(topic string, ids []string, found []letterView) error 
 		return fmt.Errorf("%s has no dead letter %s", topic, strings.Join(missing, ", "))
 	}
 	return nil
-}
-
-type letterAction func(*admin.Admin, context.Context, string, func(admin.DeadLetter) bool, bool) (admin.Outcome, error)
-
-func (a *app) deadAction(name, short, done string, act letterAction) *cobra.Command {
-	var c change
-	var sel selection
-	cmd := &cobra.Command{
-		Use:               name + " TOPIC [ID...]",
-		Short:             short,
-		Long:              short + ".\n\nThe IDs are those of \"dead list\".",
-		Example:           "  redisstream dead " + name + " orders --where 'json.customer == 7' --dry-run",
-		Args:              cobra.MinimumNArgs(1),
-		ValidArgsFunction: a.complete(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			topic := args[0]
-			matches, err := letterFilter(sel.expression)
-			if err != nil {
-				return err
-			}
-			if err := sel.take(args[1:]); err != nil {
-				return err
-			}
-			if err := c.mayAsk(a); err != nil {
-				return err
-			}
-			ctx := cmd.Context()
-			return a.with(ctx, func(s *server) error {
-				return carryOut(ctx, a, s, c, plan[admin.Outcome]{
-					do: func(ctx context.Context, dryRun bool) (admin.Outcome, error) {
-						return sel.apply(ctx, s, dryRun, func(chosen func(string, func(time.Time) (bool, error)) bool) (admin.Outcome, error) {
-							return act(s.Admin, ctx, topic, func(d admin.DeadLetter) bool {
-								return chosen(d.ID, func(now time.Time) (bool, error) { return matches(d, now) })
-							}, dryRun)
-						})
-					},
-					question: func(o admin.Outcome) string {
-						if len(o.IDs) == 0 {
-							return ""
-						}
-						return fmt.Sprintf("%s %s of %s?", capitalised(name), count(len(o.IDs), "dead letter"), topic)
-					},
-					report: func(o admin.Outcome) error { return a.outcome(done, "dead letter", o) },
-				})
-			})
-		},
-	}
-	c.addTo(cmd)
-	sel.addTo(cmd, "dead letters")
-	return cmd
 }

@@ -2,7 +2,6 @@ package command
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/millrace/redisstream/admin"
@@ -39,10 +38,14 @@ func delayedFilter(expression string) (func(d admin.Delayed, now time.Time) (boo
 	}, err
 }
 
+var delayedMessages = kind[admin.Delayed]{"delayed", "delayed message", func(d admin.Delayed) string { return d.ID }, delayedFilter}
+
 func (a *app) delayed() *cobra.Command {
 	return parent("delayed", "List and drop delayed messages, and deliver them now", a.delayedList(),
-		a.delayedAction("drop", "Delete delayed messages", "Drop", "dropped", (*admin.Admin).DropDelayed),
-		a.delayedAction("now", "Move delayed messages to the topic now", "Deliver now", "delivered", (*admin.Admin).DeliverDelayed),
+		selected(a, delayedMessages, step[admin.Delayed]{"drop", "Delete delayed messages", "Drop", "dropped", (*admin.Admin).DropDelayed}),
+		selected(a, delayedMessages, step[admin.Delayed]{
+			"now", "Move delayed messages to the topic now", "Deliver now", "delivered", (*admin.Admin).DeliverDelayed,
+		}),
 	)
 }
 
@@ -81,55 +84,5 @@ func (a *app) delayedList() *cobra.Command {
 	addLimit(cmd, &p.most, 100)
 	addFull(cmd, &full)
 	cmd.Flags().StringVar(&expression, "where", "", whereUsage)
-	return cmd
-}
-
-type delayedAction func(*admin.Admin, context.Context, string, func(admin.Delayed) bool, bool) (admin.Outcome, error)
-
-func (a *app) delayedAction(name, short, verb, done string, act delayedAction) *cobra.Command {
-	var c change
-	var sel selection
-	cmd := &cobra.Command{
-		Use:               name + " TOPIC [ID...]",
-		Short:             short,
-		Long:              short + ".\n\nThe IDs are those of \"delayed list\".",
-		Example:           "  redisstream delayed " + name + " orders --where 'json.customer == 7' --dry-run",
-		Args:              cobra.MinimumNArgs(1),
-		ValidArgsFunction: a.complete(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			topic := args[0]
-			matches, err := delayedFilter(sel.expression)
-			if err != nil {
-				return err
-			}
-			if err := sel.take(args[1:]); err != nil {
-				return err
-			}
-			if err := c.mayAsk(a); err != nil {
-				return err
-			}
-			ctx := cmd.Context()
-			return a.with(ctx, func(s *server) error {
-				return carryOut(ctx, a, s, c, plan[admin.Outcome]{
-					do: func(ctx context.Context, dryRun bool) (admin.Outcome, error) {
-						return sel.apply(ctx, s, dryRun, func(chosen func(string, func(time.Time) (bool, error)) bool) (admin.Outcome, error) {
-							return act(s.Admin, ctx, topic, func(d admin.Delayed) bool {
-								return chosen(d.ID, func(now time.Time) (bool, error) { return matches(d, now) })
-							}, dryRun)
-						})
-					},
-					question: func(o admin.Outcome) string {
-						if len(o.IDs) == 0 {
-							return ""
-						}
-						return fmt.Sprintf("%s %s of %s?", verb, count(len(o.IDs), "delayed message"), topic)
-					},
-					report: func(o admin.Outcome) error { return a.outcome(done, "delayed message", o) },
-				})
-			})
-		},
-	}
-	c.addTo(cmd)
-	sel.addTo(cmd, "delayed messages")
 	return cmd
 }
