@@ -29,8 +29,8 @@ func TestReset_back(t *testing.T) {
 	now, err := b.Client.Time(t.Context()).Result()
 	require.NoError(t, err)
 	var ids []string
-	for i, ago := range []time.Duration{4, 3, 1, 0} {
-		ids = append(ids, addAt(b, now.Add(-ago*time.Hour), fmt.Sprint(i)))
+	for i, ago := range []time.Duration{4 * time.Hour, 3 * time.Hour, time.Hour, 0} {
+		ids = append(ids, addAt(b, now.Add(-ago), fmt.Sprint(i)))
 	}
 	config := fixture.GroupConfig()
 	config.StartID = "0"

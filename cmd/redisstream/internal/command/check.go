@@ -216,7 +216,11 @@ func (r *checkReport) group(g admin.Group) {
 	}
 	r.perfdata = append(r.perfdata, fmt.Sprintf("%s=%d;%s;%s;0", label(g.Name+" members"), g.Members, atLeast(f.membersWarn), atLeast(f.membersCrit)))
 	if g.Paused != nil {
-		r.problem(r.paused, fmt.Sprintf("%s: paused by %s: %s", g.Name, g.Paused.By, g.Paused.Reason))
+		why := fmt.Sprintf("%s: paused by %s", g.Name, g.Paused.By)
+		if g.Paused.Reason != "" {
+			why += ": " + g.Paused.Reason
+		}
+		r.problem(r.paused, why)
 	}
 }
 
