@@ -59,7 +59,7 @@ const (
 // its entry in the topic. The error wraps ErrInvalidID.
 //
 // With the Unmarshalers of redisstream the server searches the topic and the dead letters, in pages
-// of up to 500 entries and about 1 MiB (XRANGE in a script). Any other Unmarshaler may decrypt or
+// of up to 250 entries and about 1 MiB (XRANGE in a script). Any other Unmarshaler may decrypt or
 // decompress, so it gets all entries: give a Range then, where the topic is large. Once something is
 // found, all dead letters are searched before it is yielded, because they tell what the groups did.
 func (a *Admin) Find(ctx context.Context, topic, uuid string, r Range) iter.Seq2[Found, error] {

@@ -17,8 +17,8 @@ const (
 // The bounds of a page of a search: the server reads as many entries, names and values, and returns
 // few of them.
 const (
-	searchEntries = 500
-	searchTexts   = 5000
+	searchEntries = 250
+	searchTexts   = 2500
 )
 
 // Stored is an entry as it is in a stream.
