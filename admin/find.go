@@ -131,11 +131,11 @@ func (s *search) offer(ctx context.Context, entry stream.Stored, place Place, yi
 		return true, nil
 	}
 	msg := s.decode(entry)
-	if msg.Err != nil || msg.UUID != s.uuid {
-		return true, nil
+	if msg.Err == nil && msg.UUID == s.uuid {
+		groups, err := s.handled(ctx, msg.ID)
+		return err == nil && yield(Found{Message: msg, Place: place, Groups: groups}), err
 	}
-	groups, err := s.handled(ctx, msg.ID)
-	return err == nil && yield(Found{Message: msg, Place: place, Groups: groups}), err
+	return true, nil
 }
 
 func (s *search) inDelayed(ctx context.Context, _ Range, yield func(Found) bool) (more bool, err error) {

@@ -101,13 +101,19 @@ func (l Lag) String() string {
 // Groups returns the consumer groups of a topic, in the order of their names. The error wraps
 // ErrNoTopic.
 func (a *Admin) Groups(ctx context.Context, topic string) ([]Group, error) {
-	groups, _, err := a.groups(ctx, topic)
-	return groups, err
+	report := stream.Survey(ctx, a.client, []stream.Surveyed{{InspectedKeys: keysOf(topic), Groups: unknownGroups}})[0]
+	if report.Err != nil {
+		return nil, topicError(topic, report.Err)
+	}
+	return a.groupsOf(topic, report.Groups), nil
 }
+
+// unknownGroups makes a survey careful of a topic whose groups were not counted.
+const unknownGroups = 50
 
 // Group returns a consumer group. The error wraps ErrNoTopic or ErrNoGroup.
 func (a *Admin) Group(ctx context.Context, topic, group string) (Group, error) {
-	groups, _, err := a.groups(ctx, topic) // what blocks trimming depends on all
+	groups, err := a.Groups(ctx, topic) // what blocks trimming depends on all
 	if err != nil {
 		return Group{}, err
 	}
@@ -130,18 +136,6 @@ func (a *Admin) checkGroup(ctx context.Context, topic, group string) error {
 	}
 	return nil
 }
-
-// groups returns the groups of a topic, and the server's time.
-func (a *Admin) groups(ctx context.Context, topic string) ([]Group, time.Time, error) {
-	report := stream.Survey(ctx, a.client, []stream.Surveyed{{InspectedKeys: keysOf(topic), Groups: unknownGroups}})[0]
-	if report.Err != nil {
-		return nil, time.Time{}, topicError(topic, report.Err)
-	}
-	return a.groupsOf(topic, report.Groups), report.State.Now, nil
-}
-
-// unknownGroups makes a survey careful of a topic whose groups were not counted.
-const unknownGroups = 50
 
 // groupsOf returns groups in the order of their names.
 func (a *Admin) groupsOf(topic string, reports []stream.GroupReport) []Group {

@@ -14,8 +14,8 @@ type Surveyed struct {
 	Groups int // how many groups it has, about
 }
 
-// StreamReport is the state of a stream and of its groups. Err: why it is not known.
-type StreamReport struct {
+// TopicReport is the state of a stream and of its groups. Err: why it is not known.
+type TopicReport struct {
 	State  State
 	Groups []GroupReport
 	Err    error
@@ -40,7 +40,7 @@ type groupRef struct {
 }
 
 // Survey returns the state of streams and of their groups, all together in few round trips.
-func Survey(ctx context.Context, client redis.UniversalClient, streams []Surveyed) []StreamReport {
+func Survey(ctx context.Context, client redis.UniversalClient, streams []Surveyed) []TopicReport {
 	inspections := make([]*Inspection, len(streams))
 	for i, s := range streams {
 		inspections[i] = Inspect(client, s.InspectedKeys)
@@ -57,9 +57,9 @@ func Survey(ctx context.Context, client redis.UniversalClient, streams []Surveye
 	deliveries, deliveriesErrs := maxDeliveries(ctx, client, refs)
 	consumers := consumersOf(ctx, client, refs)
 	lags, lagErrs := lagsOf(ctx, client, refs, states)
-	reports, n := make([]StreamReport, len(streams)), 0
+	reports, n := make([]TopicReport, len(streams)), 0
 	for i, list := range listed {
-		report := StreamReport{State: list.State, Err: list.Err}
+		report := TopicReport{State: list.State, Err: list.Err}
 		for range list.Groups {
 			report.Err = cmp.Or(report.Err, deliveriesErrs[n], consumers[n].Err, lagErrs[n])
 			report.Groups = append(report.Groups, GroupReport{states[n], consumers[n], lags[n], deliveries[n]})
