@@ -7,27 +7,39 @@ SEED ?= 0
 CHAOSFLAGS ?=
 PEERS ?=
 
+# Modules of their own, for what the library must not depend on.
+MODULES := redisstreamprom redisstreamotel cmd/redisstream adminui/browsertest examples/outbox benchmarks
+
 LINT_VERSION := v2.15.0
 LINT_DIR := $(CURDIR)/bin/golangci-lint-$(LINT_VERSION)
 LINT := $(LINT_DIR)/golangci-lint
 
-.PHONY: test lint bench fuzz chaos redis
+.PHONY: test monitoring browser vet lint bench fuzz chaos redis
 
 ## test: all tests, with the race detector; installs redis-server if there is none
 test: redis
 	go build -race ./... # first: the compiler would keep the cores busy while tests look at times
 	go test -race -parallel $(PARALLEL) $(TESTFLAGS) ./...
-	cd redisstreamprom && go test -race -parallel $(PARALLEL) $(TESTFLAGS) ./...
+	cd redisstreamprom && go test -race -parallel $(PARALLEL) $(TESTFLAGS) .
 	cd redisstreamotel && go test -race -parallel $(PARALLEL) $(TESTFLAGS) ./...
+	cd cmd/redisstream && go test -race -parallel $(PARALLEL) $(TESTFLAGS) ./...
 	go test $(TESTFLAGS) -run '^TestPubSub_reconnect$$' . # Watermill's own test races with itself
 
-## lint: golangci-lint, of the one version that .golangci.yml is written for
+## monitoring: alerts and dashboard with a real Prometheus; apt-get install prometheus
+monitoring: redis
+	cd redisstreamprom && go test $(TESTFLAGS) ./monitoringtest
+
+## browser: the web page in a real Chromium; apt-get install chromium
+browser: redis
+	cd adminui/browsertest && go test $(TESTFLAGS) ./...
+
+## vet: go vet and go mod tidy, in all modules
+vet:
+	@set -e; for module in . $(MODULES); do echo "vet $$module"; (cd $$module && go vet ./... && go mod tidy -diff); done
+
+## lint: golangci-lint, of the one version that .golangci.yml is written for, in all modules
 lint: $(LINT)
-	$(LINT) run
-	cd benchmarks && $(LINT) run
-	cd examples/outbox && $(LINT) run
-	cd redisstreamprom && $(LINT) run
-	cd redisstreamotel && $(LINT) run
+	@set -e; for module in . $(MODULES); do echo "lint $$module"; (cd $$module && $(LINT) run); done
 
 $(LINT):
 	GOBIN=$(LINT_DIR) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)

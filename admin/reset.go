@@ -63,7 +63,7 @@ func (a *Admin) reset(ctx context.Context, topic, group string, to ResetTo) (res
 	if err != nil {
 		return reset, err
 	}
-	after, err := inspection.Lag(ctx, stream.GroupState{Stream: groups[0].Stream, Position: reset.To, Read: -1, Lag: -1})
+	after, err := inspection.Lag(ctx, stream.GroupState{Stream: state, Position: reset.To, Read: -1, Lag: -1})
 	if err != nil {
 		return reset, err
 	}

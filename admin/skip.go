@@ -23,7 +23,8 @@ type Skip struct {
 // letters, in one step on the server (a script).
 //
 // A handler that works on one is not stopped, and its ack has no effect. A subscription that holds
-// one for a redelivery delivers it once more at most. The outcome has the IDs that were skipped. The
+// one for a redelivery delivers it once more at most, and goes on within half of its ClaimMinIdle,
+// however long NackBackoff is. The outcome has the IDs that were skipped. The
 // error wraps ErrInvalidID, ErrNoTopic or ErrNoGroup; or ErrNoEntry if the group has an entry neither
 // pending nor in its retry queue: it has handled the entry, or no consumer has got it yet (Reset
 // passes over those). Entries before that one are skipped then.

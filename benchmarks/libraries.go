@@ -8,6 +8,7 @@ import (
 	wmredis "github.com/ThreeDotsLabs/watermill-redisstream/pkg/redisstream"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/millrace/redisstream"
+	"github.com/millrace/redisstream/redisstreamprom"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -24,7 +25,8 @@ type settings struct {
 	poolSize    int
 	inFlight    int // the peer supports only 1
 	nackBackoff time.Duration
-	claimIdle   time.Duration // idle time after which entries are claimed; checked five times as often
+	claimIdle   time.Duration        // idle time after which entries are claimed; checked five times as often
+	observer    redisstream.Observer // of ours
 }
 
 // redisLibrary is a library on Redis.
@@ -44,13 +46,23 @@ var ourLibrary = redisLibrary{
 	subscriber: func(client redis.UniversalClient, s settings) (message.Subscriber, error) {
 		config := redisstream.SubscriberConfig{
 			Client: client, ConsumerGroup: group,
-			MaxInFlight: s.inFlight, ClaimMinIdle: s.claimIdle, ClaimInterval: s.claimIdle / 5,
+			MaxInFlight: s.inFlight, ClaimMinIdle: s.claimIdle, ClaimInterval: s.claimIdle / 5, Observer: s.observer,
 		}
 		if s.nackBackoff > 0 {
 			config.NackBackoff = func(int) time.Duration { return s.nackBackoff }
 		}
 		return redisstream.NewSubscriber(config, nil)
 	},
+}
+
+// observed returns our library with the Observer for Prometheus.
+func observed(lib redisLibrary) redisLibrary {
+	observer, open := redisstreamprom.New(redisstreamprom.Config{}), lib.subscriber
+	lib.subscriber = func(client redis.UniversalClient, s settings) (message.Subscriber, error) {
+		s.observer = observer
+		return open(client, s)
+	}
+	return lib
 }
 
 // peerLibrary closes the clients that it gets.

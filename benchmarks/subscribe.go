@@ -15,6 +15,13 @@ func subscribeWorks() []work {
 			by:   entrants{draining(ourLibrary, 1), draining(peerLibrary, 1), drainingByHand},
 		},
 		{
+			rows: []row{{"1 strict subscription with Prometheus; limit: ours without", perSecond, []want{{limit, 0.95}}}},
+			by: entrants{
+				ours:  draining(observed(ourLibrary), 1),
+				limit: draining(ourLibrary, 1),
+			},
+		},
+		{
 			rows: []row{{"16 subscriptions of a group on a backlog", perSecond, []want{{peer, 4}}}},
 			by:   entrants{ours: draining(ourLibrary, 16), peer: draining(peerLibrary, 16)},
 		},

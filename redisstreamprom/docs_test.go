@@ -6,8 +6,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/millrace/redisstream/admin"
+	"github.com/millrace/redisstream/internal/fixture"
 	"github.com/millrace/redisstream/redisstreamprom"
 	dto "github.com/prometheus/client_model/go"
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -31,17 +34,30 @@ func TestMetrics_areDocumented(t *testing.T) {
 	o := redisstreamprom.New(redisstreamprom.Config{})
 	everything(o, "orders")
 	registered := map[string]documented{}
-	for name, family := range gather(t, o) {
+	b := fixture.New(t)
+	b.Publish(1)
+	b.ReadAs("c", 1)
+	for name, family := range gather(t, o, newCollector(t, b.Client)) {
 		registered[name] = documented{kindOf(family), strings.Join(labelsOf(family), ", "), family.GetHelp()}
 	}
 	assert.Equal(t, registered, table)
+}
+
+// newCollector returns a Collector of all topics of a server.
+func newCollector(t *testing.T, client redis.UniversalClient) *redisstreamprom.Collector {
+	t.Helper()
+	operator, err := admin.New(admin.Config{Client: client})
+	require.NoError(t, err)
+	collector, err := redisstreamprom.NewCollector(redisstreamprom.CollectorConfig{Admin: operator, OnError: func(err error) { t.Error(err) }})
+	require.NoError(t, err)
+	return collector
 }
 
 func kindOf(family *dto.MetricFamily) string { return strings.ToLower(family.GetType().String()) }
 
 // labelsOf returns the names of the labels, topic and group first.
 func labelsOf(family *dto.MetricFamily) (names []string) {
-	for _, pair := range family.GetMetric()[0].GetLabel() {
+	for _, pair := range family.GetMetric()[0].GetLabel() { // each has the same
 		names = append(names, pair.GetName())
 	}
 	order := []string{"topic", "group", "outcome", "reason"}

@@ -98,6 +98,7 @@ type publisher struct {
 }
 
 func (m *metrics) publisher(topic string) *publisher {
+	topic = labelOf(topic)
 	return &publisher{
 		published: m.published.WithLabelValues(topic, "published"),
 		failed:    m.published.WithLabelValues(topic, "failed"),
@@ -128,18 +129,22 @@ type holder = redisstream.Subscription
 type held struct{ entries, bytes int }
 
 func (m *metrics) subscription(topic, group string) *subscription {
-	s := &subscription{
-		topic: topic, group: group,
-		delivered: m.delivered.WithLabelValues(topic, group), redelivered: m.redelivered.WithLabelValues(topic, group),
-		acked: m.acked.WithLabelValues(topic, group), nacked: m.nacked.WithLabelValues(topic, group),
-		takenOver: m.takenOver.WithLabelValues(topic, group), leasesLost: m.leasesLost.WithLabelValues(topic, group),
-		parked: m.parked.WithLabelValues(topic, group), trimmedUnread: m.trimmedUnread.WithLabelValues(topic, group),
-		reconnects: m.reconnects.WithLabelValues(topic, group), deadLettered: map[redisstream.DeadLetterReason]prometheus.Counter{},
-		delay: m.delay.WithLabelValues(topic, group), handler: m.handler.WithLabelValues(topic, group),
-		closeDuration: m.closeDuration.WithLabelValues(topic, group),
-		heldEntries:   m.heldEntries.WithLabelValues(topic, group), heldBytes: m.heldBytes.WithLabelValues(topic, group),
-		held: map[holder]held{},
-	}
+	s := &subscription{topic: topic, group: group, held: map[holder]held{}, deadLettered: map[redisstream.DeadLetterReason]prometheus.Counter{}}
+	topic, group = labelOf(topic), labelOf(group)
+	s.delivered = m.delivered.WithLabelValues(topic, group)
+	s.redelivered = m.redelivered.WithLabelValues(topic, group)
+	s.acked = m.acked.WithLabelValues(topic, group)
+	s.nacked = m.nacked.WithLabelValues(topic, group)
+	s.takenOver = m.takenOver.WithLabelValues(topic, group)
+	s.leasesLost = m.leasesLost.WithLabelValues(topic, group)
+	s.parked = m.parked.WithLabelValues(topic, group)
+	s.trimmedUnread = m.trimmedUnread.WithLabelValues(topic, group)
+	s.reconnects = m.reconnects.WithLabelValues(topic, group)
+	s.delay = m.delay.WithLabelValues(topic, group)
+	s.handler = m.handler.WithLabelValues(topic, group)
+	s.closeDuration = m.closeDuration.WithLabelValues(topic, group)
+	s.heldEntries = m.heldEntries.WithLabelValues(topic, group)
+	s.heldBytes = m.heldBytes.WithLabelValues(topic, group)
 	for _, reason := range []redisstream.DeadLetterReason{
 		redisstream.DeadLetterOverLimit, redisstream.DeadLetterRejected, redisstream.DeadLetterUndecodable, redisstream.DeadLetterGivenUp,
 	} {

@@ -185,7 +185,7 @@ func (o *Observer) DeadLettered(event redisstream.DeadLetterEvent) {
 	s := o.subscription(event.Subscription)
 	counter := s.deadLettered[event.Reason]
 	if counter == nil { // a reason of a later version
-		counter = o.metrics.deadLettered.WithLabelValues(s.topic, s.group, string(event.Reason))
+		counter = o.metrics.deadLettered.WithLabelValues(labelOf(s.topic), labelOf(s.group), string(event.Reason))
 	}
 	counter.Inc()
 }

@@ -38,11 +38,11 @@ func everything(o redisstream.Observer, topic string) {
 	o.Closed(redisstream.CloseEvent{Duration: time.Second, Complete: true})
 }
 
-// gather returns what a registry with the Observer has.
-func gather(tb testing.TB, o *redisstreamprom.Observer) map[string]*dto.MetricFamily {
+// gather returns what a registry with the collectors has.
+func gather(tb testing.TB, collectors ...prometheus.Collector) map[string]*dto.MetricFamily {
 	tb.Helper()
 	registry := prometheus.NewPedanticRegistry()
-	require.NoError(tb, registry.Register(o))
+	registry.MustRegister(collectors...)
 	list, err := registry.Gather()
 	require.NoError(tb, err)
 	families := map[string]*dto.MetricFamily{}
@@ -53,7 +53,7 @@ func gather(tb testing.TB, o *redisstreamprom.Observer) map[string]*dto.MetricFa
 }
 
 // value returns the value of a counter or gauge, or the count of a histogram. Labels are written
-// like "topic=orders,group=g".
+// like "group=g,topic=orders", by name.
 func value(tb testing.TB, o *redisstreamprom.Observer, name, labels string) float64 {
 	tb.Helper()
 	family := gather(tb, o)["redisstream_"+name]
@@ -191,4 +191,15 @@ func TestObserver_realServer(t *testing.T) {
 	assert.InDelta(t, 51, value(t, o, "handler_duration_seconds", labels), 0)
 	assert.InDelta(t, 1, value(t, o, "close_duration_seconds", labels), 0)
 	assert.InDelta(t, 0, value(t, o, "read_ahead_entries", labels), 0)
+}
+
+// The names of topics and groups are any bytes, and labels are text.
+func TestObserver_namesThatAreNoText(t *testing.T) {
+	t.Parallel()
+	o := redisstreamprom.New(redisstreamprom.Config{})
+	everything(o, "\xff")
+	everything(o, "orders")
+	assert.InDelta(t, 5, value(t, o, "acked_messages_total", `group=g,topic="\xff"`), 0)
+	assert.InDelta(t, 1, value(t, o, "dead_lettered_messages_total", `group=g,reason=later_version,topic="\xff"`), 0)
+	assert.InDelta(t, 3, value(t, o, "published_messages_total", `outcome=published,topic="\xff"`), 0)
 }

@@ -36,12 +36,17 @@ const wrapper = `func fragment%d(ctx context.Context, client redis.UniversalClie
 
 // imports are the packages that snippets without a package clause may use.
 var imports = map[string]string{
-	"admin":       "github.com/millrace/redisstream/admin",
 	"context":     "context",
 	"errors":      "errors",
 	"fmt":         "fmt",
+	"http":        "net/http",
 	"log":         "log",
+	"slices":      "slices",
+	"strings":     "strings",
+	"subtle":      "crypto/subtle",
 	"time":        "time",
+	"admin":       "github.com/millrace/redisstream/admin",
+	"adminui":     "github.com/millrace/redisstream/adminui",
 	"delay":       "github.com/ThreeDotsLabs/watermill/components/delay",
 	"message":     "github.com/ThreeDotsLabs/watermill/message",
 	"middleware":  "github.com/ThreeDotsLabs/watermill/message/router/middleware",

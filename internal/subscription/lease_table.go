@@ -100,6 +100,15 @@ func (t *leaseTable) renewed(leases []stream.Lease, began time.Time, lost, trimm
 	return taken, trimmedNow
 }
 
+// endPauses ends the pauses of entries that are lost: their successors need not wait for them.
+func (t *leaseTable) endPauses(ids []string) {
+	for _, id := range ids {
+		if e := t.entries[id]; e != nil && e.lost && e.state == paused && e.timer.Stop() {
+			e.timer.Reset(0)
+		}
+	}
+}
+
 // waiting returns the entries that their handlers want again later.
 func (t *leaseTable) waiting() (list []stream.Postponement) {
 	for id, e := range t.entries {

@@ -147,7 +147,10 @@ func (l *leaseRenewal) renew(ctx context.Context, leases []stream.Lease) error {
 		return err
 	}
 	var taken, trimmedNow []string
-	l.inbox.leases(func(table *leaseTable) { taken, trimmedNow = table.renewed(leases, began, lost, trimmed) })
+	l.inbox.leases(func(table *leaseTable) {
+		taken, trimmedNow = table.renewed(leases, began, lost, trimmed)
+		table.endPauses(lost)
+	})
 	if len(taken) > 0 {
 		l.logger.Error("entries lost while they were held", errLost, watermill.LogFields{countField: len(taken), "entries": taken})
 		if l.observer != nil {

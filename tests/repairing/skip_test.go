@@ -55,6 +55,20 @@ func TestSkip_unblocksAStrictSubscription(t *testing.T) {
 	}
 }
 
+// A skipped message blocks its successors no longer, although its handler would get it again in an hour.
+func TestSkip_longBackoff(t *testing.T) {
+	t.Parallel()
+	b := fixture.New(t)
+	config := fixture.FastClaimConfig()
+	config.NackBackoff = func(int) time.Duration { return time.Hour }
+	_, messages := b.Subscribe(config)
+	b.Publish(2)
+	fixture.Receive(b, messages).Nack()
+	_, err := adminOf(b, b.Client).Skip(t.Context(), b.Topic, "g", idsOf(b)[:1], admin.Skip{})
+	require.NoError(t, err)
+	assert.Equal(t, []string{"1"}, fixture.ReceiveAll(b, messages, 1))
+}
+
 // A dry run changes nothing.
 func TestSkip_dryRun(t *testing.T) {
 	t.Parallel()

@@ -1,0 +1,7 @@
+// Package adminui is a web page for topics of redisstream: an http.Handler that shows what package
+// admin finds, and repairs it if it is allowed to.
+//
+// Pages are made on the server, and work without JavaScript. The handler fetches nothing from
+// elsewhere and is read-only unless Config.Actions is set. It has no authentication of its own: set
+// Config.Authorize, or wrap the handler. docs/web-page.md shows both.
+package adminui

@@ -1,0 +1,198 @@
+package adminui
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/millrace/redisstream/admin"
+)
+
+// filter selects dead letters, delayed messages and parked ones by their text.
+type filter struct {
+	Text  string // words that must all be in it, in any case; key=value: it has this metadata
+	Group string // the group that dead-lettered it; empty: any
+}
+
+// matches tells whether a message, or one of the texts about it, has all words of the filter.
+func (f filter) matches(message admin.Message, about ...string) bool {
+	for word := range strings.FieldsSeq(f.Text) {
+		if !hasMetadata(message, word) && !contains(message, about, strings.ToLower(word)) {
+			return false
+		}
+	}
+	return true
+}
+
+func (f filter) letter(letter admin.DeadLetter) bool {
+	return (f.Group == "" || f.Group == letter.Group) &&
+		f.matches(letter.Message, letter.Reason, letter.Error, letter.Group, letter.EntryID, letter.Consumer)
+}
+
+func (f filter) delayed(delayed admin.Delayed) bool { return f.matches(delayed.Message, delayed.ID) }
+
+func hasMetadata(message admin.Message, word string) bool {
+	key, value, is := strings.Cut(word, "=")
+	has, found := message.Metadata[key]
+	return is && found && has == value
+}
+
+// contains tells whether a lower-case text is somewhere in a message. Only the beginning of a large payload
+// is searched.
+func contains(message admin.Message, about []string, text string) bool {
+	has := func(s string) bool { return strings.Contains(strings.ToLower(s), text) }
+	if slices.ContainsFunc(about, has) {
+		return true
+	}
+	for key, value := range message.Metadata {
+		if has(key) || has(value) {
+			return true
+		}
+	}
+	return has(message.UUID) || has(string(message.Payload[:min(len(message.Payload), searchedBytes)]))
+}
+
+const searchedBytes = 1 << 20
+
+// lettersBody is the body of the page of dead letters.
+type lettersBody struct {
+	Filter  filter
+	Total   int64 // dead letters, also those that the filter leaves out
+	Groups  []string
+	Letters []letterRow
+	Late    bool // the time was over before the page was full
+	First   string
+	Next    string
+}
+
+// letterRow is a dead letter of the page.
+type letterRow struct {
+	admin.DeadLetter
+
+	Content  content
+	Metadata []pair
+	Download string
+}
+
+// deadLetters lists the dead letters of a topic that a filter selects, the oldest first.
+func (h *Handler) deadLetters(r *request) (page, error) {
+	topic, after := r.param("topic"), r.param("after")
+	body := lettersBody{Filter: filter{r.param("q"), r.param("of")}}
+	if after != "" && !isID(after) {
+		return page{}, admin.ErrInvalidID
+	}
+	about, err := h.config.Admin.Topic(r.ctx, topic)
+	if err != nil && !errors.Is(err, admin.ErrNoTopic) { // letters outlive their topic
+		return page{}, err
+	}
+	body.Total = about.DeadLetters
+	groups, err := h.config.Admin.Groups(r.ctx, topic)
+	if err != nil && !errors.Is(err, admin.ErrNoTopic) {
+		return page{}, err
+	}
+	for _, group := range groups {
+		body.Groups = append(body.Groups, group.Name)
+	}
+	last, more, err := h.searchLetters(r.ctx, &body, topic, after)
+	if err != nil {
+		return page{}, err
+	}
+	if more {
+		body.Next = link("dead", "topic", topic, "q", body.Filter.Text, "of", body.Filter.Group, "after", last)
+	}
+	if after != "" {
+		body.First = link("dead", "topic", topic, "q", body.Filter.Text, "of", body.Filter.Group)
+	}
+	return page{Title: "Dead letters", Topic: topic, view: "dead", Body: body}, nil
+}
+
+// searchLetters adds the dead letters after an ID that the filter selects, until the page is full or half of the
+// time is over. It returns the last one that it looked at.
+func (h *Handler) searchLetters(ctx context.Context, body *lettersBody, topic, after string) (last string, more bool, err error) {
+	until := half(ctx)
+	for letter, err := range h.config.Admin.DeadLetters(ctx, topic) {
+		switch {
+		case err != nil:
+			return last, false, err
+		case after != "" && !later(letter.ID, after):
+			continue
+		case len(body.Letters) == rowsOnPage:
+			return last, true, nil
+		}
+		if last = letter.ID; body.Filter.letter(letter) {
+			body.Letters = append(body.Letters, rowOf(topic, letter))
+		}
+		if time.Now().After(until) {
+			body.Late = true
+			return last, true, nil
+		}
+	}
+	return last, false, nil
+}
+
+func rowOf(topic string, letter admin.DeadLetter) letterRow {
+	about := describe(letter.Message)
+	return letterRow{letter, about.Content, about.Metadata, link(downloadPath, "topic", topic, "dead", "1", "id", letter.ID)}
+}
+
+// later tells whether an ID is newer than another one.
+func later(id, than string) bool {
+	a, aSeq, _ := strings.Cut(id, "-")
+	b, bSeq, _ := strings.Cut(than, "-")
+	if order := compareDigits(a, b); order != 0 {
+		return order > 0
+	}
+	return compareDigits(aSeq, bSeq) > 0
+}
+
+// compareDigits compares numbers of any length without leading zeros.
+func compareDigits(a, b string) int {
+	if len(a) != len(b) {
+		return len(a) - len(b)
+	}
+	return strings.Compare(a, b)
+}
+
+// delayedBody is the body of the page of delayed messages.
+type delayedBody struct {
+	Filter   filter
+	Total    int64
+	Messages []admin.Delayed
+	More     bool
+	Late     bool
+}
+
+const delayedOnPage = 200
+
+// delayed lists the delayed messages of a topic that a filter selects, in the order in which they come.
+func (h *Handler) delayed(r *request) (page, error) {
+	topic := r.param("topic")
+	body := delayedBody{Filter: filter{Text: r.param("q")}}
+	about, err := h.config.Admin.Topic(r.ctx, topic)
+	if err != nil && !errors.Is(err, admin.ErrNoTopic) { // nothing of the topic may have come yet
+		return page{}, err
+	}
+	body.Total = about.Delayed
+	ctx, cancel := context.WithDeadline(r.ctx, half(r.ctx))
+	defer cancel()
+	for message, err := range h.config.Admin.Delayed(ctx, topic) {
+		if err != nil && errors.Is(err, context.DeadlineExceeded) && r.ctx.Err() == nil {
+			body.Late = true
+			break
+		}
+		if err != nil {
+			return page{}, err
+		}
+		if !body.Filter.delayed(message) {
+			continue
+		}
+		if len(body.Messages) == delayedOnPage {
+			body.More = true
+			break
+		}
+		body.Messages = append(body.Messages, message)
+	}
+	return page{Title: "Delayed messages", Topic: topic, view: "delayed", Body: body}, nil
+}
