@@ -51,13 +51,13 @@ func (a *Admin) Consumers(ctx context.Context, topic, group string) ([]Consumer,
 	if err := a.checkGroup(ctx, topic, group); err != nil {
 		return nil, err
 	}
-	now, states, err := a.inspect(topic).ConsumersOf(ctx, []string{group})
+	states, err := a.inspect(topic).Consumers(ctx, group)
 	if err != nil {
 		return nil, groupError(topic, group, err)
 	}
-	consumers := make([]Consumer, 0, len(states[0]))
-	for _, state := range states[0] {
-		consumers = append(consumers, a.consumerOf(state, now))
+	consumers := make([]Consumer, 0, len(states.Consumers))
+	for _, state := range states.Consumers {
+		consumers = append(consumers, a.consumerOf(state, states.Now))
 	}
 	return consumers, nil
 }

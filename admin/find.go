@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"regexp"
 	"time"
 
 	"github.com/millrace/redisstream"
@@ -53,15 +54,19 @@ const (
 )
 
 // Find iterates over the messages of a topic with a UUID: in the range of the topic, among the
-// delayed messages, in the retry queues and among the dead letters. It reads them all, in pages: give
-// a Range where the topic is large. A message that is in two places comes twice: in a retry queue, for
-// example, and in the topic. Message.ID is that of its entry in the topic. The error wraps ErrNoTopic
-// or ErrInvalidID.
+// delayed messages, in the retry queues and among the dead letters, in this order. A message that is
+// in two places comes twice: in a retry queue, for example, and in the topic. Message.ID is that of
+// its entry in the topic. The error wraps ErrInvalidID.
+//
+// With the Unmarshalers of redisstream the server searches the topic and the dead letters, in pages
+// of up to 250 entries and about 1 MiB (XRANGE in a script). Any other Unmarshaler may decrypt or
+// decompress, so it gets all entries: give a Range then, where the topic is large. Once something is
+// found, all dead letters are searched before it is yielded, because they tell what the groups did.
 func (a *Admin) Find(ctx context.Context, topic, uuid string, r Range) iter.Seq2[Found, error] {
 	return func(yield func(Found, error) bool) {
-		search := &search{Admin: a, inspection: a.inspect(topic), topic: topic, uuid: uuid}
+		search := &search{Admin: a, inspection: a.inspect(topic), topic: topic, uuid: uuid, match: a.matchOf(uuid)}
 		for _, look := range []func(context.Context, Range, func(Found) bool) (bool, error){
-			search.letters, search.inTopic, search.inDelayed, search.inRetryQueues, search.inDeadLetters,
+			search.inTopic, search.inDelayed, search.inRetryQueues, search.inDeadLetters,
 		} {
 			more, err := look(ctx, r, func(f Found) bool { return yield(f, nil) })
 			if err != nil {
@@ -81,23 +86,26 @@ type search struct {
 
 	inspection  *stream.Inspection
 	topic, uuid string
-	found       []DeadLetter // with the UUID
+	match       stream.Match // which entries may have the UUID
+	letters     []letter     // with the UUID
+	searched    bool         // letters is complete
 }
 
-// letters collects the dead letters with the UUID, because each place tells which groups gave it up.
-func (s *search) letters(ctx context.Context, _ Range, _ func(Found) bool) (more bool, err error) {
-	for letter, err := range redisstream.DeadLetters(ctx, s.client, s.topic) {
-		if err != nil {
-			return false, err
-		}
-		if s.has(letter.Fields) {
-			if decoded := s.decodeLetter(letter); decoded.Message.UUID == s.uuid {
-				s.found = append(s.found, decoded)
-			}
+// matchOf returns which entries the Unmarshaler may decode to a message with the UUID.
+func (a *Admin) matchOf(uuid string) stream.Match {
+	switch a.unmarshaler.(type) {
+	case redisstream.MsgpackMarshaler, redisstream.PlainMarshaler:
+		return stream.Match{Text: uuid}
+	case redisstream.JSONMarshaler:
+		if plainInJSON.MatchString(uuid) {
+			return stream.Match{Text: uuid, JSON: metadataField}
 		}
 	}
-	return true, nil
+	return stream.Match{}
 }
+
+// plainInJSON matches texts that JSON has as they are, or with a backslash.
+var plainInJSON = regexp.MustCompile(`^[\w.:-]+$`)
 
 // has reports whether fields may have the UUID: in the default format one of them is it.
 func (s *search) has(fields map[string]any) bool {
@@ -106,7 +114,7 @@ func (s *search) has(fields map[string]any) bool {
 }
 
 func (s *search) inTopic(ctx context.Context, r Range, yield func(Found) bool) (more bool, err error) {
-	for entry, err := range s.entries(ctx, s.topic, r) {
+	for entry, err := range s.entries(ctx, s.topic, r, s.match) {
 		if err != nil {
 			return false, err
 		}
@@ -123,11 +131,11 @@ func (s *search) offer(ctx context.Context, entry stream.Stored, place Place, yi
 		return true, nil
 	}
 	msg := s.decode(entry)
-	if msg.Err != nil || msg.UUID != s.uuid {
-		return true, nil
+	if msg.Err == nil && msg.UUID == s.uuid {
+		groups, err := s.handled(ctx, msg.ID)
+		return err == nil && yield(Found{Message: msg, Place: place, Groups: groups}), err
 	}
-	groups, err := s.handled(ctx, msg.ID)
-	return err == nil && yield(Found{Message: msg, Place: place, Groups: groups}), err
+	return true, nil
 }
 
 func (s *search) inDelayed(ctx context.Context, _ Range, yield func(Found) bool) (more bool, err error) {
@@ -177,8 +185,11 @@ func (s *search) inRetryQueues(ctx context.Context, _ Range, yield func(Found) b
 }
 
 func (s *search) inDeadLetters(ctx context.Context, _ Range, yield func(Found) bool) (more bool, err error) {
-	for _, letter := range s.found {
-		groups, err := s.handled(ctx, letter.Message.ID)
+	if err := s.searchLetters(ctx); err != nil {
+		return false, err
+	}
+	for _, letter := range s.letters {
+		groups, err := s.handled(ctx, letter.ID)
 		if err != nil {
 			return false, err
 		}
@@ -191,6 +202,9 @@ func (s *search) inDeadLetters(ctx context.Context, _ Range, yield func(Found) b
 
 // handled returns what each group did with an entry.
 func (s *search) handled(ctx context.Context, id string) ([]Handling, error) {
+	if err := s.searchLetters(ctx); err != nil {
+		return nil, err
+	}
 	groups, now, err := s.inspection.Handled(ctx, id)
 	if stream.IsNoStream(err) {
 		return nil, nil
@@ -207,9 +221,9 @@ func (s *search) handled(ctx context.Context, id string) ([]Handling, error) {
 
 func (s *search) handlingOf(group stream.HandledEntry, id string, now time.Time) Handling {
 	h := Handling{Group: group.Group, Status: StatusHandled}
-	for _, letter := range s.found { // the newest one counts
-		if letter.Group == group.Group && letter.EntryID == id {
-			h.Status, h.DeadLetter, h.Reason = StatusDeadLettered, letter.ID, letter.Reason
+	for _, letter := range s.letters { // the newest one counts
+		if letter.group == group.Group && letter.ID == id {
+			h.Status, h.DeadLetter, h.Reason = StatusDeadLettered, letter.id, letter.reason
 		}
 	}
 	switch {

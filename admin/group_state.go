@@ -2,7 +2,6 @@ package admin
 
 import (
 	"cmp"
-	"time"
 
 	"github.com/millrace/redisstream/internal/stream"
 )
@@ -12,12 +11,12 @@ import (
 const blockedDeliveries = 5
 
 // addMembers adds what the consumers of a group say.
-func (a *Admin) addMembers(g *Group, s stream.GroupState, consumers []stream.ConsumerState, now time.Time) {
-	g.Consumers = len(consumers)
+func (a *Admin) addMembers(g *Group, r stream.GroupReport) {
+	g.Consumers = len(r.Members.Consumers)
 	others := g.Pending > 1 || waiting(*g)
 	reports := false
-	for _, state := range consumers {
-		c := a.consumerOf(state, now)
+	for _, state := range r.Members.Consumers {
+		c := a.consumerOf(state, r.Members.Now)
 		if c.State == ConsumerDead {
 			continue
 		}
@@ -30,8 +29,8 @@ func (a *Admin) addMembers(g *Group, s stream.GroupState, consumers []stream.Con
 			g.BlockedBy = cmp.Or(g.BlockedBy, blocker(c))
 		}
 	}
-	if !reports && s.Oldest.Deliveries >= blockedDeliveries && waiting(*g) {
-		g.BlockedBy = s.Oldest.ID
+	if !reports && r.Oldest.Deliveries >= blockedDeliveries && waiting(*g) {
+		g.BlockedBy = r.Oldest.ID
 	}
 }
 
@@ -51,12 +50,12 @@ func blocker(c Consumer) string {
 func waiting(g Group) bool { return g.Lag.N > 0 || g.Lag.Exact == LagUnknown }
 
 // markTrimming marks the groups whose oldest entry that is not acknowledged is the oldest of all.
-func markTrimming(groups []Group, states []stream.GroupState) {
+func markTrimming(groups []Group, reports []stream.GroupReport) {
 	oldest := ""
 	acknowledged := make([]string, len(groups)) // the first ID that each group has not acknowledged
-	for i, s := range states {
-		acknowledged[i] = stream.After(s.Position)
-		if id := s.OldestPending.ID; id != "" && stream.Precedes(id, acknowledged[i]) {
+	for i, r := range reports {
+		acknowledged[i] = stream.After(r.Position)
+		if id := r.OldestPending.ID; id != "" && stream.Precedes(id, acknowledged[i]) {
 			acknowledged[i] = id
 		}
 		if oldest == "" || stream.Precedes(acknowledged[i], oldest) {

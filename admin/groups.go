@@ -101,13 +101,19 @@ func (l Lag) String() string {
 // Groups returns the consumer groups of a topic, in the order of their names. The error wraps
 // ErrNoTopic.
 func (a *Admin) Groups(ctx context.Context, topic string) ([]Group, error) {
-	groups, _, err := a.groups(ctx, topic)
-	return groups, err
+	report := stream.Survey(ctx, a.client, []stream.Surveyed{{InspectedKeys: keysOf(topic), Groups: unknownGroups}})[0]
+	if report.Err != nil {
+		return nil, topicError(topic, report.Err)
+	}
+	return a.groupsOf(topic, report.Groups), nil
 }
+
+// unknownGroups makes a survey careful of a topic whose groups were not counted.
+const unknownGroups = 50
 
 // Group returns a consumer group. The error wraps ErrNoTopic or ErrNoGroup.
 func (a *Admin) Group(ctx context.Context, topic, group string) (Group, error) {
-	groups, _, err := a.groups(ctx, topic) // what blocks trimming depends on all
+	groups, err := a.Groups(ctx, topic) // what blocks trimming depends on all
 	if err != nil {
 		return Group{}, err
 	}
@@ -131,54 +137,20 @@ func (a *Admin) checkGroup(ctx context.Context, topic, group string) error {
 	return nil
 }
 
-// groups returns the groups of a topic, and the server's time.
-func (a *Admin) groups(ctx context.Context, topic string) ([]Group, time.Time, error) {
-	inspection := a.inspect(topic)
-	state, states, err := inspection.Groups(ctx, "")
-	if err != nil {
-		return nil, time.Time{}, topicError(topic, err)
+// groupsOf returns groups in the order of their names.
+func (a *Admin) groupsOf(topic string, reports []stream.GroupReport) []Group {
+	groups := make([]Group, len(reports))
+	for i, r := range reports {
+		groups[i] = groupOf(topic, r.GroupState)
+		groups[i].Lag, groups[i].MaxDeliveries = lagOf(r.Counted), r.MaxDeliveries
+		a.addMembers(&groups[i], r)
 	}
-	groups, err := a.completed(ctx, inspection, topic, states)
-	if err != nil {
-		return nil, time.Time{}, topicError(topic, err)
-	}
-	markTrimming(groups, states)
+	markTrimming(groups, reports)
 	for i := range groups {
 		groups[i].State = stateOf(groups[i])
 	}
 	slices.SortFunc(groups, func(x, y Group) int { return strings.Compare(x.Name, y.Name) })
-	return groups, state.Now, nil
-}
-
-// completed returns groups with what needs further commands.
-func (a *Admin) completed(ctx context.Context, inspection *stream.Inspection, topic string, states []stream.GroupState) ([]Group, error) {
-	names, pending := make([]string, len(states)), []string(nil)
-	for i, s := range states {
-		names[i] = s.Name
-		if s.Pending > 0 {
-			pending = append(pending, s.Name)
-		}
-	}
-	deliveries, err := inspection.MaxDeliveries(ctx, pending)
-	if err != nil {
-		return nil, err
-	}
-	now, consumers, err := inspection.ConsumersOf(ctx, names)
-	if err != nil {
-		return nil, err
-	}
-	groups := make([]Group, len(states))
-	for i, s := range states {
-		lag, err := inspection.Lag(ctx, s)
-		if err != nil {
-			return nil, err
-		}
-		g := groupOf(topic, s)
-		g.Lag, g.MaxDeliveries = lagOf(lag), deliveries[s.Name]
-		a.addMembers(&g, s, consumers[i], now)
-		groups[i] = g
-	}
-	return groups, nil
+	return groups
 }
 
 func groupOf(topic string, s stream.GroupState) Group {

@@ -1,68 +1,10 @@
 package admin
 
 import (
-	"context"
-	"errors"
-	"iter"
 	"slices"
 	"sync"
 	"time"
 )
-
-// Snapshot is the state of topics at a time.
-type Snapshot struct {
-	Time   time.Time // by the server's clock, when it was taken
-	Topics []TopicSnapshot
-}
-
-// TopicSnapshot is a topic and its groups.
-type TopicSnapshot struct {
-	Topic  Topic
-	Groups []Group
-}
-
-// Snapshot returns the state of topics and their groups. No names: of all topics, but of at most
-// limit; 0 is no limit. A topic that does not exist is left out.
-func (a *Admin) Snapshot(ctx context.Context, limit int, topics ...string) (Snapshot, error) {
-	var snapshot Snapshot
-	for topic, err := range a.chosen(ctx, topics) {
-		if errors.Is(err, ErrNoTopic) {
-			continue
-		}
-		if err != nil {
-			return Snapshot{}, err
-		}
-		groups, now, err := a.groups(ctx, topic.Name)
-		if errors.Is(err, ErrNoTopic) {
-			continue
-		}
-		if err != nil {
-			return Snapshot{}, err
-		}
-		if snapshot.Time.Before(now) {
-			snapshot.Time = now
-		}
-		snapshot.Topics = append(snapshot.Topics, TopicSnapshot{topic, groups})
-		if len(topics) == 0 && len(snapshot.Topics) == limit {
-			break
-		}
-	}
-	return snapshot, nil
-}
-
-// chosen iterates over topics by name, or over all of them.
-func (a *Admin) chosen(ctx context.Context, names []string) iter.Seq2[Topic, error] {
-	if len(names) == 0 {
-		return a.Topics(ctx, "")
-	}
-	return func(yield func(Topic, error) bool) {
-		for _, name := range names {
-			if !yield(a.Topic(ctx, name)) {
-				return
-			}
-		}
-	}
-}
 
 // History keeps snapshots, and returns rates and how lags changed. It is safe for concurrent use.
 type History struct {

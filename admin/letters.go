@@ -45,63 +45,49 @@ func (a *Admin) decodeLetter(letter redisstream.DeadLetter) DeadLetter {
 }
 
 // ReplayDeadLetters moves the dead letters for which choose returns true back into the topic: all
-// groups get them (redisstream.ReplayDeadLettersFunc). One that another process moves at the same
-// time is moved once, and both may return its ID.
+// groups get them (redisstream.ReplayDeadLettersByID). The outcome has no dead letter that another
+// process moved or dropped first.
 func (a *Admin) ReplayDeadLetters(ctx context.Context, topic string, choose func(DeadLetter) bool, dryRun bool) (Outcome, error) {
-	return a.onLetters(ctx, topic, choose, dryRun, redisstream.ReplayDeadLettersFunc)
+	return a.onLetters(ctx, topic, choose, dryRun, redisstream.ReplayDeadLettersByID)
 }
 
 // RetryDeadLetters gives the dead letters for which choose returns true back to the group that gave
-// them up (redisstream.RetryDeadLettersFunc).
+// them up (redisstream.RetryDeadLettersByID).
 func (a *Admin) RetryDeadLetters(ctx context.Context, topic string, choose func(DeadLetter) bool, dryRun bool) (Outcome, error) {
-	return a.onLetters(ctx, topic, choose, dryRun, redisstream.RetryDeadLettersFunc)
+	return a.onLetters(ctx, topic, choose, dryRun, redisstream.RetryDeadLettersByID)
 }
 
 // DropDeadLetters deletes the dead letters for which choose returns true
-// (redisstream.DropDeadLettersFunc).
+// (redisstream.DropDeadLettersByID).
 func (a *Admin) DropDeadLetters(ctx context.Context, topic string, choose func(DeadLetter) bool, dryRun bool) (Outcome, error) {
-	return a.onLetters(ctx, topic, choose, dryRun, redisstream.DropDeadLettersFunc)
+	return a.onLetters(ctx, topic, choose, dryRun, redisstream.DropDeadLettersByID)
 }
 
-// onChosen acts on what a function of the root package chooses.
-type onChosen[T any] func(ctx context.Context, client redis.UniversalClient, topic string, choose func(T) bool) (int, error)
+// onIDs is a function of the root package that acts on dead letters, and returns on how many it did.
+type onIDs func(ctx context.Context, client redis.UniversalClient, topic string, ids ...string) (int, error)
 
-func (a *Admin) onLetters(
-	ctx context.Context, topic string, choose func(DeadLetter) bool, dryRun bool, act onChosen[redisstream.DeadLetter],
-) (Outcome, error) {
-	if dryRun {
-		return dryRunOf(a.DeadLetters(ctx, topic), choose, func(l DeadLetter) string { return l.ID })
-	}
-	var ids []string
-	n, err := act(ctx, a.client, topic, func(letter redisstream.DeadLetter) bool {
-		return choose(a.decodeLetter(letter)) && note(&ids, letter.ID)
-	})
-	return outcomeOf(ids, n, err)
-}
-
-// note appends an ID to those that were chosen.
-func note(ids *[]string, id string) bool {
-	*ids = append(*ids, id)
-	return true
-}
-
-// outcomeOf returns what was done to n of the chosen ones. After an error that is all but the last.
-func outcomeOf(chosen []string, n int, err error) (Outcome, error) {
-	if err != nil {
-		chosen = chosen[:min(n, len(chosen))]
-	}
-	return Outcome{IDs: chosen}, err
-}
-
-// dryRunOf returns the IDs of what choose accepts.
-func dryRunOf[T any](all iter.Seq2[T, error], choose func(T) bool, id func(T) string) (Outcome, error) {
-	outcome := Outcome{DryRun: true}
-	for one, err := range all {
-		if err != nil {
-			return Outcome{DryRun: true}, err
+func (a *Admin) onLetters(ctx context.Context, topic string, choose func(DeadLetter) bool, dryRun bool, act onIDs) (Outcome, error) {
+	outcome := Outcome{DryRun: dryRun}
+	if !dryRun {
+		if _, err := act(ctx, a.client, topic); err != nil { // the rights are missing
+			return outcome, err
 		}
-		if choose(one) {
-			outcome.IDs = append(outcome.IDs, id(one))
+	}
+	for letter, err := range a.DeadLetters(ctx, topic) {
+		if err != nil {
+			return outcome, err
+		}
+		if !choose(letter) {
+			continue
+		}
+		done := 1
+		if !dryRun {
+			if done, err = act(ctx, a.client, topic, letter.ID); err != nil {
+				return outcome, err
+			}
+		}
+		if done == 1 {
+			outcome.IDs = append(outcome.IDs, letter.ID)
 		}
 	}
 	return outcome, nil
@@ -134,26 +120,42 @@ func (a *Admin) decodeDelayed(msg redisstream.DelayedMessage) Delayed {
 }
 
 // DropDelayed deletes the delayed messages for which choose returns true
-// (redisstream.DropDelayedMessages).
+// (redisstream.DropDelayedMessages). The outcome may have one that left meanwhile.
 func (a *Admin) DropDelayed(ctx context.Context, topic string, choose func(Delayed) bool, dryRun bool) (Outcome, error) {
 	return a.onDelayed(ctx, topic, choose, dryRun, redisstream.DropDelayedMessages)
 }
 
 // DeliverDelayed moves the delayed messages for which choose returns true to the topic now
-// (redisstream.DeliverDelayedMessages).
+// (redisstream.DeliverDelayedMessages). The outcome may have one that left meanwhile.
 func (a *Admin) DeliverDelayed(ctx context.Context, topic string, choose func(Delayed) bool, dryRun bool) (Outcome, error) {
 	return a.onDelayed(ctx, topic, choose, dryRun, redisstream.DeliverDelayedMessages)
 }
 
-func (a *Admin) onDelayed(
-	ctx context.Context, topic string, choose func(Delayed) bool, dryRun bool, act onChosen[redisstream.DelayedMessage],
-) (Outcome, error) {
+// onChosen is a function of the root package that acts on the delayed messages that choose accepts.
+type onChosen func(ctx context.Context, client redis.UniversalClient, topic string, choose func(redisstream.DelayedMessage) bool) (int, error)
+
+func (a *Admin) onDelayed(ctx context.Context, topic string, choose func(Delayed) bool, dryRun bool, act onChosen) (Outcome, error) {
+	outcome := Outcome{DryRun: dryRun}
 	if dryRun {
-		return dryRunOf(a.Delayed(ctx, topic), choose, func(d Delayed) string { return d.ID })
+		for msg, err := range a.Delayed(ctx, topic) {
+			if err != nil {
+				return outcome, err
+			}
+			if choose(msg) {
+				outcome.IDs = append(outcome.IDs, msg.ID)
+			}
+		}
+		return outcome, nil
 	}
-	var ids []string
 	n, err := act(ctx, a.client, topic, func(msg redisstream.DelayedMessage) bool {
-		return choose(a.decodeDelayed(msg)) && note(&ids, msg.ID)
+		chosen := choose(a.decodeDelayed(msg))
+		if chosen {
+			outcome.IDs = append(outcome.IDs, msg.ID)
+		}
+		return chosen
 	})
-	return outcomeOf(ids, n, err)
+	if err != nil { // it acted on all but the last
+		outcome.IDs = outcome.IDs[:min(n, len(outcome.IDs))]
+	}
+	return outcome, err
 }

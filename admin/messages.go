@@ -55,7 +55,7 @@ func (r Range) span() (stream.Span, error) {
 // no entry. The error wraps ErrInvalidID.
 func (a *Admin) Messages(ctx context.Context, topic string, r Range) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
-		for entry, err := range a.entries(ctx, topic, r) {
+		for entry, err := range a.entries(ctx, topic, r, stream.Match{}) {
 			if err != nil {
 				yield(Message{}, err)
 				return
@@ -67,14 +67,15 @@ func (a *Admin) Messages(ctx context.Context, topic string, r Range) iter.Seq2[M
 	}
 }
 
-// entries is Messages without decoding.
-func (a *Admin) entries(ctx context.Context, topic string, r Range) iter.Seq2[stream.Stored, error] {
+// entries is Messages without decoding, and only of those that may match.
+func (a *Admin) entries(ctx context.Context, topic string, r Range, match stream.Match) iter.Seq2[stream.Stored, error] {
 	return func(yield func(stream.Stored, error) bool) {
 		span, err := r.span()
 		if err != nil {
 			yield(stream.Stored{}, topicError(topic, err))
 			return
 		}
+		span.Match = match
 		for entry, err := range stream.ReadEntries(ctx, a.client, topic, span) {
 			if err != nil {
 				yield(stream.Stored{}, topicError(topic, err))
@@ -102,8 +103,10 @@ func (a *Admin) Message(ctx context.Context, topic, id string) (Message, error) 
 	return a.decode(entry), nil
 }
 
-// uuidField is the field of the default format that has the UUID.
-const uuidField = "_watermill_message_uuid"
+const (
+	uuidField     = "_watermill_message_uuid" // of the default format: the UUID
+	metadataField = "metadata"                // of redisstream.JSONMarshaler: a document with the UUID
+)
 
 // fieldsOf returns the fields of an entry, and their bytes. Of a field that is there twice the last one counts.
 func fieldsOf(entry stream.Stored) (fields map[string]any, size int) {

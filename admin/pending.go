@@ -76,13 +76,13 @@ func pendingOf(row stream.PendingRow, now time.Time, held map[string]time.Time) 
 
 // heldBy returns since when handlers have had entries, as far as the live members of a group tell it.
 func (a *Admin) heldBy(ctx context.Context, inspection *stream.Inspection, group string) (map[string]time.Time, error) {
-	now, consumers, err := inspection.ConsumersOf(ctx, []string{group})
+	states, err := inspection.Consumers(ctx, group)
 	if err != nil {
 		return nil, err
 	}
 	held := make(map[string]time.Time)
-	for _, c := range consumers[0] {
-		if c.Record == nil || !isAlive(c, now) {
+	for _, c := range states.Consumers {
+		if c.Record == nil || !isAlive(c, states.Now) {
 			continue
 		}
 		for _, h := range c.Record.Held {

@@ -110,7 +110,7 @@ func (f *Fanout) settle(info Info) {
 	count := info.Added
 	switch {
 	case !Precedes(f.last, info.Last):
-		if f.last != info.Last && !f.reached {
+		if Precedes(info.Last, f.last) && !f.reached { // "0" is the same as "0-0"
 			f.count = -1 // the stream has not reached our start yet
 			return
 		}

@@ -61,6 +61,25 @@ func TestFanout_readsEveryEntryOnceInOrder(t *testing.T) {
 	assert.Equal(t, want, got)
 }
 
+// What is trimmed before the first read counts as missed, also where the stream did not exist at the
+// beginning.
+func TestFanout_missedFromTheBeginning(t *testing.T) {
+	t.Parallel()
+	for _, start := range []string{"0", "0-0", "$"} {
+		client := redistest.Shared().Client(t)
+		key := ownKey(t)
+		fanout := newFanout(t, client, key, start)
+		missed := int64(0)
+		fanout.Missed = func(n int64) { missed += n }
+		added := add(t, client, key, 5)
+		require.NoError(t, client.XTrimMaxLen(t.Context(), key, 2).Err())
+		entries, err := fanout.Read(t.Context(), stream.Limit{Count: 10}, time.Millisecond)
+		require.NoError(t, err)
+		assert.Equal(t, added[3:], ids(entries), start)
+		assert.EqualValues(t, 3, missed, start)
+	}
+}
+
 func TestFanout_waitsForTheNextEntry(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

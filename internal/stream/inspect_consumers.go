@@ -3,6 +3,8 @@ package stream
 import (
 	"context"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // consumersPage is how many consumers are described in one step.
@@ -16,48 +18,53 @@ type ConsumerState struct {
 	Record  *MemberRecord // what it says of itself; nil: nothing
 }
 
-// ConsumersOf returns the consumers of groups, and the server's time. Consumers that only mark
-// something are left out.
-func (i *Inspection) ConsumersOf(ctx context.Context, groups []string) (now time.Time, consumers [][]ConsumerState, err error) {
-	consumers = make([][]ConsumerState, len(groups))
-	type next struct{ group, skip int }
-	var open []next
-	for n := range groups {
-		open = append(open, next{group: n})
-	}
-	for len(open) > 0 {
-		batch := open[:min(len(open), callsPage)]
-		calls := make([]call, len(batch))
-		for n, o := range batch {
-			keys := []string{i.keys.Stream}
-			if i.keys.MembersOfGroups != "" {
-				keys = append(keys, i.keys.MembersOfGroups+groups[o.group])
-			}
-			calls[n] = call{inspectConsumersScript, keys, []any{groups[o.group], o.skip, consumersPage}}
-		}
-		var further []next
-		for n, reply := range runAll(ctx, i.client, calls) {
-			list, err := reply.Slice()
-			if IsGroupGone(err) {
-				continue
-			}
-			if err != nil {
-				return now, nil, err
-			}
-			r, o := row(list), batch[n]
-			now = r.now()
-			consumers[o.group] = append(consumers[o.group], consumerStates(r.list(2))...)
-			if r.number(1) > 0 {
-				further = append(further, next{o.group, o.skip + consumersPage})
-			}
-		}
-		open = append(further, open[len(batch):]...)
-	}
-	return now, consumers, nil
+// GroupConsumers are the consumers of a group.
+type GroupConsumers struct {
+	Now       time.Time // by the server's clock
+	Consumers []ConsumerState
+	Err       error
 }
 
-// callsPage is how many scripts go in one pipeline: other clients of the server wait behind it.
-const callsPage = 4
+// consumerTime is how long the server takes to describe a consumer.
+const consumerTime = 5 * time.Microsecond
+
+// Consumers returns the consumers of a group. Those that only mark something are left out. A group
+// that does not exist has none.
+func (i *Inspection) Consumers(ctx context.Context, group string) (GroupConsumers, error) {
+	c := consumersOf(ctx, i.client, []groupRef{{i, group, consumersPage, 0}})[0]
+	return c, c.Err
+}
+
+// consumersOf is Consumers for many groups.
+func consumersOf(ctx context.Context, client redis.UniversalClient, groups []groupRef) []GroupConsumers {
+	replies := make([]GroupConsumers, len(groups))
+	next := func(n, page int) call {
+		g := groups[n]
+		keys := []string{g.keys.Stream}
+		if g.keys.MembersOfGroups != "" {
+			keys = append(keys, g.keys.MembersOfGroups+g.group)
+		}
+		took := consumerTime * time.Duration(3+min(g.consumers, consumersPage))
+		return call{inspectConsumersScript, keys, []any{g.group, page * consumersPage, consumersPage}, took}
+	}
+	runPages(ctx, client, len(groups), next, func(n int, reply *redis.Cmd) bool { return replies[n].add(reply) })
+	return replies
+}
+
+// add adds a page, and reports whether another one follows.
+func (c *GroupConsumers) add(reply *redis.Cmd) bool {
+	list, err := reply.Slice()
+	if err != nil {
+		if !IsGroupGone(err) {
+			c.Err = err
+		}
+		return false
+	}
+	r := row(list)
+	c.Now = r.now()
+	c.Consumers = append(c.Consumers, consumerStates(r.list(2))...)
+	return r.number(1) > 0
+}
 
 func consumerStates(page row) (consumers []ConsumerState) {
 	for n := range page {

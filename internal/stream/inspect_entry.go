@@ -20,6 +20,7 @@ func (i *Inspection) Handled(ctx context.Context, id string) (groups []HandledEn
 			inspectEntryScript,
 			[]string{i.keys.Stream},
 			[]any{id, i.keys.RetryQueues, skip, groupsPage},
+			groupsPage * groupTime,
 		})
 		if err != nil {
 			return nil, now, err

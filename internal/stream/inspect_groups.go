@@ -1,6 +1,12 @@
 package stream
 
-import "context"
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
 
 // groupsPage is how many groups are described in one step.
 const groupsPage = 50
@@ -20,34 +26,61 @@ type GroupState struct {
 	Paused        *PauseRecord
 }
 
+// groupTime is how long the server takes to describe a group, and a stream besides.
+const groupTime = 20 * time.Microsecond
+
+// streamGroups is the state of a stream and of its groups.
+type streamGroups struct {
+	State  State
+	Groups []GroupState
+	Err    error
+}
+
 // Groups returns the state of the stream and of its groups, or only of one group if it has a name.
-func (i *Inspection) Groups(ctx context.Context, only string) (state State, groups []GroupState, err error) {
-	known := make(map[string]struct{})
-	for skip := 0; ; skip += groupsPage {
-		r, err := i.run(ctx, call{
+func (i *Inspection) Groups(ctx context.Context, only string) (State, []GroupState, error) {
+	r := groupsOf(ctx, i.client, []*Inspection{i}, only, func(int) int { return groupsPage })[0]
+	return r.State, r.Groups, r.Err
+}
+
+// groupsOf is Groups for many streams. size returns about how many groups a stream has.
+func groupsOf(
+	ctx context.Context, client redis.UniversalClient, streams []*Inspection, only string, size func(n int) int,
+) []streamGroups {
+	replies := make([]streamGroups, len(streams))
+	next := func(n, page int) call {
+		keys := streams[n].keys
+		return call{
 			inspectGroupsScript,
-			[]string{i.keys.Stream},
-			[]any{skip, groupsPage, only, i.keys.RetryQueues, i.keys.Pauses},
-		})
-		if err != nil {
-			return State{}, nil, err
-		}
-		at, page := stateOf(r.list(0)), r.list(1)
-		if skip == 0 {
-			state = at
-		}
-		for n := range page {
-			group := groupStateOf(page.list(n))
-			group.Stream = at
-			if _, again := known[group.Name]; !again { // a group before it was created or deleted meanwhile
-				known[group.Name] = struct{}{}
-				groups = append(groups, group)
-			}
-		}
-		if len(page) < groupsPage {
-			return state, groups, nil
+			[]string{keys.Stream},
+			[]any{page * groupsPage, groupsPage, only, keys.RetryQueues, keys.Pauses},
+			groupTime * time.Duration(2+min(size(n), groupsPage)),
 		}
 	}
+	runPages(ctx, client, len(streams), next, func(n int, reply *redis.Cmd) bool { return replies[n].add(reply) })
+	return replies
+}
+
+// add adds a page, and reports whether another one follows.
+func (g *streamGroups) add(reply *redis.Cmd) bool {
+	list, err := reply.Slice()
+	if err != nil {
+		*g = streamGroups{Err: err}
+		return false
+	}
+	r := row(list)
+	at, page := stateOf(r.list(0)), r.list(1)
+	if len(g.Groups) == 0 {
+		g.State = at
+	}
+	for n := range page {
+		group := groupStateOf(page.list(n))
+		group.Stream = at
+		// A group before it was created or deleted meanwhile, if it comes again.
+		if !slices.ContainsFunc(g.Groups, func(known GroupState) bool { return known.Name == group.Name }) {
+			g.Groups = append(g.Groups, group)
+		}
+	}
+	return len(page) == groupsPage
 }
 
 func groupStateOf(r row) GroupState {

@@ -3,6 +3,8 @@ package stream
 import (
 	"context"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 const (
@@ -10,6 +12,8 @@ const (
 	pendingPage = 500
 	// deliveriesPage is in how many pending entries the highest delivery count is looked for.
 	deliveriesPage = 1000
+	// pendingTime is how long the server takes for one.
+	pendingTime = 2 * time.Microsecond
 )
 
 // PendingRow is a pending entry (XPENDING).
@@ -31,6 +35,7 @@ func (i *Inspection) PendingFrom(ctx context.Context, group, from, consumer stri
 		pendingPageScript,
 		[]string{i.keys.Stream},
 		[]any{group, from, pendingPage, consumer, "list"},
+		pendingPage * pendingTime,
 	})
 	if err != nil {
 		return nil, time.Time{}, "", err
@@ -45,23 +50,24 @@ func (i *Inspection) PendingFrom(ctx context.Context, group, from, consumer stri
 	return rows, r.now(), next, nil
 }
 
-// MaxDeliveries returns the highest delivery count of the 1,000 oldest pending entries of each group.
-func (i *Inspection) MaxDeliveries(ctx context.Context, groups []string) (counts map[string]int64, err error) {
-	counts = make(map[string]int64, len(groups))
-	for len(groups) > 0 {
-		batch := groups[:min(len(groups), callsPage)]
-		groups = groups[len(batch):]
-		calls := make([]call, len(batch))
-		for n, group := range batch {
-			calls[n] = call{pendingPageScript, []string{i.keys.Stream}, []any{group, "-", deliveriesPage, "", "max"}}
-		}
-		for n, reply := range runAll(ctx, i.client, calls) {
-			count, err := reply.Int64()
-			if err != nil && !IsGroupGone(err) {
-				return nil, err
-			}
-			counts[batch[n]] = count
+// maxDeliveries returns the highest delivery count of the 1,000 oldest pending entries of each group.
+func maxDeliveries(ctx context.Context, client redis.UniversalClient, groups []groupRef) (counts []int64, errs []error) {
+	counts, errs = make([]int64, len(groups)), make([]error, len(groups))
+	var calls []call
+	var of []int // the group of each call
+	for n, g := range groups {
+		if g.pending > 0 {
+			took := pendingTime * time.Duration(10+min(g.pending, deliveriesPage))
+			calls = append(calls, call{pendingPageScript, []string{g.keys.Stream}, []any{g.group, "-", deliveriesPage, "", "max"}, took})
+			of = append(of, n)
 		}
 	}
-	return counts, nil
+	for i, reply := range runAll(ctx, client, calls) {
+		count, err := reply.Int64()
+		if err != nil && !IsGroupGone(err) {
+			errs[of[i]] = err
+		}
+		counts[of[i]] = count
+	}
+	return counts, errs
 }

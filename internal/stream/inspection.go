@@ -32,29 +32,6 @@ func Inspect(client redis.UniversalClient, keys InspectedKeys) *Inspection {
 // IsNoStream reports whether there is no stream with that name: no key, or one of another type.
 func IsNoStream(err error) bool { return isNoKey(err) || redis.HasErrorPrefix(err, "WRONGTYPE") }
 
-// call is one run of a script.
-type call struct {
-	script *redis.Script
-	keys   []string
-	args   []any
-}
-
-// runAll runs scripts in a pipeline. What the server has not cached yet is sent again as a whole.
-func runAll(ctx context.Context, client redis.UniversalClient, calls []call) []*redis.Cmd {
-	pipe := client.Pipeline()
-	replies := make([]*redis.Cmd, len(calls))
-	for i, c := range calls {
-		replies[i] = c.script.EvalSha(ctx, pipe, c.keys, c.args...)
-	}
-	_, _ = pipe.Exec(ctx) // each reply has its error
-	for i, c := range calls {
-		if redis.HasErrorPrefix(replies[i].Err(), "NOSCRIPT") {
-			replies[i] = c.script.Run(ctx, client, c.keys, c.args...)
-		}
-	}
-	return replies
-}
-
 func (i *Inspection) run(ctx context.Context, c call) (row, error) {
 	reply, err := c.script.Run(ctx, i.client, c.keys, c.args...).Slice()
 	return row(reply), err
@@ -116,12 +93,15 @@ type TopicState struct {
 	DeadLetters, Delayed, Parked int64
 }
 
+// topicTime is how long the server takes to describe a stream with few groups.
+const topicTime = 30 * time.Microsecond
+
 func (k InspectedKeys) topicCall() call {
 	keys := []string{k.Stream}
 	if k.DeadLetters != "" {
 		keys = append(keys, k.DeadLetters, k.Delayed)
 	}
-	return call{inspectTopicScript, keys, []any{k.RetryQueues}}
+	return call{inspectTopicScript, keys, []any{k.RetryQueues}, topicTime}
 }
 
 func topicStateOf(reply *redis.Cmd) (TopicState, error) {

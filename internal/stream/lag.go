@@ -3,6 +3,8 @@ package stream
 import (
 	"context"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // The bounds of counting entries.
@@ -10,7 +12,9 @@ const (
 	countPage  = 500
 	countBytes = 1 << 20
 	countCalls = 20
-	countTime  = 50 * time.Millisecond
+	// countTime is for one group, countTimeMore for each further one that is counted with it.
+	countTime     = 50 * time.Millisecond
+	countTimeMore = time.Millisecond
 )
 
 // Lag is how many entries were not delivered to a group.
@@ -23,24 +27,46 @@ type Lag struct {
 // deleted or trimmed (redis/redis issues 13337 and 13957). So it counts only where nothing ever was;
 // else entries are counted, from the position of the group on and up to it, until one end is reached.
 func (i *Inspection) Lag(ctx context.Context, group GroupState) (Lag, error) {
-	state, position := group.Stream, group.Position
+	lags, errs := lagsOf(ctx, i.client, []groupRef{{Inspection: i}}, []GroupState{group})
+	return lags[0], errs[0]
+}
+
+// lagsOf is Lag for many groups.
+func lagsOf(ctx context.Context, client redis.UniversalClient, groups []groupRef, states []GroupState) ([]Lag, []error) {
+	lags, errs := make([]Lag, len(groups)), make([]error, len(groups))
+	var counts []*count
+	var of []int // the group of each count
+	for n, g := range states {
+		lag, known := g.knownLag()
+		if lags[n] = lag; !known {
+			counts = append(counts, newCount(groups[n].keys.Stream, g))
+			of = append(of, n)
+		}
+	}
+	countAll(ctx, client, counts)
+	for i, c := range counts {
+		g := states[of[i]]
+		// Entries that were trimmed before the group got them make the number of the server too high.
+		if !c.lag.Exact && !Precedes(g.Position, g.Stream.Deleted) && g.Lag >= 0 {
+			c.lag.N = min(c.lag.N, g.Lag)
+		}
+		lags[of[i]], errs[of[i]] = c.lag, c.err
+	}
+	return lags, errs
+}
+
+// knownLag returns the lag if it is known without counting.
+func (g GroupState) knownLag() (lag Lag, known bool) {
+	state, position := g.Stream, g.Position
 	switch {
 	case state.Length == 0 || !Precedes(position, state.Newest):
-		return Lag{0, true}, nil
+		return Lag{0, true}, true
 	case Precedes(position, state.First):
-		return Lag{state.Length, true}, nil
-	case state.untouched() && group.Read >= 0 && group.Lag >= 0:
-		return Lag{group.Lag, true}, nil
+		return Lag{state.Length, true}, true
+	case state.untouched() && g.Read >= 0 && g.Lag >= 0:
+		return Lag{g.Lag, true}, true
 	}
-	counted, err := i.countLag(ctx, state, position)
-	if err != nil || counted.Exact {
-		return counted, err
-	}
-	// Entries that were trimmed before the group got them make the number of the server too high.
-	if !Precedes(position, state.Deleted) && group.Lag >= 0 {
-		counted.N = min(counted.N, group.Lag)
-	}
-	return counted, nil
+	return Lag{}, false
 }
 
 // untouched reports whether no entry was ever deleted or trimmed.
@@ -48,48 +74,3 @@ func (s State) untouched() bool { return s.Added == s.Length && !Precedes("0", s
 
 // removed is how many entries were deleted or trimmed.
 func (s State) removed() int64 { return s.Added - s.Length }
-
-// side is one of the two ways to count.
-type side struct {
-	from, to string // empty from: it has ended
-	n        int64
-	state    State // after the last page
-}
-
-// countLag counts the entries after the position, and those up to it, in turn, until one of both
-// ends. Entries that are added meanwhile count on neither side. If entries are removed meanwhile,
-// nothing is known but the length.
-func (i *Inspection) countLag(ctx context.Context, state State, position string) (Lag, error) {
-	after := side{from: "(" + position, to: state.Newest}
-	before := side{from: "-", to: position}
-	for started, calls := time.Now(), 0; calls < countCalls && time.Since(started) < countTime; calls += 2 {
-		for _, s := range []*side{&after, &before} {
-			if err := i.countPage(ctx, s); err != nil {
-				return Lag{}, err
-			}
-			if s.state.removed() != state.removed() || s.state.Deleted != state.Deleted {
-				return Lag{N: state.Length}, nil
-			}
-			if s.from != "" {
-				continue
-			}
-			if s == &after {
-				return Lag{after.n, true}, nil
-			}
-			return Lag{state.Length - before.n, true}, nil
-		}
-	}
-	return Lag{N: state.Length - before.n}, nil
-}
-
-func (i *Inspection) countPage(ctx context.Context, s *side) error {
-	c := call{countEntriesScript, []string{i.keys.Stream}, []any{s.from, s.to, countPage, countBytes}}
-	r, err := i.run(ctx, c)
-	if err != nil {
-		return err
-	}
-	s.n += r.number(0)
-	s.from = r.text(1)
-	s.state = stateOf(r.list(2))
-	return nil
-}

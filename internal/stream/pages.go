@@ -14,6 +14,13 @@ const (
 	maxPageBytes   = 1 << 20
 )
 
+// The bounds of a page of a search: the server reads as many entries, names and values, and returns
+// few of them.
+const (
+	searchEntries = 250
+	searchTexts   = 2500
+)
+
 // Stored is an entry as it is in a stream.
 type Stored struct {
 	ID     string
@@ -25,6 +32,13 @@ type Span struct {
 	From    string // where it begins
 	To      string // where it ends; empty: at the newest entry of the first page
 	Reverse bool   // the newest first: From is the newest ID
+	Match   Match  // which ones; they are searched on the server
+}
+
+// Match selects entries that may have a text: other ones may come, too. The zero value selects all.
+type Match struct {
+	Text string // a value of a field, or the ID of the entry
+	JSON string // a field with a JSON document that may have the text within; empty: none
 }
 
 type page struct {
@@ -38,7 +52,11 @@ func readPage(ctx context.Context, client redis.Scripter, key string, span Span)
 	if span.Reverse {
 		read = "XREVRANGE"
 	}
-	reply, err := pageScript.Run(ctx, client, []string{key}, span.From, span.To, maxPageEntries, maxPageBytes, read).Slice()
+	script, args := pageScript, []any{span.From, span.To, maxPageEntries, maxPageBytes, read}
+	if match := span.Match; match.Text != "" {
+		script, args = searchScript, []any{span.From, span.To, searchEntries, maxPageBytes, read, searchTexts, match.Text, match.JSON}
+	}
+	reply, err := script.Run(ctx, client, []string{key}, args...).Slice()
 	if err != nil {
 		return p, err
 	}

@@ -37,6 +37,7 @@ func (p *ParkedPages) Next(ctx context.Context) (entries []ParkedEntry, more boo
 	r, err := p.inspection.run(ctx, call{
 		parkedPageScript, retryKeys(p.queue),
 		[]any{p.last.score, p.last.ID, maxPageEntries, maxPageBytes},
+		pipelineTime,
 	})
 	if err != nil {
 		return nil, false, err

@@ -46,6 +46,7 @@ var (
 	parkedPageScript       = newScript("texts", "parked_page")
 	pauseScript            = newScript("pause")
 	pendingPageScript      = newScript("pending_page")
+	searchScript           = newScript("search")
 
 	// These run in transactions and pipelines, where EVALSHA could not fall back to EVAL by itself.
 	deadLetterAckSource = scriptSource("dead_letter_ack")

@@ -12,8 +12,8 @@ import (
 const (
 	// scanCount is how many keys the server looks at in one step of SCAN.
 	scanCount = 500
-	// topicsPage is how many streams are described in one pipeline: other clients wait behind it.
-	topicsPage = 10
+	// topicsPage is how many streams are described together.
+	topicsPage = 100
 )
 
 // ScannedTopic is a stream that Topics found.
@@ -36,12 +36,12 @@ func Topics(
 				yield(ScannedTopic{}, err)
 				return
 			}
-			var page []*Inspection
+			var page []InspectedKeys
 			for i, name := range names {
 				_, again := seen[name]
 				seen[name] = struct{}{}
 				if keys, wanted := keysOf(name); wanted && !again {
-					page = append(page, Inspect(client, keys))
+					page = append(page, keys)
 				}
 				if len(page) == topicsPage || i == len(names)-1 {
 					if !describe(ctx, client, page, yield) {
@@ -55,23 +55,32 @@ func Topics(
 }
 
 // describe yields the streams of a page, and reports whether to go on.
-func describe(ctx context.Context, client redis.UniversalClient, page []*Inspection, yield func(ScannedTopic, error) bool) bool {
-	calls := make([]call, len(page))
-	for i, inspection := range page {
-		calls[i] = inspection.keys.topicCall()
-	}
-	for i, reply := range runAll(ctx, client, calls) {
-		state, err := topicStateOf(reply)
+func describe(ctx context.Context, client redis.UniversalClient, page []InspectedKeys, yield func(ScannedTopic, error) bool) bool {
+	states, errs := TopicStates(ctx, client, page)
+	for i, err := range errs {
 		switch {
 		case IsNoStream(err) || isNoRightOnKey(err):
 		case err != nil:
 			yield(ScannedTopic{}, err)
 			return false
-		case !yield(ScannedTopic{state, page[i].keys.Stream}, nil):
+		case !yield(ScannedTopic{states[i], page[i].Stream}, nil):
 			return false
 		}
 	}
 	return true
+}
+
+// TopicStates returns the states of streams, all together in few round trips, and the error of each.
+func TopicStates(ctx context.Context, client redis.UniversalClient, keys []InspectedKeys) (states []TopicState, errs []error) {
+	calls := make([]call, len(keys))
+	for i, k := range keys {
+		calls[i] = Inspect(client, k).keys.topicCall()
+	}
+	states, errs = make([]TopicState, len(keys)), make([]error, len(keys))
+	for i, reply := range runAll(ctx, client, calls) {
+		states[i], errs[i] = topicStateOf(reply)
+	}
+	return states, errs
 }
 
 // isNoRightOnKey reports whether the user lacks the right on a key, not on a command.

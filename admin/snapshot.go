@@ -1,0 +1,100 @@
+package admin
+
+import (
+	"context"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/millrace/redisstream/internal/stream"
+)
+
+// Snapshot is the state of topics at a time.
+type Snapshot struct {
+	Time   time.Time // by the server's clock, when it was taken
+	Topics []TopicSnapshot
+}
+
+// TopicSnapshot is a topic and its groups.
+type TopicSnapshot struct {
+	Topic  Topic
+	Groups []Group
+}
+
+// snapshotPage is how many topics are asked for together.
+const snapshotPage = 100
+
+// Snapshot returns the state of topics and their groups. No names: of all topics, but of at most
+// limit; 0 is no limit. A topic that does not exist is left out. It asks for 100 topics at a time, in
+// pipelines: about 5 round trips.
+func (a *Admin) Snapshot(ctx context.Context, limit int, topics ...string) (Snapshot, error) {
+	var snapshot Snapshot
+	var page []Topic
+	chosen := 0
+	for topic, err := range a.chosen(ctx, topics) {
+		if err != nil {
+			return Snapshot{}, err
+		}
+		if page = append(page, topic); len(page) == snapshotPage {
+			if err := a.addTo(ctx, &snapshot, page); err != nil {
+				return Snapshot{}, err
+			}
+			page = page[:0]
+		}
+		if chosen++; len(topics) == 0 && chosen == limit {
+			break
+		}
+	}
+	err := a.addTo(ctx, &snapshot, page)
+	return snapshot, err
+}
+
+// addTo adds topics to a snapshot. One that was deleted meanwhile is left out.
+func (a *Admin) addTo(ctx context.Context, snapshot *Snapshot, topics []Topic) error {
+	surveyed := make([]stream.Surveyed, len(topics))
+	for i, topic := range topics {
+		surveyed[i] = stream.Surveyed{InspectedKeys: keysOf(topic.Name), Groups: topic.Groups}
+	}
+	for i, report := range stream.Survey(ctx, a.client, surveyed) {
+		if stream.IsNoStream(report.Err) {
+			continue
+		}
+		if report.Err != nil {
+			return topicError(topics[i].Name, report.Err)
+		}
+		if snapshot.Time.Before(report.State.Now) {
+			snapshot.Time = report.State.Now
+		}
+		groups := a.groupsOf(topics[i].Name, report.Groups)
+		snapshot.Topics = append(snapshot.Topics, TopicSnapshot{topics[i], groups})
+	}
+	return nil
+}
+
+// chosen iterates over the topics that exist, of those with names or of all.
+func (a *Admin) chosen(ctx context.Context, names []string) iter.Seq2[Topic, error] {
+	if len(names) == 0 {
+		return a.Topics(ctx, "")
+	}
+	return func(yield func(Topic, error) bool) {
+		for page := range slices.Chunk(names, snapshotPage) {
+			keys := make([]stream.InspectedKeys, len(page))
+			for i, name := range page {
+				keys[i] = keysOf(name)
+			}
+			states, errs := stream.TopicStates(ctx, a.client, keys)
+			for i, name := range page {
+				if stream.IsNoStream(errs[i]) {
+					continue
+				}
+				if errs[i] != nil {
+					yield(Topic{}, topicError(name, errs[i]))
+					return
+				}
+				if !yield(topicOf(name, states[i]), nil) {
+					return
+				}
+			}
+		}
+	}
+}
