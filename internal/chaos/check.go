@@ -16,6 +16,7 @@ type verdict struct {
 	deadLetters []string // wrong, missing or too many
 	transfers   []string // lost, made twice, or not in the balances
 	stalled     []string // keys that delayed others
+	paused      []string // delivered during a pause
 	failures    []string // other failures of the run
 
 	deliveries   int
@@ -28,7 +29,7 @@ type verdict struct {
 }
 
 func (v *verdict) ok() bool {
-	return len(v.lost)+len(v.unexplained)+len(v.disorder)+len(v.deadLetters)+len(v.transfers)+len(v.stalled)+len(v.failures) == 0
+	return len(v.lost)+len(v.unexplained)+len(v.disorder)+len(v.deadLetters)+len(v.transfers)+len(v.stalled)+len(v.paused)+len(v.failures) == 0
 }
 
 // reason is why a message may be delivered again.
@@ -77,6 +78,7 @@ func check(h *history) *verdict {
 		h.checkGroup(v, g, members)
 		for _, s := range members {
 			v.disorder = append(v.disorder, h.checkOrder(s, members)...)
+			h.checkPauses(v, s)
 		}
 	}
 	h.checkUnknownDeadLetters(v)
@@ -200,6 +202,9 @@ func (h *history) confirmedAt(g group, acks []settled, at int64) int64 {
 func (h *history) judge(v *verdict, before, again *delivery, isAcked bool, confirmedAt int64) {
 	if (before.sub == again.sub || again.sub.group.Retries) && before.end == nacked && before.ended <= again.at {
 		return // a nacked message is redelivered; from the retry queue, to any member
+	}
+	if before.end == nacked && h.wasPaused(before.sub, before.at, again.at) {
+		return // what waited for its redelivery was released
 	}
 	why := h.explain(before, again, confirmedAt)
 	text := fmt.Sprintf("entry %s (%s) in group %s: %s, again %s, ack confirmed %s",

@@ -61,6 +61,10 @@ func (h *history) explainMissed(f *fates, from, to int64) reason {
 		held += f.heldAtMost()
 	}
 	for _, s := range f.members {
+		held := held
+		if held != forever {
+			held += h.pausedFor(s, from, held)
+		}
 		noticed := to
 		if to < forever-f.heldAtMost() {
 			noticed += int64(s.process.readTimeout + overdue) // when the network hangs, the read fails at its time-out

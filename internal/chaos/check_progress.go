@@ -48,13 +48,19 @@ func (h *history) checkProgress(v *verdict, f *fates) {
 }
 
 // comparable reports whether a message was published while the key failed, and nothing but that key
-// may have delayed it: no trouble with the server, and no backlog.
+// may have delayed it: no trouble with the server, no pause, and no backlog.
 func (h *history) comparable(f *fates, p *publication, handled int64, failing failingKey) bool {
 	if !p.done || p.uncertain > 0 || p.doneAt < failing.from || p.doneAt > failing.to {
 		return false
 	}
 	for _, t := range h.troubles {
 		if backlog := (t.to - t.from) + int64(promptly); t.from <= handled && p.tried <= t.to+backlog {
+			return false
+		}
+	}
+	for _, pause := range h.paused[f.Name] {
+		backlog := (pause.around.to - pause.around.from) + int64(2*promptly)
+		if pause.around.from <= handled && p.tried <= pause.around.to+backlog {
 			return false
 		}
 	}

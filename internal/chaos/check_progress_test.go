@@ -62,6 +62,12 @@ func TestCheck_progress(t *testing.T) {
 		"others wait, the server was down later": {
 			story: progress(50, func(h *history) { h.troubles = []span{{int64(4 * time.Second), int64(5 * time.Second)}} }), stalled: 1,
 		},
+		"others wait, the group was paused": {
+			story: progress(50, func(h *history) {
+				p := span{10, int64(time.Second)}
+				h.paused = map[string][]groupPause{"failing": {{p, p}}}
+			}),
+		},
 		"others wait, the group was recreated": {
 			story: progress(50, func(h *history) { h.destroyed["failing"] = []span{{10, int64(time.Second)}} }),
 		},

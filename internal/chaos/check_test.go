@@ -18,6 +18,7 @@ type story struct {
 	killed    map[string]int64
 	troubles  []span
 	destroyed []span // of the group
+	paused    []span // of the group
 	group     group  // default: strict
 	entries   int    // in the stream and published; default 1
 	change    func(h *history)
@@ -31,6 +32,9 @@ func (s story) verdict(t *testing.T) *verdict {
 	h := &history{
 		groups: []group{s.group}, troubles: s.troubles, destroyed: map[string][]span{s.group.Name: s.destroyed},
 		published: map[string]*publication{}, claimMinIdle: time.Second,
+	}
+	for _, p := range s.paused {
+		h.paused = map[string][]groupPause{s.group.Name: append(h.paused[s.group.Name], groupPause{p, p})}
 	}
 	for n := 1; n <= max(s.entries, 1); n++ {
 		uuid := fmt.Sprintf("0-%d", n)

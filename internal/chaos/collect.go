@@ -19,7 +19,7 @@ func (r *run) history(ctx context.Context) (*history, error) {
 	h := &history{groups: r.groups, claimMinIdle: r.claimMinIdle, published: map[string]*publication{}}
 	r.note(func() {
 		h.troubles, h.jumps, h.destroyed = slices.Clone(r.troubles), slices.Clone(r.jumps), maps.Clone(r.destroyed)
-		h.failing = slices.Clone(r.failing)
+		h.failing, h.paused = slices.Clone(r.failing), maps.Clone(r.paused)
 	})
 	for _, s := range r.sources {
 		for _, p := range s.published {

@@ -49,6 +49,10 @@ func (r *run) begin(ctx context.Context, f fault) (heal func()) {
 		r.destroy(ctx, r.groups[f.target].Name)
 	case failKey:
 		r.failKey(f)
+	case pauseGroup:
+		return r.pauseGroup(ctx, f)
+	case pauseOne:
+		return r.pauseSubscription(f)
 	case cutWorker, cutPublishers, tearRequest, tearReply, cutStorm, hangNetwork:
 		return r.disturb(f)
 	case crashServer, hiccupServer, pauseServer, jumpClock, moveSlot:

@@ -20,6 +20,7 @@ type history struct {
 	jumps        []span            // when its clock jumped forward
 	failing      []failingKey      // which keys failed when
 	destroyed    map[string][]span // when each group was destroyed
+	paused       map[string][]groupPause
 	claimMinIdle time.Duration
 }
 
@@ -68,7 +69,8 @@ type subscription struct {
 	outages []span           // when its reads failed
 	lost    map[string]int64 // when it lost the lease of an entry
 	still   []span           // when its process did not run
-	closing span             // when its process closed it; the zero span: it did not
+	pauses  []localPause
+	closing span // when its process closed it; the zero span: it did not
 }
 
 func (s *subscription) closedBy(at int64) bool { return s.closing != (span{}) && s.closing.from <= at }
@@ -124,7 +126,7 @@ func (h *history) subscriptions() []*subscription {
 		}
 		p.events = nil
 		for _, s := range own {
-			s.still, s.closing, s.outages = still, closes, outages(s.events, still)
+			s.still, s.closing, s.outages, s.pauses = still, closes, outages(s.events, still), localPauses(s.events)
 			all = append(all, s)
 		}
 	}

@@ -30,6 +30,9 @@ const (
 	dying      kind = 'K' // the process is about to kill itself
 	closing    kind = 'C' // the process closes its subscribers
 	closed     kind = 'E' // all are closed
+	pausing    kind = 'U' // Subscriber.Pause is about to be called
+	paused     kind = 'V' // Subscriber.Pause has returned
+	resuming   kind = 'R' // Subscriber.Resume is about to be called
 )
 
 // event is one line of a journal, or one ID of a line that has several.

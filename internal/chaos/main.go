@@ -1,9 +1,9 @@
 // Command chaos tests the library under random faults. It publishes to a server or a cluster
 // through connections that are cut. Servers are killed and paused, their clocks jump, and groups
-// are destroyed. Subscribers run in processes that are killed, stopped and closed, some behind slow
+// are destroyed and paused. Subscribers run in processes that are killed, stopped, paused and closed, some behind slow
 // links. Some messages and keys fail. At the end it heals all faults, waits until the groups have
 // drained, and checks that nothing was lost, that each repeated delivery had a reason, that the
-// promised order was kept, that exactly the right messages were dead-lettered, and that what was
+// promised order was kept, that nothing came during a pause, that exactly the right messages were dead-lettered, and that what was
 // committed with its ack happened once. The same seed makes the same schedule of faults.
 package main
 

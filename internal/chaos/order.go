@@ -20,6 +20,7 @@ type orderCheck struct {
 type keyQueue struct {
 	open   string // in flight
 	nacked string // to be redelivered before all others
+	since  int64  // of the nack
 	// exhausted is set if the nacked one has reached the delivery limit. The others do not wait for
 	// it if it can't be dead-lettered.
 	exhausted bool
@@ -46,7 +47,7 @@ func (h *history) checkOrder(s *subscription, members []*subscription) []string 
 		case e.kind == acked && q != nil && q.open == e.id:
 			q.open = ""
 		case e.kind == nacked && q != nil && q.open == e.id:
-			q.open, q.nacked, q.exhausted = "", e.id, s.group.exhausted(q.count)
+			q.open, q.nacked, q.since, q.exhausted = "", e.id, e.at, s.group.exhausted(q.count)
 		}
 	}
 	return c.found
@@ -70,7 +71,7 @@ func (c *orderCheck) delivered(e event) {
 	if q.open != "" {
 		c.complainf(e, "came while %s was unacknowledged", q.open)
 	}
-	if q.nacked != "" && q.nacked != e.id && !c.gone[q.nacked] && !q.exhausted {
+	if q.nacked != "" && q.nacked != e.id && !c.gone[q.nacked] && !q.exhausted && !c.mayBeElsewhere(q.since, e.at) {
 		c.complainf(e, "came before %s, which was nacked", q.nacked)
 	}
 	if first := c.queueOf[e.id] == nil; first && e.deliveries == 1 {
@@ -78,6 +79,12 @@ func (c *orderCheck) delivered(e event) {
 	}
 	c.queueOf[e.id] = q
 	q.open, q.nacked, q.count = e.id, "", e.deliveries
+}
+
+// mayBeElsewhere reports whether a message that was nacked at a time was released in a pause, and
+// another subscription got it.
+func (c *orderCheck) mayBeElsewhere(since, now int64) bool {
+	return len(c.members) > 1 && c.wasPaused(c.sub, since, now)
 }
 
 // exhausted reports whether a message with this number of deliveries is dead-lettered.
@@ -98,13 +105,16 @@ func (c *orderCheck) fresh(q *keyQueue, e event) {
 
 // mayBeLate reports whether an entry that seems new may come after a newer one: the group was
 // recreated, the reply with it was lost, or another subscription had read it ahead and released it
-// at its Close.
+// at its Close or in a pause.
 func (c *orderCheck) mayBeLate(e, newest event) bool {
 	since := c.triedAt(newest.text)
 	if overlaps(c.destroyed[c.sub.group.Name], since, e.at) || overlaps(c.sub.outages, since, e.at) {
 		return true
 	}
 	for _, other := range c.members {
+		if other != c.sub && c.wasPaused(other, c.triedAt(e.text), e.at) {
+			return true
+		}
 		if other != c.sub && other.closing != (span{}) && overlaps([]span{other.closing}, c.triedAt(e.text), e.at) {
 			return true
 		}

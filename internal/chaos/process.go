@@ -39,7 +39,7 @@ type worker struct {
 type process struct {
 	life     *life
 	command  *exec.Cmd
-	lifeline io.Closer // while it is open, the process lives
+	lifeline io.WriteCloser // while it is open, the process lives; it takes commands
 	ended    chan struct{}
 	expected bool // its end is expected; guarded by worker.mu
 }

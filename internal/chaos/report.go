@@ -46,11 +46,12 @@ func (r *run) report(h *history, v *verdict) {
 	r.findings("DEAD LETTERS", v.deadLetters)
 	r.findings("TRANSFERS", v.transfers)
 	r.findings("STALLED", v.stalled)
+	r.findings("DELIVERED IN A PAUSE", v.paused)
 	r.findings("FAILED", v.failures)
 	result := "PASS"
 	if !v.ok() {
-		result = fmt.Sprintf("FAIL: %d lost, %d unexplained, %d out of order, %d dead letters wrong, %d transfers wrong, %d stalled, %d other failures",
-			len(v.lost), len(v.unexplained), len(v.disorder), len(v.deadLetters), len(v.transfers), len(v.stalled), len(v.failures))
+		result = fmt.Sprintf("FAIL: %d lost, %d unexplained, %d out of order, %d dead letters wrong, %d transfers wrong, %d stalled, %d in a pause, %d other failures",
+			len(v.lost), len(v.unexplained), len(v.disorder), len(v.deadLetters), len(v.transfers), len(v.stalled), len(v.paused), len(v.failures))
 	}
 	fmt.Fprintf(r.out, "%s, seed %d, %s\n", result, r.seed, time.Since(r.began).Round(time.Second))
 }

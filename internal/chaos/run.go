@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/millrace/redisstream"
+	"github.com/millrace/redisstream/admin"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -61,7 +62,8 @@ type run struct {
 	out        io.Writer
 	servers    *servers
 	client     redis.UniversalClient // directly to the servers
-	networks   []*network            // one for each worker
+	admin      *admin.Admin
+	networks   []*network // one for each worker
 	publishing *network
 	workers    []*worker
 	sources    []*source
@@ -74,6 +76,7 @@ type run struct {
 	troubles  []span // when the server did not answer
 	jumps     []span // when its clock jumped forward
 	destroyed map[string][]span
+	paused    map[string][]groupPause
 	storms    map[int][]span // by worker
 	cuts      map[int][]span // by worker
 	failing   []failingKey
@@ -110,7 +113,7 @@ func (r *run) verbose(what any) {
 func open(o options, out io.Writer) (r *run, err error) {
 	r = &run{
 		options: o, out: out, topic: "chaos", began: time.Now(),
-		done: map[faultKind]int{}, destroyed: map[string][]span{}, storms: map[int][]span{}, cuts: map[int][]span{},
+		done: map[faultKind]int{}, destroyed: map[string][]span{}, paused: map[string][]groupPause{}, storms: map[int][]span{}, cuts: map[int][]span{},
 	}
 	watching, stop := context.WithCancel(context.Background())
 	r.stopWatch = stop
@@ -123,6 +126,9 @@ func open(o options, out io.Writer) (r *run, err error) {
 		return nil, err
 	}
 	r.client = connection{Addrs: r.servers.addrs(), ReadTimeout: 5 * time.Second, Impatient: true}.client()
+	if r.admin, err = admin.New(admin.Config{Client: r.client}); err != nil {
+		return nil, err
+	}
 	r.watch.Go(func() { r.watchServers(watching) })
 	if r.publishing, err = lay(r.servers.all, 0); err != nil {
 		return nil, err

@@ -26,6 +26,8 @@ const (
 	failKey       faultKind = "key failed"          // its messages are nacked in groups with FailingKeys
 	jumpClock     faultKind = "server's clock set"  // single server only: a node of a cluster would lose contact with the others
 	moveSlot      faultKind = "slot of topic moved" // to another server, with its own clock
+	pauseGroup    faultKind = "group paused"
+	pauseOne      faultKind = "subscription paused" // one of a worker
 )
 
 // publishersNetwork is the target of network faults of the publishers.
@@ -36,6 +38,7 @@ type fault struct {
 	at     time.Duration
 	kind   faultKind
 	target int // by kind: a worker or publishersNetwork, a group, a key, a server counted from the topic's
+	group  int // of pauseOne
 	lasts  time.Duration
 	clock  *time.Duration // new offset of the server's clock; nil: unchanged
 }
@@ -69,6 +72,8 @@ var weights = []struct {
 	{failKey, 4},
 	{jumpClock, 2},
 	{moveSlot, 2},
+	{pauseGroup, 3},
+	{pauseOne, 5},
 }
 
 const (
@@ -128,6 +133,9 @@ func (p planner) between(low, high float64) time.Duration {
 const (
 	everybody = -1 // owner of faults that are not a worker's
 	keys      = -2 // owner of faults in handlers
+	// firstPause is the owner of the pauses of the first group. Those of the others are below it, and
+	// then those of each worker's subscriptions.
+	firstPause = -3
 )
 
 // fault returns a fault and its owner. An owner has one fault at a time.
@@ -149,6 +157,12 @@ func (p planner) fault(kind faultKind) (f fault, owner int) {
 			f.target = publishersNetwork
 			return f, everybody
 		}
+	case pauseGroup:
+		f.target, f.lasts = p.IntN(len(p.groups)), p.between(0.5, 6)
+		return f, firstPause - f.target
+	case pauseOne:
+		f.group, f.lasts = p.IntN(len(p.groups)), p.between(0.5, 4)
+		return f, firstPause - len(p.groups)*(1+worker) - f.group
 	case failKey:
 		f.target, f.lasts = p.IntN(orderingKeys), p.between(6, 10)
 		return f, keys

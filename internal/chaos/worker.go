@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 	"os/signal"
@@ -73,18 +72,16 @@ func runWorker() error {
 	}
 	terminate, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		os.Exit(1)
-	}()
 	j, err := openJournal(config.Journal)
 	if err != nil {
 		return err
 	}
+	control := controls{subscribers: map[int]*redisstream.Subscriber{}}
+	go control.obey(j)
 	go watchPulse(context.Background(), config.ClaimMinIdle, func(from time.Time) { j.write(stoodStill, -1, from.UnixNano()) })
 	var all sync.WaitGroup
 	for number, g := range config.Groups {
-		s := &subscriber{workerConfig: config, group: g, number: number, journal: j}
+		s := &subscriber{workerConfig: config, group: g, number: number, journal: j, controls: &control}
 		all.Go(func() { s.run(terminate) })
 	}
 	<-terminate.Done()
@@ -100,6 +97,8 @@ type subscriber struct {
 	group   group
 	number  int
 	journal *journal
+
+	controls *controls
 }
 
 func (s *subscriber) run(ctx context.Context) {
@@ -124,6 +123,7 @@ func (s *subscriber) run(ctx context.Context) {
 		panic(err)
 	}
 	messages := s.subscribe(ctx, library)
+	s.controls.add(s.number, library)
 	var handlers sync.WaitGroup
 	handlers.Go(func() {
 		for msg := range messages {

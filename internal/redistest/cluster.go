@@ -252,22 +252,27 @@ func (c *Cluster) BeginMove(tb testing.TB, key string, to *Server) *Move {
 // Keys moves all keys of the slot (MIGRATE).
 func (m *Move) Keys() {
 	m.tb.Helper()
-	ctx := context.Background()
-	host, port, _ := net.SplitHostPort(m.to.Addr)
 	for {
-		keys, err := m.from.admin.ClusterGetKeysInSlot(ctx, m.slot, 100).Result()
+		keys, err := m.from.admin.ClusterGetKeysInSlot(context.Background(), m.slot, 100).Result()
 		if err != nil {
 			m.tb.Fatal(err)
 		}
 		if len(keys) == 0 {
 			return
 		}
-		args := []any{"migrate", host, port, "", 0, 5000, "keys"}
-		for _, key := range keys {
-			args = append(args, key)
-		}
-		m.from.must(m.tb, args...)
+		m.Key(keys...)
 	}
+}
+
+// Key moves keys of the slot.
+func (m *Move) Key(keys ...string) {
+	m.tb.Helper()
+	host, port, _ := net.SplitHostPort(m.to.Addr)
+	args := []any{"migrate", host, port, "", 0, 5000, "keys"}
+	for _, key := range keys {
+		args = append(args, key)
+	}
+	m.from.must(m.tb, args...)
 }
 
 // End makes the new master the owner of the slot.

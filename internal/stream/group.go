@@ -20,6 +20,7 @@ type Group struct {
 	delayed string // the stream's delayed messages, which GroupInfo looks for; empty: it does not
 	retries retryQueue
 	pause   string // the key that pauses the group; empty: the user may not look at it
+	paused  bool   // it existed when the server said so last; the reader's goroutine uses it
 	members string // the hash of the group's member records; empty: the user may not write there
 }
 

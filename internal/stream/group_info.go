@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/redis/go-redis/v9"
@@ -38,24 +39,39 @@ func (g *Group) GroupInfo(ctx context.Context) (info GroupInfo, err error) {
 			info, err = g.infoOf(groups)
 			info.Delayed = exist.Val() > 0 && g.delayed != ""
 			info.Retries = exist.Val() > 0 && g.retries.keys != nil
-			info.Paused = paused.Val() > 0
+			info.Paused, _ = g.sawPause(paused) // an error of the connection is one of groups, too
 		}
 		return err
 	})
 	return info, err
 }
 
-// IsPaused reports whether the group is paused (EXISTS). It is not, if the user may not know it.
+// IsPaused reports whether the group is paused (EXISTS). It is not, if the user may not know it. If
+// the server refuses to answer, because the slot is being moved, the last answer holds.
 func (g *Group) IsPaused(ctx context.Context) (paused bool, err error) {
 	if g.pause == "" {
 		return false, nil
 	}
 	err = g.onPrivate(ctx, 0, func(ctx context.Context, c privateClient) error {
-		n, err := c.Exists(ctx, g.pause).Result()
-		paused = n > 0
+		paused, err = g.sawPause(c.Exists(ctx, g.pause))
 		return err
 	})
 	return paused, err
+}
+
+// sawPause returns what a reply to EXISTS says of the pause.
+func (g *Group) sawPause(reply *redis.IntCmd) (paused bool, err error) {
+	n, err := reply.Result()
+	_, refused := errors.AsType[redis.Error](err)
+	switch {
+	case err == nil:
+		g.paused = n > 0
+	case redis.HasErrorPrefix(err, "NOPERM"):
+		g.paused = false
+	case !refused:
+		return g.paused, err
+	}
+	return g.paused, nil
 }
 
 // CanBePaused reports whether the user may look at the key that pauses the group. CheckRights finds

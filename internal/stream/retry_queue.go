@@ -21,7 +21,8 @@ type retryQueue struct {
 	lease    time.Duration
 
 	mu   sync.Mutex
-	held map[string]struct{} // IDs of entries that this consumer took
+	held map[string]uint64 // entries that this consumer took: the number of the take, by ID
+	take uint64
 }
 
 // retryKeys returns the keys of a retry queue.
@@ -55,6 +56,7 @@ func (g *Group) Postpone(ctx context.Context, entries []Postponement) ([]Postpon
 	for _, e := range entries {
 		args = append(args, e.ID, waitMilliseconds(e.Wait), e.Deliveries)
 	}
+	taken := g.retries.taken(entries)
 	reply, err := postponeScript.Run(ctx, g.shared, append([]string{g.key}, g.retries.keys...), args...).Int64Slice()
 	if err != nil {
 		return nil, err
@@ -66,7 +68,7 @@ func (g *Group) Postpone(ctx context.Context, entries []Postponement) ([]Postpon
 	for i, result := range reply {
 		results[i] = PostponeResult(result)
 		if result == int64(Postponed) {
-			g.retries.forget(entries[i].ID)
+			g.retries.forgetTake(entries[i].ID, taken[i])
 		}
 	}
 	return results, nil
@@ -110,10 +112,31 @@ func (q *retryQueue) hold(entries []Entry) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.held == nil {
-		q.held = make(map[string]struct{})
+		q.held = make(map[string]uint64)
 	}
+	q.take++
 	for _, e := range entries {
-		q.held[e.ID] = struct{}{}
+		q.held[e.ID] = q.take
+	}
+}
+
+// taken returns in which take this consumer got each of the entries; 0: in none.
+func (q *retryQueue) taken(entries []Postponement) []uint64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	takes := make([]uint64, len(entries))
+	for i, e := range entries {
+		takes[i] = q.held[e.ID]
+	}
+	return takes
+}
+
+// forgetTake forgets an entry that is in the queue again, unless it was taken anew meanwhile.
+func (q *retryQueue) forgetTake(id string, take uint64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.held[id] == take {
+		delete(q.held, id)
 	}
 }
 

@@ -62,9 +62,9 @@ type settlement interface {
 	// keepsLateMessages reports whether messages of late handlers keep their leases, and their acks
 	// count.
 	keepsLateMessages() bool
-	// settleLate acknowledges entries after the end of the subscription, and then releases others.
-	// A nil release releases nothing.
-	settleLate(ctx context.Context, acked []string, release *stream.Release) error
+	// ackLate acknowledges entries after the end of the subscription. releaseLate releases others.
+	ackLate(ctx context.Context, ids []string) error
+	releaseLate(ctx context.Context, release stream.Release) error
 }
 
 // retries redelivers entries when their handlers want them.
@@ -141,7 +141,8 @@ func (unacknowledged) stop()                             {}
 func (unacknowledged) gap() string                       { return "" }
 func (unacknowledged) keepsLateMessages() bool           { return false }
 
-func (unacknowledged) settleLate(context.Context, []string, *stream.Release) error { return nil }
+func (unacknowledged) ackLate(context.Context, []string) error           { return nil }
+func (unacknowledged) releaseLate(context.Context, stream.Release) error { return nil }
 
 // limit bounds a read.
 func (r room) limit() stream.Limit { return stream.Limit{Count: r.entries, Bytes: r.bytes} }

@@ -116,7 +116,7 @@ func (g *group) stop() {
 
 func (g *group) release(ctx context.Context) {
 	var waiting []stream.Postponement
-	g.inbox.leases(func(table *leaseTable) { waiting = table.waiting() })
+	g.inbox.leases(func(table *leaseTable) { waiting = table.waiting(paused, queued, releasing) })
 	if parked := g.postpone(ctx, waiting); parked > 0 && g.observer != nil {
 		g.observer.Parked(parked)
 	}
@@ -128,17 +128,19 @@ func (g *group) release(ctx context.Context) {
 
 func (*group) keepsLateMessages() bool { return true }
 
-func (g *group) settleLate(ctx context.Context, acked []string, release *stream.Release) error {
-	if len(acked) > 0 {
-		if err := g.Stream.Ack(ctx, acked); err != nil && !stream.IsGroupGone(err) {
-			return err
-		}
-	}
-	if release == nil {
+func (g *group) ackLate(ctx context.Context, ids []string) error {
+	if len(ids) == 0 {
 		return nil
 	}
+	if err := g.Stream.Ack(ctx, ids); err != nil && !stream.IsGroupGone(err) {
+		return err
+	}
+	return nil
+}
+
+func (g *group) releaseLate(ctx context.Context, release stream.Release) error {
 	release.Remove = g.RemoveAtEnd
-	if _, err := g.Stream.Release(ctx, *release); err != nil && !stream.IsGroupGone(err) {
+	if _, err := g.Stream.Release(ctx, release); err != nil && !stream.IsGroupGone(err) {
 		return err
 	}
 	return nil

@@ -20,6 +20,7 @@ type entry struct {
 	state      state
 	commit     commitState
 	lost       bool             // it belongs to another consumer now, or is acknowledged
+	again      bool             // it came again while the postponer had it: it is ours, and due
 	trimmed    bool             // it is no longer in the stream, so that nobody else can get it
 	handed     int32            // deliveries by this subscription
 	deferrals  int32            // failed attempts to dead-letter it; if any, it blocks no key
@@ -84,7 +85,7 @@ var next = map[state][]state{
 	paused:    {queued, releasing},
 	inFlight:  {paused, settling, late, queued},
 	settling:  {paused, queued},
-	releasing: {queued},
+	releasing: {paused, queued},
 	late:      {},
 }
 

@@ -172,6 +172,7 @@ func (b *inbox) undelivered(e *entry) {
 func (b *inbox) settling(e *entry, d time.Duration) {
 	b.finish(e, d, func() {
 		e.become(settling)
+		e.again = false
 		b.unblock(e)
 	})
 }

@@ -140,8 +140,12 @@ func (b *inbox) putBack(gap string) {
 	})
 	b.queues.setGap(gap)
 	for _, e := range list {
-		e.become(queued)
 		e.leasedAt = time.Time{}
+		if wait := time.Until(e.known().notBefore); wait > 0 {
+			b.waitUnblocking(e, wait)
+			continue
+		}
+		e.become(queued)
 		if e.deferrals > 0 {
 			b.queues.requeue(e)
 		} else {

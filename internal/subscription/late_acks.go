@@ -3,6 +3,7 @@ package subscription
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -43,11 +44,12 @@ type lateHandlers struct {
 
 	logger watermill.LoggerAdapter // logs also after the end
 
-	mu       sync.Mutex // workers add messages; then one timer function at a time uses all fields
-	messages []lateMessage
-	until    time.Time // when the lease is over
-	over     bool
-	pause    time.Duration
+	mu         sync.Mutex // workers add messages; then one timer function at a time uses all fields
+	messages   []lateMessage
+	unreleased bool      // a release is due, and failed so far
+	until      time.Time // when the lease is over
+	over       bool
+	pause      time.Duration
 }
 
 // add takes a message over from its worker. If LateTimeout is 0, its entry is released with the
@@ -104,7 +106,7 @@ func (l *lateHandlers) check() {
 	}
 	settled = l.settle()
 	switch {
-	case len(l.messages) == 0:
+	case len(l.messages) == 0 && !l.unreleased:
 		l.finish()
 		return
 	case !time.Now().Before(l.until):
@@ -143,18 +145,17 @@ func (o lateOutcome) tell(observer Observer) {
 // settle sends the acks and nacks since the last check. If that fails, the next check sends them
 // again.
 func (l *lateHandlers) settle() (outcome lateOutcome) {
-	var open, done []lateMessage
+	var open, gone, nacked []lateMessage
 	var acked []string
 	var postponed []stream.Postponement
-	nacked := false
 	for _, m := range l.messages {
 		switch {
 		case l.inbox.commitOf(m.entry) == notHeld: // its new owner settles it
-			done = append(done, m)
+			gone = append(gone, m)
 		case isClosed(m.acked), l.inbox.commitOf(m.entry) == committed:
-			acked, done = append(acked, m.entry.ID), append(done, m)
+			acked, gone = append(acked, m.entry.ID), append(gone, m)
 		case isClosed(m.nacked):
-			nacked, done = true, append(done, m)
+			nacked = append(nacked, m)
 			if retry := l.Decision(m.message).Retry; retry.Asked {
 				lease := stream.Lease{ID: m.entry.ID, Deliveries: m.entry.delivered()}
 				postponed = append(postponed, stream.Postponement{Lease: lease, Wait: retry.Wait})
@@ -163,35 +164,43 @@ func (l *lateHandlers) settle() (outcome lateOutcome) {
 			open = append(open, m)
 		}
 	}
-	if len(done) == 0 {
+	if len(gone)+len(nacked) == 0 && !l.unreleased {
 		return outcome
-	}
-	var release *stream.Release
-	if nacked || len(open) == 0 {
-		release = l.releaseAllBut(open)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.Subscription.messages), lateCall)
 	defer cancel()
 	outcome.parked = l.backend.postpone(ctx, postponed)
-	if l.backend.settleLate(ctx, acked, release) != nil {
+	if l.backend.ackLate(ctx, acked) != nil {
 		return outcome
 	}
 	if l.backend.keepsLateMessages() {
 		outcome.acked = len(acked)
 	}
-	for _, m := range done {
-		m.context.end()
-		if acked, nacked := isClosed(m.acked), isClosed(m.nacked); acked || nacked {
-			outcome.handled = append(outcome.handled, lateHandled{time.Since(m.entry.heldSince), nacked})
-		}
+	outcome.end(gone) // also if the release fails: their acks count
+	l.messages = slices.Concat(nacked, open)
+	l.unreleased = l.unreleased || len(nacked) > 0 || len(open) == 0
+	if !l.unreleased || l.backend.releaseLate(ctx, l.releaseAllBut(open)) != nil {
+		return outcome
 	}
+	l.unreleased = false
+	outcome.end(nacked)
 	l.messages = open
 	return outcome
 }
 
-// releaseAllBut returns a release of all messages that are neither acknowledged nor open.
-func (l *lateHandlers) releaseAllBut(open []lateMessage) *stream.Release {
-	release := &stream.Release{Keep: make([]string, len(open))}
+// end ends messages that are settled.
+func (o *lateOutcome) end(messages []lateMessage) {
+	for _, m := range messages {
+		m.context.end()
+		if acked, nacked := isClosed(m.acked), isClosed(m.nacked); acked || nacked {
+			o.handled = append(o.handled, lateHandled{time.Since(m.entry.heldSince), nacked})
+		}
+	}
+}
+
+// releaseAllBut returns a release of all messages that are not open.
+func (l *lateHandlers) releaseAllBut(open []lateMessage) stream.Release {
+	release := stream.Release{Keep: make([]string, len(open))}
 	for i, m := range open {
 		release.Keep[i] = m.entry.ID
 	}

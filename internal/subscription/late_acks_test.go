@@ -183,3 +183,21 @@ func TestLate_fanoutTimeIsOver(t *testing.T) {
 		assert.Zero(t, log.Count("too late"), "there is nothing to acknowledge")
 	})
 }
+
+// The server takes the ack, but not the release behind it. The ack counts.
+func TestLate_releaseFailsAfterTheAck(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newFakeGroup(1)
+		s, log, msg := closeWithHandler(t, g)
+		g.locked(func() { g.fail = errDown })
+		before := g.releases
+		msg.Ack()
+		time.Sleep(s.LateTimeout + time.Minute)
+		synctest.Wait()
+		assert.Equal(t, 1, g.acked())
+		assert.False(t, isOpen(s.Output()))
+		assert.Greater(t, g.releases, before+1, "the release is tried again")
+		assert.Zero(t, log.Count("an ack came too late"), log.Lines())
+	})
+}

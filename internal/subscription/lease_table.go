@@ -1,6 +1,7 @@
 package subscription
 
 import (
+	"slices"
 	"time"
 
 	"github.com/millrace/redisstream/internal/stream"
@@ -18,10 +19,11 @@ type leaseTable struct {
 func newLeaseTable() leaseTable { return leaseTable{entries: make(map[string]*entry)} }
 
 // add takes an entry that was read; its lease began at leasedAt or later. It reports whether the
-// entry is new. A known entry is ours again: the group was recreated.
+// entry is new. A known entry is ours again: the group was recreated, or the entry was due in the
+// retry queue before we knew that it was there.
 func (t *leaseTable) add(e *entry, leasedAt time.Time) bool {
 	if known := t.entries[e.ID]; known != nil {
-		known.lost, known.leasedAt = false, leasedAt
+		known.lost, known.leasedAt, known.again = false, leasedAt, known.state == settling
 		if known.commit == notHeld {
 			known.commit = notCommitted
 		}
@@ -109,11 +111,12 @@ func (t *leaseTable) endPauses(ids []string) {
 	}
 }
 
-// waiting returns the entries that their handlers want again later.
-func (t *leaseTable) waiting() (list []stream.Postponement) {
+// waiting returns the entries in these states that their handlers want again later. The caller owns
+// them: only the owner may read an entry's trouble.
+func (t *leaseTable) waiting(states ...state) (list []stream.Postponement) {
 	for id, e := range t.entries {
-		if e.lost || e.state != paused && e.state != queued && e.state != releasing {
-			continue // only its owner may read its trouble
+		if e.lost || !slices.Contains(states, e.state) {
+			continue
 		}
 		if wait := time.Until(e.known().notBefore); wait > 0 {
 			list = append(list, stream.Postponement{Lease: stream.Lease{ID: id, Deliveries: e.delivered()}, Wait: wait})

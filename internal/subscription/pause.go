@@ -170,7 +170,7 @@ func (g *group) handBack(ctx context.Context) error {
 		return nil
 	}
 	var waiting []stream.Postponement
-	g.inbox.leases(func(table *leaseTable) { waiting = table.waiting() })
+	g.inbox.leases(func(table *leaseTable) { waiting = table.waiting(releasing) })
 	if err := g.postponeForPause(ctx, waiting); err != nil {
 		return err
 	}

@@ -528,3 +528,47 @@ func TestPause_racesWithTheEnd(t *testing.T) {
 		})
 	}
 }
+
+// What a handler nacks while entries are handed back is not withdrawn yet: it may not go to the retry
+// queue, because it would be delivered from memory too if the pause ended just then.
+func TestPause_postponesOnlyWhatIsWithdrawn(t *testing.T) {
+	t.Parallel()
+	b := newInbox(2, unordered)
+	b.add(arrival{entries: []entry{{Entry: stream.Entry{ID: "1-0", Deliveries: 1}}, {Entry: stream.Entry{ID: "2-0", Deliveries: 1}}}})
+	first, second := b.take(), b.take()
+	later := Retry{Asked: true, Wait: time.Hour}
+	b.retryLater(first, 0, later)
+	b.setPaused(true)
+	require.True(t, b.withdraw(true))
+	b.retryLater(second, 0, later)
+	b.leases(func(table *leaseTable) {
+		waiting := table.waiting(releasing)
+		require.Len(t, waiting, 1)
+		assert.Equal(t, "1-0", waiting[0].ID)
+	})
+	b.close()
+}
+
+// The retry queue and the release fail until the pause is over: the message waits here for as long as
+// its handler asked.
+func TestPause_waitingRetryCannotBeHandedBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newPausable(1)
+		g.postpone = func() (stream.PostponeResult, error) { return 0, errDown }
+		s, _ := g.start(t, func(o *options) {
+			o.Decision = func(context.Context) Decision { return Decision{Retry: Retry{Asked: true, Wait: 10 * time.Second}} }
+		})
+		nacked := time.Now()
+		(<-s.Output()).Nack()
+		synctest.Wait()
+		s.SetPaused(true)
+		time.Sleep(2 * time.Second)
+		s.SetPaused(false)
+		msg := <-s.Output()
+		assert.GreaterOrEqual(t, time.Since(nacked), 10*time.Second)
+		msg.Ack()
+		s.Close()
+		assert.Equal(t, 1, g.acked())
+	})
+}

@@ -58,6 +58,7 @@ func (p *postponer) commit(items []postponement) {
 	}
 	for i, item := range items {
 		switch {
+		case p.inbox.cameAgain(item.entry):
 		case err != nil:
 			p.inbox.waitHere(item.entry, item.Wait, true)
 		case results[i] == stream.Postponed:

@@ -120,6 +120,25 @@ func (b *inbox) waitAside(e *entry, wait time.Duration) {
 	b.waitUnblocking(e, wait)
 }
 
+// cameAgain queues an entry that was due in the retry queue, and taken by our reader, before the
+// postponer knew that it was there. It reports whether it was.
+func (b *inbox) cameAgain(e *entry) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !e.again {
+		return false
+	}
+	e.again = false
+	e.inTrouble().notBefore = time.Time{}
+	e.become(queued)
+	if !b.closed {
+		b.queues.add(e, true)
+		b.unheld()
+		b.ready.Signal()
+	}
+	return true
+}
+
 // waitHere takes an entry that could not be put into the retry queue. Its successors do not wait.
 func (b *inbox) waitHere(e *entry, wait time.Duration, uncertain bool) {
 	b.mu.Lock()

@@ -360,3 +360,52 @@ func TestFailover_scansWhileASlotMoves(t *testing.T) {
 	arrives()
 	assert.Zero(t, log.Count("failed; retrying"))
 }
+
+// While a slot moves, its old server does not say whether the group is paused: it has no such key.
+// Reading goes on, and a pause stays.
+func TestCluster_slotMovesWhileAGroupMayBePaused(t *testing.T) {
+	t.Parallel()
+	for _, interval := range []time.Duration{fixture.FastClaimConfig().ClaimInterval, time.Hour} {
+		t.Run(interval.String(), func(t *testing.T) {
+			t.Parallel()
+			cluster := redistest.StartMasters(t, [3]time.Duration{})
+			client := cluster.Client(t)
+			topic := fixture.NewTopic(t)
+			config := fixture.FastClaimConfig()
+			config.Client, config.ClaimInterval = client, interval
+			var log redistest.Log
+			subscriber, err := redisstream.NewSubscriber(config, log.Logger())
+			require.NoError(t, err)
+			t.Cleanup(func() { require.NoError(t, subscriber.Close()) })
+			messages, err := subscriber.Subscribe(t.Context(), topic)
+			require.NoError(t, err)
+			publisher := fixture.OpenPublisher(t, redisstream.PublisherConfig{Client: client})
+			arrives := func() {
+				require.NoError(t, publisher.Publish(topic, fixture.Numbered("a", 1)...))
+				fixture.ReceiveAll(t, messages, 1)
+			}
+			arrives()
+			move := cluster.BeginMove(t, topic, cluster.Other(t, topic))
+			time.Sleep(2500 * time.Millisecond) // so that it looks
+			arrives()
+			assert.Zero(t, log.Count("failed; retrying"))
+			move.Keys()
+			move.End()
+			key := redisstream.PauseKey(topic, config.ConsumerGroup)
+			require.NoError(t, client.Set(t.Context(), key, "{}", 0).Err())
+			require.Eventually(t, func() bool { return log.Count("the subscription is paused") == 1 }, fixture.Soon, 10*time.Millisecond)
+			require.NoError(t, publisher.Publish(topic, fixture.Numbered("a", 1)...))
+			move = cluster.BeginMove(t, topic, cluster.Other(t, topic))
+			move.Key(key)
+			select {
+			case <-messages:
+				require.Fail(t, "a message came while the group was paused")
+			case <-time.After(2500 * time.Millisecond):
+			}
+			move.Keys()
+			move.End()
+			require.NoError(t, client.Del(t.Context(), key).Err())
+			fixture.ReceiveAll(t, messages, 1)
+		})
+	}
+}

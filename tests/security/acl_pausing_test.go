@@ -58,3 +58,32 @@ func TestACL_pausing(t *testing.T) {
 		assert.Empty(t, server.Denied(b, "subscriber"))
 	})
 }
+
+// The user loses the right to look at the key. The group is not paused any more, and reading goes on.
+func TestACL_pausingRightIsTakenAway(t *testing.T) {
+	t.Parallel()
+	server := fixture.NewACLServer(t)
+	for _, interval := range []time.Duration{fixture.FastClaimConfig().ClaimInterval, time.Hour} {
+		t.Run(interval.String(), func(t *testing.T) {
+			t.Parallel()
+			b := server.NewBench(t)
+			user := "subscriber"
+			config := fixture.FastClaimConfig()
+			config.ClaimInterval = interval
+			config.Client = fixture.ConnectURL(b, server.CreateUser(b, user, forTopic(b, memberRights)...))
+			var log redistest.Log
+			messages := b.SubscribeLogged(config, &log)
+			b.Publish(1)
+			fixture.ReceiveAll(b, messages, 1)
+			b.Do("SET", redisstream.PauseKey(b.Topic, "g"), "{}")
+			b.Eventually("paused", func() bool { return log.Count("the subscription is paused") == 1 })
+			b.Do("ACL", "SETUSER", user+b.Topic, "-exists")
+			b.Publish(1)
+			fixture.ReceiveAll(b, messages, 1)
+			time.Sleep(2500 * time.Millisecond) // so that it looks again
+			b.Publish(1)
+			fixture.ReceiveAll(b, messages, 1)
+			assert.Zero(t, log.Count("failed; retrying"))
+		})
+	}
+}
