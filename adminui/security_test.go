@@ -279,7 +279,7 @@ func TestTimeout(t *testing.T) {
 	b := fixture.NewOn(t, server)
 	b.Publish(1)
 	client := server.Client(t, func(o *redis.Options) { o.ContextTimeoutEnabled = true })
-	s := open(b, func(c *adminui.Config) { c.Admin, c.Timeout = newAdmin(b, client), 200*time.Millisecond })
+	s := open(b, func(c *adminui.Config) { c.Admin, c.Timeout = newAdmin(b, client), 2*time.Second })
 	s.page("")
 	server.Pause()
 	defer server.Resume()
