@@ -75,10 +75,11 @@ func (f *fates) seen(e entry, since, until int64) (n int) {
 			n++
 		}
 	}
+	handed := max(since, never+int64(late)) - int64(late) // the server may hand out entries to a killed process for a moment
 	for _, s := range f.members {
 		open := slices.ContainsFunc(f.byID[e.id], func(d *delivery) bool { return d.sub == s && d.end == 0 })
 		lostAt, isLost := s.lost[e.id]
-		unmade := isLost && lostAt <= until || s.process.killedIn(since, until) || overlaps(s.still, since, until) ||
+		unmade := isLost && lostAt <= until || s.process.killedIn(handed, until) || overlaps(s.still, since, until) ||
 			overlaps(s.process.storms, since, until) || overlaps(s.process.cuts, since, until) || s.gaveUpClosing(since, until)
 		if !open && unmade {
 			n++

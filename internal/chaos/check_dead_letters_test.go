@@ -65,6 +65,12 @@ func TestCheck_deadLetters(t *testing.T) {
 		"delivered to a killed process": {
 			journal: once, story: story{change: deadLetteredAt(14), journals: map[string]string{"b": ""}, killed: map[string]int64{"b": 12}},
 		},
+		"published just after a process was killed": {
+			journal: once, story: story{change: deadLetteredAt(14), journals: map[string]string{"b": ""}, killed: map[string]int64{"b": -1}},
+		},
+		"published long after a process was killed": {
+			journal: once, story: story{change: deadLetteredAt(14), journals: map[string]string{"b": ""}, killed: map[string]int64{"b": -200000000}}, wrong: 1,
+		},
 		"counted, then connection cut": {
 			journal: once, story: story{journals: map[string]string{"b": ""}, change: func(h *history) {
 				deadLetteredAt(14)(h)

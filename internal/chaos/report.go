@@ -50,7 +50,8 @@ func (r *run) report(h *history, v *verdict) {
 	r.findings("FAILED", v.failures)
 	result := "PASS"
 	if !v.ok() {
-		result = fmt.Sprintf("FAIL: %d lost, %d unexplained, %d out of order, %d dead letters wrong, %d transfers wrong, %d stalled, %d in a pause, %d other failures",
+		result = fmt.Sprintf("FAIL: %d lost, %d unexplained, %d out of order, %d dead letters wrong, %d transfers wrong, %d stalled, "+
+			"%d in a pause, %d other failures",
 			len(v.lost), len(v.unexplained), len(v.disorder), len(v.deadLetters), len(v.transfers), len(v.stalled), len(v.paused), len(v.failures))
 	}
 	fmt.Fprintf(r.out, "%s, seed %d, %s\n", result, r.seed, time.Since(r.began).Round(time.Second))

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/millrace/redisstream"
-	"github.com/millrace/redisstream/admin"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -62,8 +61,7 @@ type run struct {
 	out        io.Writer
 	servers    *servers
 	client     redis.UniversalClient // directly to the servers
-	admin      *admin.Admin
-	networks   []*network // one for each worker
+	networks   []*network            // one for each worker
 	publishing *network
 	workers    []*worker
 	sources    []*source
@@ -126,9 +124,6 @@ func open(o options, out io.Writer) (r *run, err error) {
 		return nil, err
 	}
 	r.client = connection{Addrs: r.servers.addrs(), ReadTimeout: 5 * time.Second, Impatient: true}.client()
-	if r.admin, err = admin.New(admin.Config{Client: r.client}); err != nil {
-		return nil, err
-	}
 	r.watch.Go(func() { r.watchServers(watching) })
 	if r.publishing, err = lay(r.servers.all, 0); err != nil {
 		return nil, err

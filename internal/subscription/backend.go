@@ -59,6 +59,11 @@ type settlement interface {
 	stop()
 	// release releases the entries that no handler has, and renews the leases of late handlers.
 	release(ctx context.Context)
+	lateSettlement
+}
+
+// lateSettlement ends the entries of late handlers.
+type lateSettlement interface {
 	// keepsLateMessages reports whether messages of late handlers keep their leases, and their acks
 	// count.
 	keepsLateMessages() bool

@@ -127,7 +127,7 @@ type lateHandled struct {
 	nacked bool
 }
 
-func (o lateOutcome) tell(observer Observer) {
+func (o *lateOutcome) tell(observer Observer) {
 	if observer == nil {
 		return
 	}

@@ -144,9 +144,11 @@ func (p *pauseWatch) saw(paused bool) {
 	}
 }
 
+// untilDue is the time until the next look. It bounds a blocking read also if there is none: the
+// reader releases entries for a local pause when its read is over.
 func (p *pauseWatch) untilDue() time.Duration {
 	if p.every == 0 {
-		return time.Hour
+		return pauseLook
 	}
 	return time.Until(p.due)
 }

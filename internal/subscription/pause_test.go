@@ -572,3 +572,24 @@ func TestPause_waitingRetryCannotBeHandedBack(t *testing.T) {
 		assert.Equal(t, 1, g.acked())
 	})
 }
+
+// A read that blocks for long does not hold up the release, also if the group can't be paused.
+func TestPause_releasesDuringALongRead(t *testing.T) {
+	t.Parallel()
+	for _, canBePaused := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			g := newPausable(1)
+			s, _ := g.start(t, func(o *options) {
+				o.CanBePaused = canBePaused
+				o.Workers, o.BlockTime, o.ClaimInterval = 2, time.Hour, time.Hour
+				o.Backoff = func(int) time.Duration { return time.Hour }
+			})
+			(<-s.Output()).Nack()
+			time.Sleep(5 * time.Second)
+			s.SetPaused(true)
+			time.Sleep(2 * time.Second)
+			assert.Equal(t, map[string]int64{"1-0": 1}, g.releasedNow())
+			s.Close()
+		})
+	}
+}
