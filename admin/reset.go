@@ -32,7 +32,7 @@ var (
 )
 
 // Reset sets the position of a group (XGROUP SETID), and then acknowledges its pending entries up to
-// there (XACK, 1,000 in a step). What is pending beyond it comes again with the rest. The retry queue
+// there (XACK, 500 in a step). What is pending beyond it comes again with the rest. The retry queue
 // is left as it is. Members need not stop; what their handlers have beyond the new position is
 // handled again. If it is interrupted, run it again.
 //

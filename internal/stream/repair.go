@@ -28,8 +28,11 @@ func NewRepair(client redis.UniversalClient, key, group, queue, members, pause s
 // over. It is removed when it is idle, like a consumer with a generated name.
 const GivenBack = "redisstream~GIVENBACK2"
 
-// repairPage bounds how long one call of a script blocks the server.
-const repairPage = 1000
+// These bound how long one call of a script blocks the server.
+const (
+	acknowledgePage = 500 // pending entries
+	dropPage        = 100 // pending entries that get another owner
+)
 
 // Holding is who has an entry of a group.
 type Holding struct {
@@ -116,7 +119,7 @@ func (r *Repair) SetPosition(ctx context.Context, id string, read int64) error {
 // counts them.
 func (r *Repair) AcknowledgeUpTo(ctx context.Context, id string, dryRun bool) (n int64, err error) {
 	for from := "-"; from != ""; {
-		reply, err := acknowledgeScript.Run(ctx, r.client, []string{r.key}, r.group, from, id, repairPage, flag(dryRun)).Slice()
+		reply, err := acknowledgeScript.Run(ctx, r.client, []string{r.key}, r.group, from, id, acknowledgePage, flag(dryRun)).Slice()
 		if err != nil {
 			return n, err
 		}
@@ -175,7 +178,7 @@ func (r *Repair) DropConsumer(ctx context.Context, consumer, record string, idle
 		keys = keys[:1]
 	}
 	for {
-		n, err := dropConsumerScript.Run(ctx, r.client, keys, r.group, consumer, GivenBack, repairPage, record, idle.Milliseconds()).Int64()
+		n, err := dropConsumerScript.Run(ctx, r.client, keys, r.group, consumer, GivenBack, dropPage, record, idle.Milliseconds()).Int64()
 		if err != nil {
 			return given, err
 		}
@@ -183,7 +186,7 @@ func (r *Repair) DropConsumer(ctx context.Context, consumer, record string, idle
 			return given, ErrAlive
 		}
 		given += n
-		if n < repairPage {
+		if n < dropPage {
 			return given, nil
 		}
 	}

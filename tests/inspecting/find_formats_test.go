@@ -36,25 +36,35 @@ func TestFind_formats(t *testing.T) {
 		others      [][]string
 	}{
 		"msgpack": {
-			redisstream.MsgpackMarshaler{}, "coffee", []string{uuidField, "coffee", "payload", "x"},
+			redisstream.MsgpackMarshaler{},
+			"coffee",
+			[]string{uuidField, "coffee", "payload", "x"},
 			[][]string{{uuidField, "tea", "payload", "coffee"}, {uuidField, "coffee", "payload", "", uuidField, "tea"}, {"a", "coffee"}},
 		},
 		"msgpack, empty": {redisstream.MsgpackMarshaler{}, " ", []string{uuidField, " "}, [][]string{{uuidField, ""}}},
 		"plain": {
-			redisstream.PlainMarshaler{PayloadField: "body"}, "coffee", []string{"body", "x", uuidField, "coffee"},
+			redisstream.PlainMarshaler{PayloadField: "body"},
+			"coffee",
+			[]string{"body", "x", uuidField, "coffee"},
 			[][]string{{"body", "coffee"}, {"body", "x", "order", "coffee"}},
 		},
 		"plain without a UUID": {redisstream.PlainMarshaler{}, "", []string{"data", "x"}, [][]string{{"data", "x", uuidField, "tea"}}},
 		"JSON": {
-			redisstream.JSONMarshaler{}, "coffee", []string{"data", "x", "metadata", `{"a":"b","_watermill_message_uuid":"coffee"}`},
+			redisstream.JSONMarshaler{},
+			"coffee",
+			[]string{"data", "x", "metadata", `{"a":"b","_watermill_message_uuid":"coffee"}`},
 			[][]string{{"data", "coffee", "metadata", `{"a":"coffee"}`}, {"data", "x", "metadata", `{"a":"\"coffee"}`}},
 		},
 		"JSON of another library": {
-			redisstream.JSONMarshaler{}, "coffee", []string{"data", "x", "metadata", `{"_watermill_message_uuid" : "\u0063of\u0066ee"}`},
+			redisstream.JSONMarshaler{},
+			"coffee",
+			[]string{"data", "x", "metadata", `{"_watermill_message_uuid" : "\u0063of\u0066ee"}`},
 			[][]string{{"data", "x", "metadata", `{"_watermill_message_uuid" : "te\u0061"}`}},
 		},
 		"JSON with an escaped UUID": {
-			redisstream.JSONMarshaler{}, `<"ü">`, []string{"data", "", "metadata", `{"_watermill_message_uuid":"\u003c\"ü\"\u003e"}`},
+			redisstream.JSONMarshaler{},
+			`<"ü">`,
+			[]string{"data", "", "metadata", `{"_watermill_message_uuid":"\u003c\"ü\"\u003e"}`},
 			[][]string{{"data", `<"ü">`}},
 		},
 		"JSON without a UUID": {redisstream.JSONMarshaler{}, "", []string{"data", "x"}, [][]string{{"data", "x", "metadata", `{"_watermill_message_uuid":"tea"}`}}},
@@ -94,7 +104,7 @@ func TestFind_formats(t *testing.T) {
 			var places []admin.Place
 			for _, found := range all(b, a.Find(t.Context(), b.Topic, uuid, admin.Range{})) {
 				assert.Equal(t, uuid, found.UUID)
-				assert.Equal(t, id, found.Message.ID)
+				assert.Equal(t, id, found.ID)
 				assert.Equal(t, want, found.Groups)
 				assert.Len(t, found.Fields, len(test.entry)/2)
 				places = append(places, found.Place)
@@ -145,7 +155,7 @@ func TestFind_searchesOnTheServer(t *testing.T) {
 	add(0)
 	find := func(r admin.Range) (ids []string) {
 		for _, found := range all(b, a.Find(t.Context(), b.Topic, "wanted", r)) {
-			ids = append(ids, found.Message.ID)
+			ids = append(ids, found.ID)
 		}
 		return ids
 	}

@@ -29,7 +29,7 @@ func TestSnapshot(t *testing.T) {
 		for g = 1, (t % 40 == 0 and 120 or t % 3) do
 			redis.call('XGROUP', 'CREATE', topic, 'g' .. g, '0')
 			redis.call('XREADGROUP', 'GROUP', 'g' .. g, 'c', 'COUNT', t % 4, 'STREAMS', topic, '>')
-		end
+		end -- of its groups
 	end
 	redis.call('XGROUP', 'CREATE', 'topic7', 'many', '0')
 	for c = 1, 600 do
