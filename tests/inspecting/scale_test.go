@@ -72,13 +72,13 @@ func TestScale(t *testing.T) {
 	entries, err := b.Client.XRangeN(t.Context(), b.Topic, "-", "+", 70_000).Result()
 	require.NoError(t, err)
 	b.Do("XDEL", b.Topic, entries[len(entries)-1].ID) // the server's lag is no use from here on
-	read := func() {                                  // a dead consumer has many entries
+	read := func(n int) {                             // a dead consumer has many entries
 		b.Client.XGroupDestroy(t.Context(), b.Topic, "g")
 		b.Do("XGROUP", "CREATE", b.Topic, "g", "0")
-		fill(b, readEntries, manyEntries, b.Topic)
+		fill(b, readEntries, n, b.Topic)
 		b.Do("HSET", redisstream.MembersKey(b.Topic, "g"), "dead", `1000 {"every":1000000000}`)
 	}
-	read()
+	read(manyEntries)
 
 	ctx := t.Context()
 	none := func(admin.Delayed) bool { return false }
@@ -113,8 +113,8 @@ func TestScale(t *testing.T) {
 	} {
 		m.check(call.name, func() {}, call.do)
 	}
-	m.check("drop consumer", read, func() error { _, err := a.DropConsumer(ctx, b.Topic, "g", "dead", false); return err })
-	m.check("reset", read, func() error { _, err := a.Reset(ctx, b.Topic, "g", admin.ResetTo{ID: "$"}); return err })
+	m.check("drop consumer", func() { read(manyEntries / 10) }, func() error { _, err := a.DropConsumer(ctx, b.Topic, "g", "dead", false); return err })
+	m.check("reset", func() { read(manyEntries) }, func() error { _, err := a.Reset(ctx, b.Topic, "g", admin.ResetTo{ID: "$"}); return err })
 }
 
 // All dead letters can be read without holding them.
