@@ -51,11 +51,12 @@ type lines struct{ io.Writer }
 func (w lines) Write(p []byte) (int, error) {
 	trimmed := make([]byte, 0, len(p))
 	for line := range bytes.Lines(p) {
-		body, hasEnd := bytes.CutSuffix(line, []byte("\n"))
-		if hasEnd {
-			body = append(bytes.TrimRight(body, " "), '\n')
+		body, ended := bytes.CutSuffix(line, []byte("\n"))
+		if !ended {
+			trimmed = append(trimmed, body...)
+			continue
 		}
-		trimmed = append(trimmed, body...)
+		trimmed = append(append(trimmed, bytes.TrimRight(body, " ")...), '\n') // p is the caller's
 	}
 	if _, err := w.Writer.Write(trimmed); err != nil {
 		return 0, err
