@@ -6,9 +6,13 @@ import (
 )
 
 // explainOnce returns the reason of a second delivery in a group with AutoAck. Only a recreated
-// group is one.
+// group is one. The subscription of the later delivery may have read the entry before the group was
+// destroyed, and held it while another one got it again.
 func (h *history) explainOnce(before, again *delivery) reason {
-	if overlaps(h.destroyed[again.sub.group.Name], before.at, again.at) {
+	read := again.at - again.sub.group.heldAtMost()
+	read -= h.pausedFor(again.sub, read, again.at)
+	from := max(min(before.at, read), h.triedAt(again.uuid))
+	if overlaps(h.destroyed[again.sub.group.Name], from, again.at) {
 		return wasDestroyed
 	}
 	return noReason

@@ -15,14 +15,20 @@ func TestCheck_twiceWhereAtMostOnce(t *testing.T) {
 		a, b string
 		why  reason
 	}{
-		"nothing happened":       {a: ackedByA, b: againByB},
-		"killed":                 {a: heldByA, b: againByB, story: story{killed: map[string]int64{"a": 12}}},
-		"closed":                 {a: heldByA + aClosesAt13, b: againByB},
-		"did not run":            {a: heldByA + ", P 18 -1 12", b: againByB},
-		"the server was down":    {a: heldByA, b: againByB, story: story{troubles: []span{{14, 18}}}},
-		"the clock jumped":       {a: heldByA, b: againByB, story: story{change: func(h *history) { h.jumps = []span{{14, 15}} }}},
-		"destroyed":              {a: heldByA, b: againByB, story: story{destroyed: []span{{14, 15}}}, why: wasDestroyed},
-		"destroyed before":       {a: heldByA, b: againByB, story: story{destroyed: []span{{5, 6}}}},
+		"nothing happened":     {a: ackedByA, b: againByB},
+		"killed":               {a: heldByA, b: againByB, story: story{killed: map[string]int64{"a": 12}}},
+		"closed":               {a: heldByA + aClosesAt13, b: againByB},
+		"did not run":          {a: heldByA + ", P 18 -1 12", b: againByB},
+		"the server was down":  {a: heldByA, b: againByB, story: story{troubles: []span{{14, 18}}}},
+		"the clock jumped":     {a: heldByA, b: againByB, story: story{change: func(h *history) { h.jumps = []span{{14, 15}} }}},
+		"destroyed":            {a: heldByA, b: againByB, story: story{destroyed: []span{{14, 15}}}, why: wasDestroyed},
+		"read, then destroyed": {a: heldByA, b: againByB, story: story{destroyed: []span{{5, 6}}}, why: wasDestroyed},
+		"destroyed, then published": {a: heldByA, b: againByB, story: story{destroyed: []span{{5, 6}}, change: func(h *history) {
+			h.published["0-1"].tried = 7
+		}}},
+		"destroyed long before": {a: heldByA, b: againByB, story: story{destroyed: []span{{-int64(2 * heldAtMost), -int64(2*heldAtMost) + 1}}, change: func(h *history) {
+			h.published["0-1"].tried = -int64(3 * heldAtMost)
+		}}},
 		"destroyed, but later":   {a: heldByA, b: againByB, story: story{destroyed: []span{{24, 25}}}},
 		"twice in one, no nack":  {a: ackedByA + ", D 20 0 1-0 1 0-1, A 21 0 1-0"},
 		"nacked, then elsewhere": {a: heldByA + ", N 11 0 1-0", b: againByB},
