@@ -262,9 +262,14 @@ func (h *history) explain(before, again *delivery, confirmedAt int64) reason {
 		return wasClosed
 	case confirmedAt < again.at-int64(longPause(h.claimMinIdle)) && !h.unheard(again):
 		return noReason
-	default:
-		return h.explainLease(loser, before, again, held)
 	}
+	why := h.explainLease(loser, before, again, held)
+	if why == noReason && late && overlaps(again.sub.outages, before.at, again.at) {
+		// The new owner claimed the entry, and the reply was lost. It takes what it finds pending
+		// for its name for entries of a lost read, which no handler got.
+		why = h.explainLease(first, before, again, held)
+	}
+	return why
 }
 
 // explainLease returns why a subscription that held an entry from a time on may have lost its

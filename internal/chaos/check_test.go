@@ -132,10 +132,12 @@ func TestCheck_duplicates(t *testing.T) {
 		"closed, and acked after CloseTimeout": {
 			a: "D 10 0 1-0 1 0-1, C 13 -1, A 600000000 0 1-0", b: "D 700000000 0 1-0 2 0-1, A 700000001 0 1-0", why: wasClosed,
 		},
-		"did not run":                {a: heldByA + ", P 18 -1 12", b: againByB, why: wasStill},
-		"the other one did not run":  {a: heldByA, b: againByB + ", P 18 -1 12"},
-		"late, after it did not run": {a: confirmedByA, b: "P 18 -1 12, " + lateByB, why: wasStill},
-		"late, and it always ran":    {a: confirmedByA, b: lateByB},
+		"did not run":                 {a: heldByA + ", P 18 -1 12", b: againByB, why: wasStill},
+		"claimed, its reply was lost": {a: heldByA + ", P 18 -1 12", b: "F 17 0, W 19 0, D 20 0 1-0 1 0-1, A 21 0 1-0", why: wasStill},
+		"counted once, nothing lost":  {a: heldByA + ", P 18 -1 12", b: "D 20 0 1-0 1 0-1, A 21 0 1-0"},
+		"the other one did not run":   {a: heldByA, b: againByB + ", P 18 -1 12"},
+		"late, after it did not run":  {a: confirmedByA, b: "P 18 -1 12, " + lateByB, why: wasStill},
+		"late, and it always ran":     {a: confirmedByA, b: lateByB},
 		"cut repeatedly": {
 			a: ackedByA, b: againByB, why: wasStorm,
 			story: story{change: func(h *history) { h.process("a").storms = []span{{14, 18}} }},
