@@ -260,7 +260,7 @@ func (h *history) explain(before, again *delivery, confirmedAt int64) reason {
 		return wasKilled
 	case stillPending && first.closedBy(again.at) && !before.ackedInTime():
 		return wasClosed
-	case confirmedAt < again.at-int64(longPause(h.claimMinIdle)) && !h.unheard(again):
+	case confirmedAt < again.at-int64(longPause(h.claimMinIdle)) && !h.unheard(again) && !h.ackedTooLate(before, confirmedAt):
 		return noReason
 	}
 	why := h.explainLease(loser, before, again, held)
@@ -292,6 +292,12 @@ func (h *history) explainLease(loser *subscription, before, again *delivery, hel
 // ackedInTime reports whether a message was acked before CloseTimeout was over.
 func (d *delivery) ackedInTime() bool {
 	return d.end == acked && d.ended < d.sub.closing.from+int64(closeTimeout)
+}
+
+// ackedTooLate reports whether the lease of an entry may have ended before the server had the ack. An
+// ack ends an entry of the retry queue only while its consumer holds it.
+func (h *history) ackedTooLate(d *delivery, confirmedAt int64) bool {
+	return d.sub.group.Retries && confirmedAt-d.at > int64(h.claimMinIdle)
 }
 
 // unheard reports whether the subscription may have had no contact with the server when it

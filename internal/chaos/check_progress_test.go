@@ -41,6 +41,18 @@ func progress(late int, change func(h *history)) story {
 	}
 }
 
+// inJournal replaces texts in the journal.
+func (s story) inJournal(old, text string) story {
+	s.journals = one(strings.ReplaceAll(s.journals["a"], old, text))
+	return s
+}
+
+// with adds events to the journal.
+func (s story) with(events string) story {
+	s.journals = one(s.journals["a"] + events)
+	return s
+}
+
 func TestCheck_progress(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -50,6 +62,10 @@ func TestCheck_progress(t *testing.T) {
 		"only the key that fails waits": {story: progress(0, nil)},
 		"a few others wait":             {story: progress(10, nil)},
 		"others wait":                   {story: progress(50, nil), stalled: 1},
+		"others wait, their worker had read them and was killed": {story: progress(50, nil).inJournal(" 1 0-", " 2 0-")},
+		"others wait, their worker did not run":                  {story: progress(50, nil).with(", P 3000000000 -1 2")},
+		"others wait, their worker had no connection":            {story: progress(50, nil).with(", F 2000000000 0, W 3000000000 0")},
+		"others wait, their worker did not run later":            {story: progress(50, nil).with(", P 9000000000 -1 8000000000"), stalled: 1},
 		"others wait, the server was down": {
 			story: progress(50, func(h *history) { h.troubles = []span{{10, int64(time.Second)}} }),
 		},

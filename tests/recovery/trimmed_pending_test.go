@@ -73,7 +73,7 @@ func TestTakeOver_trimmedPendingEntriesDelayNothing(t *testing.T) {
 		newer <- nil
 	}()
 	live, fresh, freshAfter := time.Duration(0), 0, time.Duration(0)
-	limit := time.After(6 * fixture.Soon) // the scan has 2,000 round trips: 10 s on a busy machine, 17 s on a very busy one
+	limit := time.After(3 * fixture.Soon)
 	for live == 0 || fresh < 100 {
 		select {
 		case msg := <-messages:
