@@ -256,6 +256,8 @@ func (h *history) explain(before, again *delivery, confirmedAt int64) reason {
 	switch {
 	case overlaps(h.destroyed[again.sub.group.Name], held, again.at):
 		return wasDestroyed
+	case again.sub.group.Retries && overlaps(h.destroyed[again.sub.group.Name], h.triedAt(again.uuid), again.at):
+		return wasDestroyed // it was in the retry queue, which stays, when the group was created anew before it
 	case stillPending && first.process.killedBy(again.at):
 		return wasKilled
 	case stillPending && first.closedBy(again.at) && !before.ackedInTime():

@@ -277,12 +277,15 @@ func TestPrecedes(t *testing.T) {
 	assert.False(t, precedes("10-0", "9-1"))
 }
 
-// An ack ends an entry of the retry queue only while its consumer holds it. Elsewhere XACK ends it.
-func TestCheck_ackAfterTheLease(t *testing.T) {
+// An ack ends an entry of the retry queue only while its consumer holds it, and the queue stays when the
+// group is destroyed. Elsewhere XACK ends an entry.
+func TestCheck_retryQueue(t *testing.T) {
 	t.Parallel()
 	acked := seconds("D %d 0 1-0 1 0-1, A %d 0 1-0, T %d 0 1-0", 1, 1.1, 3.3)
 	again := seconds("D %d 0 1-0 2 0-1, A %d 0 1-0, T %d 0 1-0", 4.5, 4.6, 4.7)
 	down := []span{{int64(1200 * time.Millisecond), int64(3200 * time.Millisecond)}}
+	longAgo := []span{{-int64(20 * time.Second), -int64(19 * time.Second)}}
+	published := func(h *history) { h.published["0-1"].tried = -int64(30 * time.Second) }
 	loose, strict := group{Name: "loose", MaxInFlight: 1, Retries: true}, group{Name: "strict", MaxInFlight: 1}
 	for name, c := range map[string]struct {
 		story
@@ -290,6 +293,8 @@ func TestCheck_ackAfterTheLease(t *testing.T) {
 	}{
 		"the server was down":         {story: story{group: loose, troubles: down}},
 		"nothing happened":            {story: story{group: loose}, unexplained: 1},
+		"destroyed long before":       {story: story{group: loose, destroyed: longAgo, change: published}},
+		"destroyed before, strict":    {story: story{group: strict, destroyed: longAgo, change: published}, unexplained: 1},
 		"the server was down, strict": {story: story{group: strict, troubles: down}, unexplained: 1},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -13,7 +13,7 @@ const (
 	countBytes = 1 << 20
 	countCalls = 20
 	// countTime is for one group, countTimeMore for each further one that is counted with it.
-	countTime     = 50 * time.Millisecond
+	countTime     = 500 * time.Millisecond
 	countTimeMore = time.Millisecond
 )
 
