@@ -39,7 +39,7 @@ const (
 
 // Holding is who has an entry of a group.
 type Holding struct {
-	Consumer   string // its owner; of a queued entry: empty if nobody has it
+	Consumer   string // its owner; of a queued entry: empty if no consumer has it
 	Deliveries int64
 	Queued     bool // it is in the retry queue
 }
