@@ -102,11 +102,11 @@ type PublisherConfig struct {
 	// to nil: the message's UUID.
 	DeduplicationKey func(topic string, msg *message.Message) string
 
-	// Observer is told what becomes of messages, for metrics.
+	// Observer gets the events of messages, for metrics.
 	//
-	// Set it to one of the modules redisstreamprom or redisstreamotel, or to your own. Its methods are
-	// called in the goroutines that publish, so they must be quick. A panic of it harms nothing.
-	// Defaults to nil: nothing is observed.
+	// Set it to one of the modules redisstreamprom or redisstreamotel, or to your own. Its methods
+	// are called in the goroutines that publish, so they must be quick. A panic of it is logged,
+	// and does not affect messages. Defaults to nil: nothing is observed.
 	Observer Observer
 }
 
@@ -312,10 +312,10 @@ type SubscriberConfig struct {
 	// all.
 	ShouldClaim func(PendingEntry) bool
 
-	// Observer is told what becomes of messages, for metrics.
+	// Observer gets the events of messages, for metrics.
 	//
-	// Set it to one of the modules redisstreamprom or redisstreamotel, or to your own. Its methods are
-	// called in the goroutines that deliver messages, so they must be quick. A panic of it harms nothing.
-	// Defaults to nil: nothing is observed.
+	// Set it to one of the modules redisstreamprom or redisstreamotel, or to your own. Its methods
+	// are called in the goroutines that deliver messages, so they must be quick. A panic of it is
+	// logged, and does not affect messages. Defaults to nil: nothing is observed.
 	Observer Observer
 }

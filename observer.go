@@ -1,15 +1,15 @@
 package redisstream
 
-// Observer gets what only the library knows, for counters and histograms. Set it in
+// Observer gets events that only the library knows, for counters and histograms. Set it in
 // PublisherConfig.Observer and SubscriberConfig.Observer. The modules redisstreamprom and
 // redisstreamotel have one for Prometheus and one for OpenTelemetry.
 //
-// Methods are called by the goroutine that does the work, without a lock of the library, and by many
-// goroutines at the same time. They must be quick: messages wait for them. If one panics, the event
-// is lost, the stack is in the log once, and all else goes on.
+// Methods are called by the goroutine that does the work, without a lock of the library, and by
+// many goroutines at the same time. They must be quick: messages wait for them. If a method panics,
+// the event is lost, the stack is logged once, and messages are not affected.
 //
-// Methods may be added to it: embed NopObserver in an implementation, which then gets no events of
-// the new kind.
+// Later versions may add methods. Embed NopObserver in an implementation, so that it compiles with
+// later versions.
 type Observer interface { //nolint:interfacebloat // one method for each kind of event
 	// Published is called at the end of each call of Publish, after its last attempt.
 	Published(event PublishEvent)
@@ -36,8 +36,8 @@ type Observer interface { //nolint:interfacebloat // one method for each kind of
 	// Parked is called when the server has put entries into the retry queue of the group.
 	Parked(event ParkEvent)
 	// TrimmedUnread is called when a subscription finds that entries were dropped from the stream
-	// before its group, or the fan-out, read them. It looks for them every ClaimInterval. Each member
-	// of a group finds them.
+	// before its group, or the fan-out, read them. It looks for them every ClaimInterval. Each
+	// member of a group reports them.
 	TrimmedUnread(event TrimEvent)
 	// ReadAhead is called after each read, also after one that brought nothing, and so at least every
 	// BlockTime while the subscription has room. At the end of the subscription it is called with

@@ -6,7 +6,7 @@ import (
 	"github.com/millrace/redisstream/internal/subscription"
 )
 
-// Subscription says which subscription an event is about.
+// Subscription identifies the subscription of an event.
 type Subscription struct {
 	Topic string
 	Group string // the consumer group; empty in a fan-out
@@ -45,8 +45,8 @@ type DeliveryEvent struct {
 	Deliveries int64
 	// Delay is the time since the entry was added to the stream: the server's clock at that time,
 	// which the entry's ID has, against the clock of this process. It is 0 if the clocks differ so
-	// much that it would be negative. It counts from the due time of a delayed message. Redeliveries
-	// have it, too.
+	// much that it would be negative. For a delayed message it counts from the due time. It is set
+	// for redeliveries too.
 	Delay time.Duration
 }
 

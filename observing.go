@@ -11,7 +11,7 @@ import (
 	"github.com/millrace/redisstream/internal/subscription"
 )
 
-// guardedObserver is the user's Observer. After a panic of it the flow goes on.
+// guardedObserver is the user's Observer. A panic of it is recovered and logged.
 type guardedObserver struct {
 	Observer
 
@@ -38,7 +38,7 @@ func newPublisherObserver(observer Observer, logger watermill.LoggerAdapter) *pu
 	return &publisherObserver{guardedObserver{Observer: observer, logger: logger}}
 }
 
-// now returns the time, if somebody observes.
+// now returns the time, or the zero time without an Observer.
 func (o *publisherObserver) now() (now time.Time) {
 	if o != nil {
 		now = time.Now()

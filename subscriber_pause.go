@@ -30,22 +30,23 @@ func (p *pausedTopics) set(topics []string, paused bool) {
 	}
 }
 
-// Pause pauses this Subscriber's subscriptions to the topics, those there are and later ones. Without
-// topics it pauses all. From its return on they hand out nothing. Running handlers may finish, and
-// their acks and nacks count. Within 2 s what no handler has is released, so that other members of
-// the group get it at their next look at the pending entries (ClaimInterval). Nothing is read until
-// Resume.
+// Pause pauses this Subscriber's subscriptions to the topics, existing and later ones. Without
+// topics it pauses all. From its return on they deliver no messages. Running handlers may finish,
+// and their acks and nacks count. Within 2 s the messages that no handler has are released, so that
+// other members of the group get them at their next look at the pending entries (ClaimInterval).
+// Nothing is read until Resume.
 //
-// With AutoAck, and in a fan-out, what was read already waits in this process: no other member can
-// get it. A fan-out keeps its position. Leases of messages that handlers have are renewed, and
+// With AutoAck, and in a fan-out, messages that were read wait in this process: no other member can
+// get them. A fan-out keeps its position. Leases of messages that handlers have are renewed, and
 // delayed messages are moved to their topics, as without a pause.
 //
-// Pause asks the server nothing, and is safe to repeat. To pause all members of a group, in all
-// processes, use package admin: either pause alone has the effect.
+// Pause sends no command, and is safe to repeat. To pause all members of a group, in all processes,
+// use package admin. The two pauses are independent: a subscription is paused while one of them
+// lasts.
 func (s *Subscriber) Pause(topics ...string) { s.setPaused(topics, true) }
 
-// Resume ends a pause of the topics. Without topics it ends all. Messages that were released come
-// first, then newer ones. It does not end a pause of the whole group.
+// Resume ends a pause of the topics. Without topics it ends all. Messages that were released are
+// delivered first, then newer ones. It does not end a pause of the whole group.
 func (s *Subscriber) Resume(topics ...string) { s.setPaused(topics, false) }
 
 func (s *Subscriber) setPaused(topics []string, paused bool) {

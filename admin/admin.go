@@ -28,8 +28,7 @@ type Config struct {
 	HungAfter time.Duration
 }
 
-// Admin inspects and repairs topics. It is safe for concurrent use, and holds no resource of its
-// own.
+// Admin inspects and repairs topics. It is safe for concurrent use, and needs no Close.
 type Admin struct {
 	client      redis.UniversalClient
 	unmarshaler redisstream.Unmarshaler
@@ -49,9 +48,9 @@ var (
 	// ErrNoEntry: the topic has no entry with that ID, or the group has it not pending.
 	ErrNoEntry = errors.New("the entry does not exist")
 	// ErrInUse: the group or the consumer is alive. Stop its members first.
-	ErrInUse = errors.New("it is in use")
+	ErrInUse = errors.New("the group or the consumer is in use")
 	// ErrInvalidID: a text is not the ID of an entry.
-	ErrInvalidID = errors.New("it is not the ID of an entry")
+	ErrInvalidID = errors.New("not the ID of an entry")
 )
 
 // New returns an Admin. The error wraps ErrInvalidConfig and names the field; the server is not

@@ -14,7 +14,8 @@ type Consumer struct {
 	Pending int64         // entries that it got and has not acknowledged
 	Idle    time.Duration // since its last command (XINFO CONSUMERS)
 
-	// Reports: the consumer is a subscription of redisstream, which tells the rest. Else it is zero.
+	// Reports: the consumer is a subscription of redisstream, which reports the fields below.
+	// Otherwise they are zero.
 	Reports   bool
 	Seen      time.Time // when it reported last, by the server's clock
 	Host      string

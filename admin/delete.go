@@ -11,15 +11,15 @@ import (
 
 // Deletion is what DeleteGroup or DropConsumer did, or, in a dry run, would do.
 type Deletion struct {
-	Pending int64 // DeleteGroup: pending entries that nobody handles any more; DropConsumer: what others get
+	Pending int64 // DeleteGroup: pending entries that are not handled any more; DropConsumer: those that others get
 	Lag     Lag   // DeleteGroup: entries that the group never got
 	Parked  int64 // DeleteGroup: messages of its retry queue, which are deleted
 	DryRun  bool  // nothing was changed
 }
 
-// DeleteGroup deletes a group with its pending entries and its retry queue (XGROUP DESTROY, UNLINK).
-// The entries stay in the topic. While the group has live members the error wraps ErrInUse: they would
-// create it again. It may also wrap ErrNoTopic or ErrNoGroup.
+// DeleteGroup deletes a group with its pending entries and its retry queue (XGROUP DESTROY,
+// UNLINK). The entries stay in the topic. While the group has live members the error wraps
+// ErrInUse: these members would recreate the group. It may also wrap ErrNoTopic or ErrNoGroup.
 func (a *Admin) DeleteGroup(ctx context.Context, topic, group string, dryRun bool) (Deletion, error) {
 	state, err := a.Group(ctx, topic, group)
 	if err != nil {
@@ -38,10 +38,10 @@ func (a *Admin) DeleteGroup(ctx context.Context, topic, group string, dryRun boo
 	return deletion, nil
 }
 
-// DropConsumer removes a consumer from its group (XGROUP DELCONSUMER), in one step with giving its
-// pending entries back: others get them within their ClaimInterval. It works in short steps; with
-// 100,000 entries they take about 15 s on Redis 8.6. If it is interrupted, run it again. While the
-// consumer is alive the error wraps ErrInUse. It may also wrap ErrNoTopic, ErrNoGroup or
+// DropConsumer removes a consumer from its group (XGROUP DELCONSUMER), and releases its pending
+// entries in the same step: others get them within their ClaimInterval. It works in short steps;
+// with 100,000 entries they take about 15 s on Redis 8.6. If it is interrupted, run it again. While
+// the consumer is alive the error wraps ErrInUse. It may also wrap ErrNoTopic, ErrNoGroup or
 // ErrNoConsumer.
 func (a *Admin) DropConsumer(ctx context.Context, topic, group, consumer string, dryRun bool) (Deletion, error) {
 	deletion, err := a.dropConsumer(ctx, topic, group, consumer, dryRun)

@@ -2,8 +2,9 @@
 // entry, what blocks trimming; skip, reset, pause, delete.
 //
 // It works on any stream, also on groups whose members use another library; what only redisstream
-// knows is missing then (Consumer.Reports). It never runs KEYS, and no command has a reply without
-// a bound. What destroys something has a dry run, which returns what it would do and changes nothing.
+// knows is missing for them (Consumer.Reports). It never runs KEYS, and each reply has a bound.
+// Each function that destroys something has a dry run, which returns what it would do and changes
+// nothing.
 //
 // The clients of Connect work, and any other *redis.Client, *redis.ClusterClient (all masters are
 // asked) and *redis.Ring. README.md lists the ACL rights.

@@ -44,8 +44,8 @@ type Status string
 
 // The statuses of a message in a group.
 const (
-	// StatusHandled: it was delivered and is not pending: it was acknowledged or skipped. It is
-	// also that of what was added before a group that began later (StartID "$").
+	// StatusHandled: the message was delivered and is not pending: it was acknowledged or skipped.
+	// Messages that were added before the start of the group (StartID "$") have this status too.
 	StatusHandled      Status = "handled"
 	StatusPending      Status = "pending"       // a consumer has it
 	StatusUnread       Status = "not delivered" // no consumer has got it yet
@@ -54,14 +54,14 @@ const (
 )
 
 // Find iterates over the messages of a topic with a UUID: in the range of the topic, among the
-// delayed messages, in the retry queues and among the dead letters, in this order. A message that is
-// in two places comes twice: in a retry queue, for example, and in the topic. Message.ID is that of
-// its entry in the topic. The error wraps ErrInvalidID.
+// delayed messages, in the retry queues and among the dead letters, in this order. A message that
+// is in two places is yielded twice: in a retry queue, for example, and in the topic. Message.ID is
+// that of its entry in the topic. The error wraps ErrInvalidID.
 //
 // With the Unmarshalers of redisstream the server searches the topic and the dead letters, in pages
 // of up to 250 entries and about 1 MiB (XRANGE in a script). Any other Unmarshaler may decrypt or
-// decompress, so it gets all entries: give a Range then, where the topic is large. Once something is
-// found, all dead letters are searched before it is yielded, because they tell what the groups did.
+// decompress, so it gets all entries: give a Range if the topic is large. Once something is found,
+// all dead letters are searched before it is yielded, because they show what the groups did.
 func (a *Admin) Find(ctx context.Context, topic, uuid string, r Range) iter.Seq2[Found, error] {
 	return func(yield func(Found, error) bool) {
 		search := &search{Admin: a, inspection: a.inspect(topic), topic: topic, uuid: uuid, match: a.matchOf(uuid)}
@@ -107,7 +107,7 @@ func (a *Admin) matchOf(uuid string) stream.Match {
 // plainInJSON matches texts that JSON has as they are, or with a backslash.
 var plainInJSON = regexp.MustCompile(`^[\w.:-]+$`)
 
-// has reports whether fields may have the UUID: in the default format one of them is it.
+// has reports whether fields may have the UUID: in the default format a field has it as its value.
 func (s *search) has(fields map[string]any) bool {
 	_, standard := s.unmarshaler.(redisstream.MsgpackMarshaler)
 	return !standard || fields[uuidField] == s.uuid

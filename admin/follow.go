@@ -17,8 +17,8 @@ const (
 // Follow iterates over the entries of a topic that are newer than after, and waits for further ones
 // until ctx ends, which is no error. after is an ID; empty: only what is added from now on. It asks
 // each 200 ms, so it holds no connection. It goes on after a restart or failover of the server, and
-// when the topic does not exist yet; it ends after an error that does not end by itself, such as a
-// missing right. The error wraps ErrInvalidID.
+// when the topic does not exist yet; it ends after a permanent error, such as a missing right. The
+// error wraps ErrInvalidID.
 func (a *Admin) Follow(ctx context.Context, topic, after string) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
 		for {

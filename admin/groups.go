@@ -30,12 +30,12 @@ type Group struct {
 	Hung          int    // members with a handler that has had a message for longer than Config.HungAfter
 	Paused        *Pause // nil: it is not paused
 
-	// BlocksTrimming: it is the group that TrimInterval waits for. Its oldest entry that is not
-	// acknowledged is older than that of all other groups.
+	// BlocksTrimming: TrimInterval waits for this group. Its oldest entry that is not acknowledged
+	// is older than that of all other groups.
 	BlocksTrimming bool
 }
 
-// GroupState is what an engineer has to know of a group first.
+// GroupState is the state of a group in one word.
 type GroupState string
 
 // The states of a group, the first that applies.
@@ -75,7 +75,7 @@ type Lag struct {
 	Exact LagKind
 }
 
-// LagKind tells how much of a Lag is known.
+// LagKind says whether a Lag is exact.
 type LagKind uint8
 
 // The kinds of a lag. The server's own number is wrong after entries were deleted or trimmed before
@@ -108,7 +108,8 @@ func (a *Admin) Groups(ctx context.Context, topic string) ([]Group, error) {
 	return a.groupsOf(topic, report.Groups), nil
 }
 
-// unknownGroups makes a survey careful of a topic whose groups were not counted.
+// unknownGroups is the number of groups that a survey assumes for a topic whose groups were not
+// counted.
 const unknownGroups = 50
 
 // Group returns a consumer group. The error wraps ErrNoTopic or ErrNoGroup.

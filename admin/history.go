@@ -55,7 +55,7 @@ type Point struct {
 // does one without the group. Where a lag is not exact, Handled is an estimate.
 func (h *History) Points(topic, group string) (points []Point) {
 	h.mu.Lock()
-	snapshots := slices.Clone(h.snapshots) // nobody changes what they have
+	snapshots := slices.Clone(h.snapshots) // a snapshot is never changed
 	h.mu.Unlock()
 	var before *pointBase
 	for _, s := range snapshots {

@@ -51,8 +51,8 @@ func (a *Admin) ReplayDeadLetters(ctx context.Context, topic string, choose func
 	return a.onLetters(ctx, topic, choose, dryRun, redisstream.ReplayDeadLettersByID)
 }
 
-// RetryDeadLetters gives the dead letters for which choose returns true back to the group that gave
-// them up (redisstream.RetryDeadLettersByID).
+// RetryDeadLetters gives the dead letters for which choose returns true back to the group that
+// dead-lettered them (redisstream.RetryDeadLettersByID).
 func (a *Admin) RetryDeadLetters(ctx context.Context, topic string, choose func(DeadLetter) bool, dryRun bool) (Outcome, error) {
 	return a.onLetters(ctx, topic, choose, dryRun, redisstream.RetryDeadLettersByID)
 }
@@ -120,13 +120,15 @@ func (a *Admin) decodeDelayed(msg redisstream.DelayedMessage) Delayed {
 }
 
 // DropDelayed deletes the delayed messages for which choose returns true
-// (redisstream.DropDelayedMessages). The outcome may have one that left meanwhile.
+// (redisstream.DropDelayedMessages). The outcome may have a message that was moved before it could
+// be dropped.
 func (a *Admin) DropDelayed(ctx context.Context, topic string, choose func(Delayed) bool, dryRun bool) (Outcome, error) {
 	return a.onDelayed(ctx, topic, choose, dryRun, redisstream.DropDelayedMessages)
 }
 
 // DeliverDelayed moves the delayed messages for which choose returns true to the topic now
-// (redisstream.DeliverDelayedMessages). The outcome may have one that left meanwhile.
+// (redisstream.DeliverDelayedMessages). The outcome may have a message that another process moved
+// or dropped first.
 func (a *Admin) DeliverDelayed(ctx context.Context, topic string, choose func(Delayed) bool, dryRun bool) (Outcome, error) {
 	return a.onDelayed(ctx, topic, choose, dryRun, redisstream.DeliverDelayedMessages)
 }

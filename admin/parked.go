@@ -10,13 +10,14 @@ import (
 type Parked struct {
 	Message    Message   // its ID is that of its entry in the topic
 	Due        time.Time // when it may be taken; while a consumer has it: when its lease ends
-	Consumer   string    // who has it; empty: nobody
+	Consumer   string    // who has it; empty: no consumer
 	Deliveries int64
 }
 
 // Parked iterates over the messages in the retry queue of a group, in the order in which they are
-// due, in pages of 100 (ZRANGE and HMGET in a script). What comes, goes or is taken meanwhile may be
-// missing; all others come once. A group that does not exist has none.
+// due, in pages of 100 (ZRANGE and HMGET in a script). Messages that are added, removed or taken
+// during the iteration may be missing; each other message is yielded once. A group that does not
+// exist has none.
 func (a *Admin) Parked(ctx context.Context, topic, group string) iter.Seq2[Parked, error] {
 	return func(yield func(Parked, error) bool) {
 		pages := a.inspect(topic).Parked(group)

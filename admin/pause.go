@@ -16,10 +16,10 @@ type Pause struct {
 }
 
 // Pause makes all subscribers of a group stop reading a topic, in all processes, within 2 s (SET of
-// redisstream.PauseKey). Handlers that run may finish; what no handler has is released. by and reason
-// are for people. It stays until Resume, also when all processes restart. A group that is paused stays
-// as it is. Members that use another library, or a user without the right to read the key, go on. The
-// error wraps ErrNoTopic or ErrNoGroup.
+// redisstream.PauseKey). Running handlers may finish; entries that no handler has are released. by
+// and reason are shown to people. The pause stays until Resume, also when all processes restart. On
+// a paused group Pause changes nothing. Members that use another library, or a user without the
+// right to read the key, go on reading. The error wraps ErrNoTopic or ErrNoGroup.
 func (a *Admin) Pause(ctx context.Context, topic, group, by, reason string) error {
 	state, groups, err := a.inspect(topic).Groups(ctx, group)
 	switch {
@@ -34,7 +34,7 @@ func (a *Admin) Pause(ctx context.Context, topic, group, by, reason string) erro
 	return nil
 }
 
-// Resume ends a pause (DEL). The members go on within 2 s. Without a pause it does nothing.
+// Resume ends a pause (DEL). The members resume within 2 s. Without a pause it does nothing.
 func (a *Admin) Resume(ctx context.Context, topic, group string) error {
 	if err := a.repair(topic, group).Resume(ctx); err != nil {
 		return fmt.Errorf("resume: %w", groupError(topic, group, err))

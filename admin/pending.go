@@ -74,7 +74,8 @@ func pendingOf(row stream.PendingRow, now time.Time, held map[string]time.Time) 
 	return entry
 }
 
-// heldBy returns since when handlers have had entries, as far as the live members of a group tell it.
+// heldBy returns since when handlers have had entries, as far as the live members of a group report
+// it.
 func (a *Admin) heldBy(ctx context.Context, inspection *stream.Inspection, group string) (map[string]time.Time, error) {
 	states, err := inspection.Consumers(ctx, group)
 	if err != nil {

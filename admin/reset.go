@@ -21,23 +21,23 @@ type ResetTo struct {
 type Reset struct {
 	From, To      string // the position before and after: the newest entry that counts as delivered
 	Before, After Lag    // entries that no consumer has got, before and after
-	Acknowledged  int64  // pending entries up to To: nobody gets them again
+	Acknowledged  int64  // pending entries up to To: they are not delivered again
 	DryRun        bool   // nothing was changed
 }
 
 // Errors of ResetTo.
 var (
 	errOnePlace = errors.New("set one of ID, Time and Ago")
-	errBeyond   = errors.New("it is beyond the newest entry")
+	errBeyond   = errors.New("the ID is beyond the newest entry")
 )
 
-// Reset sets the position of a group (XGROUP SETID), and then acknowledges its pending entries up to
-// there (XACK, 500 in a step). What is pending beyond it comes again with the rest. The retry queue
-// is left as it is. Members need not stop; what their handlers have beyond the new position is
-// handled again. If it is interrupted, run it again.
+// Reset sets the position of a group (XGROUP SETID). Then it acknowledges the pending entries up to
+// that position (XACK, 500 in a step). All entries after the position are delivered again, also
+// pending ones. The retry queue does not change. Members need not stop; messages after the position
+// that their handlers have are handled again. If Reset is interrupted, run it again.
 //
-// The error wraps ErrNoTopic or ErrNoGroup, or ErrInvalidID if the ID is none or is beyond the newest
-// entry.
+// The error wraps ErrNoTopic or ErrNoGroup, or ErrInvalidID if the ID is invalid or beyond the
+// newest entry.
 func (a *Admin) Reset(ctx context.Context, topic, group string, to ResetTo) (Reset, error) {
 	reset, err := a.reset(ctx, topic, group, to)
 	if err != nil {
@@ -109,7 +109,7 @@ func (to ResetTo) id(state stream.State) (id string, err error) {
 	return id, nil
 }
 
-// before returns the position behind which everything was added at that time or later.
+// before returns the position after which all entries were added at that time or later.
 func before(t time.Time) string {
 	if t.UnixMilli() <= 0 {
 		return "0-0"

@@ -18,16 +18,16 @@ type Skip struct {
 	DryRun     bool
 }
 
-// Skip acknowledges entries for a group, so that nobody gets them again: pending ones (XACK), whoever
-// has them, and ones in the group's retry queue. With DeadLetter each is also moved to the dead
-// letters, in one step on the server (a script).
+// Skip acknowledges entries for a group, so that they are not delivered again: pending ones (XACK)
+// of any consumer, and ones in the group's retry queue. With DeadLetter each is also moved to the
+// dead letters, in one step on the server (a script).
 //
 // A handler that works on one is not stopped, and its ack has no effect. A subscription that holds
 // one for a redelivery delivers it once more at most, and goes on within half of its ClaimMinIdle,
-// however long NackBackoff is. The outcome has the IDs that were skipped. The
-// error wraps ErrInvalidID, ErrNoTopic or ErrNoGroup; or ErrNoEntry if the group has an entry neither
-// pending nor in its retry queue: it has handled the entry, or no consumer has got it yet (Reset
-// passes over those). Entries before that one are skipped then.
+// however long NackBackoff is. The outcome has the IDs that were skipped. The error wraps
+// ErrInvalidID, ErrNoTopic or ErrNoGroup; or ErrNoEntry if the group has an entry neither pending
+// nor in its retry queue: it has handled the entry, or no consumer has got it yet (Reset passes
+// over those). In this case the entries before it in the list are skipped.
 func (a *Admin) Skip(ctx context.Context, topic, group string, ids []string, how Skip) (Outcome, error) {
 	outcome := Outcome{DryRun: how.DryRun}
 	if err := a.checkGroup(ctx, topic, group); err != nil {
@@ -47,10 +47,11 @@ func (a *Admin) Skip(ctx context.Context, topic, group string, ids []string, how
 	return outcome, nil
 }
 
-// skipTries is how often an entry is looked up again that moves to another consumer meanwhile.
+// skipTries is how often the owner of an entry is looked up, if the entry moves to another consumer
+// before it is skipped.
 const skipTries = 10
 
-var errMoves = errors.New("it moves from consumer to consumer; pause the group first")
+var errMoves = errors.New("the entry moves from consumer to consumer; pause the group and try again")
 
 func (a *Admin) skip(ctx context.Context, repair *stream.Repair, topic, group, id string, how Skip) error {
 	for range skipTries {
@@ -87,7 +88,7 @@ func (a *Admin) settle(
 	}
 	result, err := repair.DeadLetter(ctx, id, holding, stream.DeadLetterTarget{Stream: redisstream.DeadLetterTopic(topic)}, fields)
 	if result == stream.DeadLetterTrimmed && err == nil {
-		return true, fmt.Errorf("entry %s was trimmed from the topic, so there is no dead letter of it: it is skipped: %w", id, ErrNoEntry)
+		return true, fmt.Errorf("entry %s was trimmed from the topic: it is skipped without a dead letter: %w", id, ErrNoEntry)
 	}
 	return result == stream.DeadLetterMoved, err
 }

@@ -24,9 +24,9 @@ type TopicSnapshot struct {
 // snapshotPage is how many topics are asked for together.
 const snapshotPage = 100
 
-// Snapshot returns the state of topics and their groups. No names: of all topics, but of at most
-// limit; 0 is no limit. A topic that does not exist is left out. It asks for 100 topics at a time, in
-// pipelines: about 5 round trips.
+// Snapshot returns the state of topics and their groups. Without names it returns all topics, at
+// most limit of them; 0 is no limit. A topic that does not exist is left out. It asks for 100
+// topics at a time, in pipelines: about 5 round trips.
 func (a *Admin) Snapshot(ctx context.Context, limit int, topics ...string) (Snapshot, error) {
 	var snapshot Snapshot
 	var page []Topic
@@ -49,7 +49,7 @@ func (a *Admin) Snapshot(ctx context.Context, limit int, topics ...string) (Snap
 	return snapshot, err
 }
 
-// addTo adds topics to a snapshot. One that was deleted meanwhile is left out.
+// addTo adds topics to a snapshot. A topic that was deleted since it was listed is left out.
 func (a *Admin) addTo(ctx context.Context, snapshot *Snapshot, topics []Topic) error {
 	surveyed := make([]stream.Surveyed, len(topics))
 	for i, topic := range topics {

@@ -32,8 +32,8 @@ var deadLetterSuffix = strings.TrimPrefix(redisstream.DeadLetterTopic("{t}"), "{
 
 // Topics iterates over the topics, in no order (SCAN ... TYPE stream on each master). Streams of
 // dead letters are left out: their number is in the topic's. match is a glob pattern as of SCAN;
-// empty: all. What is created or deleted meanwhile may be missing; all others come once. Topics that
-// the user has no right to read are left out.
+// empty: all. Topics that are created or deleted during the iteration may be missing; each other
+// topic is yielded once. Topics that the user has no right to read are left out.
 func (a *Admin) Topics(ctx context.Context, match string) iter.Seq2[Topic, error] {
 	keys := func(name string) (stream.InspectedKeys, bool) {
 		return keysOf(name), !strings.HasSuffix(name, deadLetterSuffix)

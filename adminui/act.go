@@ -258,7 +258,7 @@ func (h *Handler) readOrder(r *request) (order, operation, error) {
 	} else if operation.what != "" && len(o.ids) == 0 {
 		return o, operation, badRequest("Nothing is selected.")
 	} else if o.ids != nil {
-		o.filter = filter{} // what was selected is meant, whatever the filter
+		o.filter = filter{} // a selection overrides the filter
 	}
 	if form.Get("confirm") != "" && form.Get("all") != "" && !isID(o.through) {
 		return o, operation, badRequest("The form does not say which.")

@@ -45,10 +45,10 @@ type Config struct {
 	// something, and each POST is answered with 403.
 	Actions bool
 
-	// Authorize decides about a request, after Actions did. An error is answered with 403 and logged. It
-	// is also called with the other actions, to find out which forms a page shows: make it quick. Set it
-	// where readers may do less than others, or where no middleware wraps the handler. Defaults to nil:
-	// everything is allowed.
+	// Authorize allows or refuses a request, after the check of Actions. An error is answered with
+	// 403 and logged. It is also called with the other actions, to find out which forms a page
+	// shows: make it quick. Set it where readers may do less than others, or where no middleware
+	// wraps the handler. Defaults to nil: everything is allowed.
 	Authorize func(r *http.Request, action Action) error
 
 	// User returns a name for the person who sends a request, for the log and for those who see
@@ -60,12 +60,12 @@ type Config struct {
 	// DefaultTitle.
 	Title string
 
-	// Timeout is how long the server may take for a page. A search that takes longer shows what it found in
-	// half of it. Defaults to DefaultTimeout.
+	// Timeout is how long the server may take for a page. A search stops after half of this time
+	// and shows what it found. Defaults to DefaultTimeout.
 	Timeout time.Duration
 
-	// ActionTimeout is how long an action may take. What it did until then stays done, and the page tells
-	// how much that is. Make it shorter than the WriteTimeout of the http.Server. Defaults to
+	// ActionTimeout is how long an action may take. Changes until then stay, and the page shows how
+	// many they are. Make it shorter than the WriteTimeout of the http.Server. Defaults to
 	// DefaultActionTimeout.
 	ActionTimeout time.Duration
 

@@ -1,5 +1,5 @@
 // Package adminui is a web page for topics of redisstream: an http.Handler that shows what package
-// admin finds, and repairs it if it is allowed to.
+// admin returns, and repairs topics if Config.Actions is set.
 //
 // Pages are made on the server, and work without JavaScript. The handler fetches nothing from
 // elsewhere and is read-only unless Config.Actions is set. It has no authentication of its own: set

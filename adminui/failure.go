@@ -10,7 +10,7 @@ import (
 	"github.com/millrace/redisstream/admin"
 )
 
-// failure is an error that tells people what happened.
+// failure is an error with a text for people.
 type failure struct {
 	status int
 	text   string
@@ -46,14 +46,14 @@ var known = []struct {
 	{admin.ErrNoGroup, failure{status: http.StatusNotFound, text: "The consumer group does not exist (any more)."}},
 	{admin.ErrNoConsumer, failure{status: http.StatusNotFound, text: "The consumer does not exist (any more)."}},
 	{admin.ErrNoEntry, failure{status: http.StatusNotFound, text: "The entry does not exist (any more)."}},
-	{admin.ErrInUse, failure{status: http.StatusConflict, text: "It is in use. Stop its members first."}},
+	{admin.ErrInUse, failure{status: http.StatusConflict, text: "The group or the consumer is in use. Stop its members first."}},
 	{admin.ErrInvalidID, failure{status: http.StatusBadRequest, text: "That is not the ID of an entry."}},
 	{context.DeadlineExceeded, failure{status: http.StatusGatewayTimeout, text: "The Redis server did not answer in time."}},
 	{context.Canceled, failure{status: http.StatusServiceUnavailable, text: "The request was cancelled."}},
 }
 
-// explain returns what people may see of an error. It has no text of the server's: that may name
-// addresses. The log has it.
+// explain returns what people may see of an error. It leaves out the server's text, which may name
+// addresses. The log has the full error.
 func explain(err error) *failure {
 	if own, is := errors.AsType[*failure](err); is {
 		return own

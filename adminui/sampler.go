@@ -60,7 +60,7 @@ func (s *sampler) points(topic, group string) []admin.Point {
 	return known.history.Points(topic, group)
 }
 
-// makeRoom forgets the topic that nobody looked at for longest, if there are too many.
+// makeRoom removes the topic that was not viewed for longest, if there are too many.
 func (s *sampler) makeRoom() {
 	if len(s.topics) < sampledTopics {
 		return
@@ -74,7 +74,7 @@ func (s *sampler) makeRoom() {
 	delete(s.topics, oldest)
 }
 
-// run measures until nobody looks any more.
+// run measures until no topic was viewed for a while.
 func (s *sampler) run() {
 	ticker := time.NewTicker(s.interval)
 	defer ticker.Stop()
@@ -112,7 +112,7 @@ func (s *sampler) due() map[string]*admin.History {
 	return due
 }
 
-// measure adds a snapshot. A failure leaves a gap in the chart; the page itself tells it.
+// measure adds a snapshot. A failure leaves a gap in the chart; the page itself shows the error.
 func (s *sampler) measure(topic string, history *admin.History) {
 	ctx, cancel := context.WithTimeout(s.ctx, max(s.interval, time.Second))
 	defer cancel()

@@ -5,10 +5,10 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// CreateSpans returns a middleware for handlers whose messages redisstream.CommitHandler publishes:
-// it passes NewPublisher by. It makes a span "create TOPIC" of each message that the handler
-// returns, and writes the trace context to the metadata of a copy. The span ends at once; the
-// process span has the error of the commit. Add it after CommitHandler:
+// CreateSpans returns a middleware for handlers whose messages redisstream.CommitHandler publishes,
+// because these do not go through NewPublisher. It makes a span "create TOPIC" of each message that
+// the handler returns, and writes the trace context to the metadata of a copy. The span ends at
+// once; the process span has the error of the commit. Add it after CommitHandler:
 //
 //	router.AddMiddleware(redisstreamotel.Middleware(), redisstream.CommitHandler(publisher), redisstreamotel.CreateSpans())
 //

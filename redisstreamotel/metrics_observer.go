@@ -23,8 +23,8 @@ const errNacked = "nacked"
 // conventions for messaging, and with further ones named redisstream.*. Set it in
 // PublisherConfig.Observer and SubscriberConfig.Observer. It is safe for concurrent use.
 //
-// The topic and the group are attributes. The consumer is none, because most names are generated. The
-// SDK bounds the number of attribute sets.
+// The topic and the group are attributes. The consumer is not an attribute, because most names are
+// generated. The SDK bounds the number of attribute sets.
 type Observer struct {
 	redisstream.NopObserver // for methods to come
 
@@ -41,7 +41,7 @@ var _ redisstream.Observer = (*Observer)(nil)
 
 // NewObserver returns an Observer that records with meters of the provider, and adds the attributes
 // to each measurement, such as server.address and server.port. A nil provider is
-// otel.GetMeterProvider(). The error is that of an instrument that the provider refuses.
+// otel.GetMeterProvider(). It returns an error if the provider refuses an instrument.
 func NewObserver(provider metric.MeterProvider, attributes ...attribute.KeyValue) (*Observer, error) {
 	if provider == nil {
 		provider = otel.GetMeterProvider()
@@ -158,7 +158,8 @@ func (o *Observer) PipelineSent(event redisstream.PipelineEvent) {
 	o.record.batch.Record(context.Background(), int64(event.Messages), o.publisher(event.Topic).plain.record...)
 }
 
-// Delivered counts a delivery. The delay of redeliveries is not recorded: it has their pauses.
+// Delivered counts a delivery. The delay of a redelivery is not recorded, because it includes the
+// pauses between deliveries.
 func (o *Observer) Delivered(event redisstream.DeliveryEvent) {
 	ctx, sets := context.Background(), o.subscription(event.Subscription)
 	o.record.consumed.Add(ctx, 1, sets.process.add...)
@@ -210,7 +211,8 @@ func (o *Observer) TrimmedUnread(event redisstream.TrimEvent) {
 	o.record.trimmedUnread.Add(context.Background(), event.Entries, o.subscription(event.Subscription).plain.add...)
 }
 
-// ReadAhead changes what is held by the difference to the last event of the subscription.
+// ReadAhead adds to the up-down counters of held entries and bytes the difference to the last event
+// of the same subscription.
 func (o *Observer) ReadAhead(event redisstream.ReadAheadEvent) {
 	o.mu.Lock()
 	before := o.held[event.Subscription]

@@ -19,11 +19,11 @@ const (
 
 // CollectorConfig configures a Collector. Only Admin is required.
 type CollectorConfig struct {
-	// Admin asks the server. Required. Its HungAfter decides what hangs.
+	// Admin asks the server. Required. Its HungAfter decides which consumers hang.
 	Admin *admin.Admin
 
-	// Topics are the topics to collect. Set it where a server has many that others watch. Defaults to
-	// nil: all, but at most MaxTopics.
+	// Topics are the topics to collect. Set it if another process collects the other topics of the
+	// server. Defaults to nil: all, but at most MaxTopics.
 	Topics []string
 
 	// MaxTopics is how many topics are collected at most where Topics is nil. Each takes two round trips
@@ -40,8 +40,8 @@ type CollectorConfig struct {
 }
 
 // Collector is a prometheus.Collector of the state of topics and consumer groups, as package admin
-// sees it. It asks the server at each scrape. Register it in one process: each other one would return the
-// same.
+// sees it. It asks the server at each scrape. Register it in one process only: each process would
+// return the same.
 type Collector struct {
 	config CollectorConfig
 	mu     sync.Mutex // one scrape at a time asks the server

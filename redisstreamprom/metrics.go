@@ -7,7 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Labels. The consumer is none: most names are generated, so there is no bound.
+// Labels. The consumer is not a label: most names are generated, so their number has no bound.
 const (
 	topicLabel   = "topic"
 	groupLabel   = "group"

@@ -13,7 +13,7 @@ import (
 // DefaultMaxTopics is the default of Config.MaxTopics.
 const DefaultMaxTopics = 1000
 
-// Overflow is the value of the labels topic and group for what is over Config.MaxTopics.
+// Overflow is the value of the labels topic and group for topics over Config.MaxTopics.
 const Overflow = "_other"
 
 // Config configures an Observer.
@@ -22,8 +22,9 @@ type Config struct {
 	// subscribers, have metrics of their own. Further ones share the label value Overflow.
 	//
 	// A topic of a subscription has about 80 time series, most of them buckets of histograms. Lower
-	// it where topics are created dynamically and Prometheus has to be spared; raise it where you
-	// have more topics than that. Defaults to DefaultMaxTopics. Negative: all share Overflow.
+	// it if topics are created dynamically and Prometheus can't store that many time series. Raise
+	// it if you have more topics than that. Defaults to DefaultMaxTopics. Negative: all share
+	// Overflow.
 	MaxTopics int
 }
 
@@ -145,7 +146,8 @@ func (o *Observer) PipelineSent(event redisstream.PipelineEvent) {
 	o.publisher(event.Topic).batch.Observe(float64(event.Messages))
 }
 
-// Delivered counts a delivery. The delay of redeliveries is not observed: it has their pauses.
+// Delivered counts a delivery. The delay of a redelivery is not observed, because it includes the
+// pauses between deliveries.
 func (o *Observer) Delivered(event redisstream.DeliveryEvent) {
 	s := o.subscription(event.Subscription)
 	s.delivered.Inc()
@@ -200,7 +202,7 @@ func (o *Observer) TrimmedUnread(event redisstream.TrimEvent) {
 	o.subscription(event.Subscription).trimmedUnread.Add(float64(event.Entries))
 }
 
-// ReadAhead sets what is held.
+// ReadAhead sets the gauges of held entries and bytes.
 func (o *Observer) ReadAhead(event redisstream.ReadAheadEvent) {
 	o.subscription(event.Subscription).hold(event)
 }

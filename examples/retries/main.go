@@ -1,6 +1,6 @@
-// The retries example makes orders in a kitchen. What fails is tried again after waits that grow, and
-// nothing waits for it. Where no retry can help, the order becomes a dead letter. It is given back to
-// the kitchen when the cause is gone. Another group, the cashier, sees each order once.
+// The retries example makes orders in a kitchen. What fails is tried again after waits that grow,
+// and nothing waits for it. Where no retry can help, the order becomes a dead letter. It is retried
+// by the kitchen when the cause is fixed. Another group, the cashier, sees each order once.
 //
 //	go run ./examples/retries
 //

@@ -15,7 +15,7 @@ type ConsumerState struct {
 	Name    string
 	Pending int64
 	Idle    time.Duration
-	Record  *MemberRecord // what it says of itself; nil: nothing
+	Record  *MemberRecord // its member record; nil: none
 }
 
 // GroupConsumers are the consumers of a group.

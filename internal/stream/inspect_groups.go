@@ -75,7 +75,8 @@ func (g *streamGroups) add(reply *redis.Cmd) bool {
 	for n := range page {
 		group := groupStateOf(page.list(n))
 		group.Stream = at
-		// A group before it was created or deleted meanwhile, if it comes again.
+		// If a group before it is created or deleted between two pages, a group may be returned
+		// twice.
 		if !slices.ContainsFunc(g.Groups, func(known GroupState) bool { return known.Name == group.Name }) {
 			g.Groups = append(g.Groups, group)
 		}

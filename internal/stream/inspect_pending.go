@@ -19,7 +19,7 @@ const (
 // PendingRow is a pending entry (XPENDING).
 type PendingRow struct {
 	ID         string
-	Consumer   string // empty: nobody
+	Consumer   string // empty: no consumer
 	Idle       time.Duration
 	Deliveries int64
 }

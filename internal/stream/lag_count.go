@@ -8,8 +8,8 @@ import (
 )
 
 // count counts the entries after the position of a group, and those up to it, in turn, until one of
-// both ends. Entries that are added meanwhile count on neither side. If entries are removed
-// meanwhile, nothing is known but the length.
+// both ends. Entries that are added during the count are on neither side. If entries are removed
+// during the count, only the length is known.
 type count struct {
 	stream        string
 	state         State // when it begins
@@ -46,7 +46,7 @@ func countAll(ctx context.Context, client redis.UniversalClient, counts []*count
 	})
 }
 
-// side returns the side whose turn it is.
+// side returns the side that is counted next.
 func (c *count) side() *side {
 	if c.turns%2 == 0 {
 		return &c.after

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// MemberRecord is what a consumer of a group says of itself, in the hash of the group's members. It
-// is stored as the server's time in milliseconds, a space, and JSON.
+// MemberRecord is what a consumer of a group reports, in the hash of the group's members. It is
+// stored as the server's time in milliseconds, a space, and JSON.
 type MemberRecord struct {
 	Host     string        `json:"host"`
 	PID      int           `json:"pid"`

@@ -24,28 +24,28 @@ func NewRepair(client redis.UniversalClient, key, group, queue, members, pause s
 	return &Repair{client: client, key: key, group: group, queue: queue, members: members, off: pause}
 }
 
-// GivenBack is the name of the consumer that gets what a removed consumer had, until others take it
-// over. It is removed when it is idle, like a consumer with a generated name.
+// GivenBack is the name of the consumer that owns the pending entries of a removed consumer until
+// others take them over. It is removed when it is idle, like a consumer with a generated name.
 const GivenBack = "redisstream~GIVENBACK2"
 
 // These bound how long one call of a script blocks the server.
 const (
 	// acknowledgePage is how many pending entries are acknowledged.
 	acknowledgePage = 500
-	// dropPage is how many pending entries get another owner. On Redis 8.6 XCLAIM with an old time takes
-	// longer the more the group has, with 100,000 of them 0.1 ms and more.
+	// dropPage is how many pending entries get another owner. On Redis 8.6 XCLAIM with an old time
+	// takes longer if the group has more pending entries: 0.1 ms and more with 100,000.
 	dropPage = 25
 )
 
 // Holding is who has an entry of a group.
 type Holding struct {
-	Consumer   string // its owner; of a queued entry: empty if nobody has it
+	Consumer   string // its owner; of a queued entry: empty if no consumer has it
 	Deliveries int64
 	Queued     bool // it is in the retry queue
 }
 
-// ErrNotHeld tells that a group has an entry neither pending nor in its retry queue.
-var ErrNotHeld = errors.New("it is not pending")
+// ErrNotHeld is the error if a group has an entry neither pending nor in its retry queue.
+var ErrNotHeld = errors.New("the entry is not pending")
 
 // Holding returns who has an entry. The error may be ErrNotHeld.
 func (r *Repair) Holding(ctx context.Context, id string) (Holding, error) {
@@ -74,7 +74,7 @@ func (r *Repair) queueKeys() []string {
 	return retryKeys(r.queue)
 }
 
-// Skip acknowledges an entry, whoever has it. It reports whether the group still had it.
+// Skip acknowledges an entry of any consumer. It reports whether the group still had it.
 func (r *Repair) Skip(ctx context.Context, id string, h Holding) (bool, error) {
 	if !h.Queued {
 		n, err := r.client.XAck(ctx, r.key, r.group, id).Result()
@@ -159,8 +159,8 @@ func (r *Repair) Destroy(ctx context.Context) error {
 	return r.client.Unlink(ctx, append(retryKeys(r.queue), r.members, r.off)...).Err()
 }
 
-// ErrAlive tells that a consumer showed activity.
-var ErrAlive = errors.New("it is in use")
+// ErrAlive is the error if a consumer showed activity.
+var ErrAlive = errors.New("the consumer is alive")
 
 // Record returns the member record of a consumer as it is stored; empty: it has none.
 func (r *Repair) Record(ctx context.Context, consumer string) (string, error) {
@@ -171,10 +171,10 @@ func (r *Repair) Record(ctx context.Context, consumer string) (string, error) {
 	return record, err
 }
 
-// DropConsumer removes a consumer, and gives its pending entries to GivenBack, from whom all others
-// may take them over at once. It returns how many it gave back. record is the consumer's record from
-// before it was found dead. The error is ErrAlive if the record has changed, or the consumer was
-// active less than idle ago.
+// DropConsumer removes a consumer, and gives its pending entries to GivenBack. All other consumers
+// may take them over at once. It returns how many entries it gave. record is the consumer's record
+// from before it was found dead. The error is ErrAlive if the record has changed, or the consumer
+// was active less than idle ago.
 func (r *Repair) DropConsumer(ctx context.Context, consumer, record string, idle time.Duration) (given int64, err error) {
 	keys := []string{r.key, r.members}
 	if slot(r.members) != slot(r.key) {

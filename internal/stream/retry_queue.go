@@ -131,7 +131,7 @@ func (q *retryQueue) taken(entries []Postponement) []uint64 {
 	return takes
 }
 
-// forgetTake forgets an entry that is in the queue again, unless it was taken anew meanwhile.
+// forgetTake forgets an entry that is in the queue again, unless a later take got it.
 func (q *retryQueue) forgetTake(id string, take uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -62,7 +62,8 @@ type settlement interface {
 	lateSettlement
 }
 
-// lateSettlement ends the entries of late handlers.
+// lateSettlement acknowledges or releases entries whose handlers settle them after Close stopped
+// waiting.
 type lateSettlement interface {
 	// keepsLateMessages reports whether messages of late handlers keep their leases, and their acks
 	// count.

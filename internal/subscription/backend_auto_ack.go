@@ -64,7 +64,8 @@ func (a *autoAckGroup) keepPosition(ctx context.Context) error {
 	return a.checkpoint.save(ctx, info)
 }
 
-// handBack does nothing: what was read counts as acknowledged. It is delivered after the pause.
+// handBack does nothing: entries that were read count as acknowledged. They are delivered after the
+// pause.
 func (*autoAckGroup) handBack(context.Context) error { return nil }
 
 func (a *autoAckGroup) watchPause(ctx context.Context) error { return a.keepPosition(ctx) }

@@ -46,7 +46,7 @@ func (*fanout) untilCheckpoint() time.Duration { return time.Hour }
 func (f *fanout) interrupt()                   { f.Stream.Interrupt() }
 func (*fanout) release(context.Context)        {}
 
-// A paused fan-out keeps what it read.
+// A paused fan-out keeps the entries that it read.
 
 func (*fanout) handBack(context.Context) error   { return nil }
 func (*fanout) watchPause(context.Context) error { return nil }

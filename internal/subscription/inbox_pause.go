@@ -22,7 +22,7 @@ func (b *inbox) setPaused(paused bool) {
 	b.space.Signal()
 }
 
-// unheld tells the reader of an entry that no handler has any more.
+// unheld signals the reader that an entry has no handler any more.
 func (b *inbox) unheld() {
 	b.still.unheld = true
 	if b.still.on {
@@ -63,7 +63,7 @@ func (b *inbox) awaitUnheld(wait time.Duration) (paused, open bool) {
 	return b.still.on, !b.closed
 }
 
-// renewed records that leases are not being renewed any more.
+// renewed records that the renewal of leases has ended.
 func (b *inbox) renewed() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -73,7 +73,8 @@ func (b *inbox) renewed() {
 
 // withdraw makes the reader the owner of all entries that no worker and no acker has, so that it
 // can release them. It reports whether there are any, or always if asked to. It waits for a renewal
-// of their leases that is under way: after the release it would make them wait for ClaimMinIdle.
+// of their leases that is under way: if that renewal came after the release, other consumers could
+// not claim the entries before ClaimMinIdle.
 func (b *inbox) withdraw(always bool) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -110,7 +111,7 @@ func (b *inbox) withdraw(always bool) bool {
 	return !b.closed
 }
 
-// released forgets the entries that were withdrawn: the server has released them.
+// released forgets the withdrawn entries after the server has released them.
 func (b *inbox) released() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -155,7 +156,7 @@ func (b *inbox) putBack(gap string) {
 	b.ready.Broadcast()
 }
 
-// atPause returns the leases of what was withdrawn, and the IDs of all other entries.
+// atPause returns the leases of the withdrawn entries, and the IDs of all other entries.
 func (t *leaseTable) atPause() (release []stream.Lease, keep []string) {
 	for id, e := range t.entries {
 		if e.state == releasing {

@@ -116,7 +116,7 @@ func (l *lateHandlers) check() {
 	time.AfterFunc(l.pause, l.check)
 }
 
-// lateOutcome is what an Observer is told of messages that late handlers settled.
+// lateOutcome is the events for an Observer about messages that late handlers settled.
 type lateOutcome struct {
 	handled       []lateHandled
 	acked, parked int

@@ -8,13 +8,13 @@ import (
 )
 
 const (
-	// maxReported is how many entries a list of a member record has at most, and maxVisited how many
-	// entries are looked at: workers wait for the lock meanwhile.
+	// maxReported is how many entries a list of a member record has at most. maxVisited is how many
+	// entries are visited at most, because workers wait for the lock during that time.
 	maxReported = 10
 	maxVisited  = 2000
 )
 
-// reports tells the group what this member does.
+// reports writes what this member does, for other members and package admin.
 type reports interface {
 	// reportEvery is how often report is called; 0: never.
 	reportEvery() time.Duration

@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	// pauseLook is how often a subscription looks whether its group is paused. Where ClaimInterval
-	// is as short, the look is part of the look at the group's state, and only what that misses is
-	// made up for, after pauseGrace.
+	// pauseLook is how often a subscription looks whether its group is paused. If ClaimInterval is
+	// not longer, the look is part of the look at the group's state. A look of its own follows only
+	// if there was none, after pauseGrace.
 	pauseLook  = 1500 * time.Millisecond
 	pauseGrace = 250 * time.Millisecond
 	// pausedLook is how often it looks while the group is paused.
@@ -24,24 +24,26 @@ const (
 // pausing is what the delivery modes do differently while the subscription is paused. The reader's
 // goroutine uses it.
 type pausing interface {
-	// handBack releases what no handler has.
+	// handBack releases the entries that no handler has.
 	handBack(ctx context.Context) error
-	// watchPause looks whether the group is still paused, and saves the checkpoint: an old one is
-	// of no use for recreating the group. It is called each untilLook.
+	// watchPause looks whether the group is still paused, and saves the checkpoint, so that it is
+	// recent if the group has to be recreated. It is called each untilLook.
 	watchPause(ctx context.Context) error
 	untilLook() time.Duration
 	// resume prepares the first read after the pause.
 	resume()
 }
 
-// pauses are the reasons for a pause. Its lock is held while the inbox and the barrier follow.
+// pauses has the reasons for a pause. Its lock is held until the inbox and the barrier have changed
+// too.
 type pauses struct {
 	mu           sync.Mutex
 	local, group bool
 }
 
-// SetPaused pauses the subscription, or ends that pause. Nothing is delivered from its return on.
-// The reader then releases what no handler has. A pause of the group is independent of it.
+// SetPaused pauses the subscription, or ends that pause. From its return on a paused subscription
+// delivers nothing. The reader releases the entries that no handler has. A pause of the group is
+// independent of it.
 func (s *Subscription) SetPaused(paused bool) {
 	s.setPauses(func(p *pauses) { p.local = paused })
 }
@@ -70,8 +72,9 @@ func (s *Subscription) pausedBy() (local, group bool) {
 	return s.pauses.local, s.pauses.group
 }
 
-// standStill is the reader's work during a pause: it releases what no handler has, and what workers
-// give back. It reports whether reading goes on; otherwise the subscription ends.
+// standStill is the reader's work during a pause: it releases the entries that no handler has, and
+// those that workers give back. It reports whether reading goes on; otherwise the subscription
+// ends.
 func (s *Subscription) standStill(ctx context.Context) bool {
 	began := time.Now()
 	_, group := s.pausedBy()
@@ -131,7 +134,7 @@ func newPauseWatch(s *Subscription, m Membership) *pauseWatch {
 	return p
 }
 
-// saw records what the server said.
+// saw records the server's answer.
 func (p *pauseWatch) saw(paused bool) {
 	every := p.every
 	if paused {
@@ -144,8 +147,8 @@ func (p *pauseWatch) saw(paused bool) {
 	}
 }
 
-// untilDue is the time until the next look. It bounds a blocking read also if there is none: the
-// reader releases entries for a local pause when its read is over.
+// untilDue is the time until the next look. It bounds a blocking read also if the group can't be
+// paused: the reader releases entries for a local pause when its read is over.
 func (p *pauseWatch) untilDue() time.Duration {
 	if p.every == 0 {
 		return pauseLook
@@ -153,7 +156,7 @@ func (p *pauseWatch) untilDue() time.Duration {
 	return time.Until(p.due)
 }
 
-// check looks, if it is time.
+// check looks whether the group is paused, if a look is due.
 func (p *pauseWatch) check(ctx context.Context) error {
 	if p.untilDue() > 0 {
 		return nil
@@ -166,7 +169,7 @@ func (p *pauseWatch) check(ctx context.Context) error {
 }
 
 // handBack releases all entries of this consumer that no handler has, also those that only the
-// server knows of. Entries that wait until their handlers want them go to the retry queue.
+// server knows of. Entries whose handlers asked for a wait go to the retry queue.
 func (g *group) handBack(ctx context.Context) error {
 	if !g.inbox.withdraw(!g.allReleased) {
 		return nil
@@ -207,8 +210,8 @@ func (g *group) watchPause(ctx context.Context) error {
 	return err
 }
 
-// resume has the scan of the pending entries come before the next read, so that entries that were
-// released come before newer ones. An entry whose release is uncertain is here still.
+// resume makes the scan of the pending entries run before the next read, so that released entries
+// are delivered before newer ones. An entry whose release is uncertain is still in the inbox.
 func (g *group) resume() {
 	g.recovery.restart(g.allReleased)
 	g.allReleased = false
@@ -225,8 +228,9 @@ func (r *recovery) wereReleased(leases []stream.Lease) {
 	}
 }
 
-// restart begins the scan anew, at once. What no handler had waits for it. After a release no
-// pending entry of ours is unknown: all are released, so no search for them goes on.
+// restart makes a scan of the pending entries begin at once, at their start. Entries that no
+// handler had are delivered after that scan. After a release all our entries without a handler are
+// released, so a search for lost replies ends.
 func (r *recovery) restart(released bool) {
 	r.scanCursor, r.scanFound, r.scanDue = "-", true, time.Now()
 	r.ownFound = false

@@ -43,8 +43,8 @@ func (r *recovery) claimOwn(ctx context.Context, room room) ([]stream.Entry, err
 	return nil, nil
 }
 
-// isMissing leaves out what was released, after a lost reply: the scan claims that, in order and
-// with the right number of deliveries.
+// isMissing reports whether an entry is ours and unknown here. After a lost reply it leaves out
+// released entries: the scan claims those, in order and with the right number of deliveries.
 func (r *recovery) isMissing(row stream.PendingEntry) bool {
 	return !r.holds(row.ID) && (!r.replyLost || row.Idle < releasedIdle)
 }

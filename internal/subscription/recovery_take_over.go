@@ -45,8 +45,8 @@ func (r *recovery) scan(ctx context.Context, room room) ([]stream.Entry, error) 
 	return nil, nil
 }
 
-// anyPending reports whether there is anything to scan. A scan of nothing is over; one of a group
-// that is paused comes later.
+// anyPending reports whether there is anything to scan. If the group has no pending entries, the
+// scan is over. If the group is paused, the scan comes after the pause.
 func (r *recovery) anyPending(ctx context.Context) (bool, error) {
 	info, err := r.checkpoint.update(ctx)
 	if err != nil || info.Paused {

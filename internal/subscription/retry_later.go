@@ -48,7 +48,7 @@ func (g *group) retryLater(e *entry, spent time.Duration, retry Retry) {
 }
 
 // postpone puts entries that wait, and that this subscription does not deliver any more, into the
-// retry queue, and returns how many went there. Those for which that fails are released with the
+// retry queue, and returns how many went there. Entries for which that fails are released with the
 // others.
 func (g *group) postpone(ctx context.Context, entries []stream.Postponement) (parked int) {
 	parked, err := g.sendPostponements(ctx, entries)

@@ -33,7 +33,8 @@ func (t *retryTimers) start(e *entry, pause time.Duration, blocks bool, expired 
 	e.timer = timer
 }
 
-// forget ends all pauses; entries has all that pause. They do not expire any more.
+// forget ends the pauses of entries, which has all entries that pause. Their timers do not fire any
+// more.
 func (t *retryTimers) forget(entries []*entry) {
 	for _, e := range entries {
 		if e.timer != nil {

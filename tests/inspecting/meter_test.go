@@ -14,8 +14,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// meter measures how long the server works on the commands of a client: so long others wait. Other
-// processes that use the processor only add to that, so the least of several runs counts.
+// meter measures how long the server works on the commands of a client. Other clients wait during
+// that time. Other processes that use the processor only add to the time, so the shortest of
+// several runs counts.
 type meter struct {
 	b      *fixture.Bench
 	client *redis.Client

@@ -80,7 +80,7 @@ func TestReset_forward(t *testing.T) {
 	require.NoError(t, err)
 	assert.EqualValues(t, 2200, reset.Acknowledged)
 	assert.Equal(t, admin.Lag{N: 800, Exact: admin.LagExact}, reset.After)
-	assert.EqualValues(t, 300, b.Pending(), "they come again with the rest")
+	assert.EqualValues(t, 300, b.Pending(), "they are redelivered with the later entries")
 	reset, err = a.Reset(t.Context(), b.Topic, "g", admin.ResetTo{ID: "$"})
 	require.NoError(t, err)
 	assert.Equal(t, ids[2999], reset.To)

@@ -1,4 +1,4 @@
--- Acknowledges a page of the pending entries of a group, whoever has them.
+-- Acknowledges a page of the pending entries of a group, of all consumers.
 -- KEYS[1]: stream
 -- ARGV[1], ARGV[2], ARGV[3]: group, the first ID, the last ID
 -- ARGV[4], ARGV[5]: the size of the page, '1' to only count

@@ -1,6 +1,6 @@
 -- Finds who has an entry of a group.
 -- KEYS[1]: stream
--- KEYS[2], KEYS[3]: retry queue, its entries (retries.lua); none: the group can have none
+-- KEYS[2], KEYS[3]: retry queue, its entries (retries.lua); none: the group can have no retry queue
 -- ARGV[1], ARGV[2]: group, ID
 -- Returns {consumer, deliveries, 'pending' or 'queued'}, or nil. Numbers are texts, as counts may be
 -- beyond the numbers of Lua.

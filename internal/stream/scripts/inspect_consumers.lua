@@ -6,7 +6,7 @@
 -- Returns {now, rest, consumers}, each consumer {name, pending, idle, record}
 --   now: the server's time (ms)
 --   rest: how many consumers come after these
---   record: what it says of itself; empty: nothing
+--   record: its member record; empty: none
 local stream, records, group, skip, most = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
 local all, page = redis.call('XINFO', 'CONSUMERS', stream, group), {}

@@ -7,14 +7,14 @@
 local queue, entries, score, last = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
 local most, bytes = tonumber(ARGV[3]), tonumber(ARGV[4])
 
--- Returns the rank of the first entry after the last one. That may have left its place since.
+-- Returns the rank of the first entry after the last one. That entry may have moved since then.
 local function start()
   if last == '' then
     return 0
   elseif redis.call('ZSCORE', queue, last) == score then
     return redis.call('ZRANK', queue, last) + 1
   end
-  return redis.call('ZCOUNT', queue, '-inf', '(' .. score) -- those with the same score come again
+  return redis.call('ZCOUNT', queue, '-inf', '(' .. score) -- those with the same score are returned again
 end
 
 local behind = tonumber(redis.call('HGET', entries, 'behind')) or 0

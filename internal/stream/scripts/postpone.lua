@@ -49,7 +49,7 @@ for n, holder in ipairs(holders) do
   if fields then
     append(set, id, stored(fields))
   end
-  -- One that another consumer holds, or nobody, was put there by a call whose reply was lost.
+  -- An entry that another consumer holds, or none, was put there by a call whose reply was lost.
   if fields or holder == consumer then
     append(set, id .. ':holder', '', id .. ':deliveries', deliveries)
     append(add, string.format('%.0f', now + wait), id)

@@ -51,7 +51,7 @@ func (a *app) bench() *cobra.Command {
 		Use:   "bench",
 		Short: "Measure how fast the server takes and gives messages",
 		Long: `Measure how fast the server takes and gives messages, on a temporary topic that it deletes. It loads
-the server: others wait meanwhile. --timeout does not count.`,
+the server: other clients wait during the run. --timeout does not count.`,
 		Example: "  redisstream bench --messages 100000 --size 1000 --parallel 16",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -26,7 +26,7 @@ func (c *change) addTo(cmd *cobra.Command) {
 	cmd.Flags().BoolVarP(&c.yes, "yes", "y", false, "do not ask")
 }
 
-// mayAsk fails early where nobody can confirm.
+// mayAsk fails early if there is no terminal to confirm on.
 func (c *change) mayAsk(a *app) error {
 	if !c.dryRun && !c.yes && !a.InTerminal {
 		return errNobody

@@ -25,7 +25,7 @@ func (a *app) delete() *cobra.Command {
 		Use:   "delete TOPIC GROUP",
 		Short: "Delete a group, or an abandoned consumer giving its entries back",
 		Long: `Delete a group with its pending entries and its retry queue, or with --consumer an abandoned consumer:
-its entries go to the others. The messages stay in the topic. What is alive is not deleted.`,
+its entries go to the others. The messages stay in the topic. A live group or consumer is refused.`,
 		Example:           "  redisstream delete orders audit --dry-run\n  redisstream delete orders kitchen --consumer host1",
 		Args:              cobra.ExactArgs(2),
 		ValidArgsFunction: a.complete(2),

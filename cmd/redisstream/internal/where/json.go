@@ -6,7 +6,7 @@ import (
 	"io"
 )
 
-// maxJSON is the longest payload that is decoded: nobody filters by the fields of larger ones.
+// maxJSON is the longest payload that is decoded. Decoding of larger ones takes too long.
 const maxJSON = 1 << 20
 
 // ParseJSON returns a payload for Message.JSON: an empty map if it is no JSON or longer than 1 MiB.
