@@ -136,21 +136,3 @@ func rowOf(topic string, letter admin.DeadLetter) letterRow {
 	about := describe(letter.Message)
 	return letterRow{letter, about.Content, about.Metadata, link(downloadPath, "topic", topic, "dead", "1", "id", letter.ID)}
 }
-
-// later tells whether an ID is newer than another one.
-func later(id, than string) bool {
-	a, aSeq, _ := strings.Cut(id, "-")
-	b, bSeq, _ := strings.Cut(than, "-")
-	if order := compareDigits(a, b); order != 0 {
-		return order > 0
-	}
-	return compareDigits(aSeq, bSeq) > 0
-}
-
-// compareDigits compares numbers of any length without leading zeros.
-func compareDigits(a, b string) int {
-	if len(a) != len(b) {
-		return len(a) - len(b)
-	}
-	return strings.Compare(a, b)
-}

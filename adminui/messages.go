@@ -1,18 +1,12 @@
 package adminui
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/millrace/redisstream/admin"
 )
-
-var idPattern = regexp.MustCompile(`^[0-9]{1,20}(-[0-9]{1,20})?$`)
-
-// isID tells whether text is the ID of an entry, also without its second part.
-func isID(text string) bool { return idPattern.MatchString(text) }
 
 // messagesBody is the body of the message browser.
 type messagesBody struct {
