@@ -59,7 +59,7 @@ func (o *outcome) add(r row) {
 
 // operation is how an action is done, and what pages say about it.
 type operation struct {
-	do   func(ctx context.Context, a *admin.Admin, o order) (outcome, error)
+	do   effect
 	back string // the page that follows
 	ask  string // the question, without what
 	what string // what it is done to; empty: the group
@@ -69,23 +69,23 @@ type operation struct {
 
 var operations = map[Action]operation{
 	Replay: {
-		replayLetters, "dead", "Replay", "dead letter", "replayed to all groups of the topic",
+		letters((*admin.Admin).ReplayDeadLetters), "dead", "Replay", "dead letter", "replayed to all groups of the topic",
 		"They become new entries of the topic. All its groups get them, not only the one that gave them up.",
 	},
 	Retry: {
-		retryLetters, "dead", "Retry", "dead letter", "given back to the group that gave them up",
+		letters((*admin.Admin).RetryDeadLetters), "dead", "Retry", "dead letter", "given back to the group that gave them up",
 		"Only the group that gave them up gets them again. Their deliveries are counted from 0.",
 	},
 	Drop: {
-		dropLetters, "dead", "Drop", "dead letter", "dropped",
+		letters((*admin.Admin).DropDeadLetters), "dead", "Drop", "dead letter", "dropped",
 		"They are deleted. Nobody can get them back.",
 	},
 	DropDelayed: {
-		dropDelayed, "delayed", "Drop", "delayed message", "dropped",
+		delayedMessages((*admin.Admin).DropDelayed), "delayed", "Drop", "delayed message", "dropped",
 		"They are deleted. Nobody can get them back.",
 	},
 	DeliverDelayed: {
-		deliverDelayed, "delayed", "Deliver now", "delayed message", "moved to the topic",
+		delayedMessages((*admin.Admin).DeliverDelayed), "delayed", "Deliver now", "delayed message", "moved to the topic",
 		"They become entries of the topic now, and their groups get them.",
 	},
 	Skip: {
@@ -102,54 +102,43 @@ var operations = map[Action]operation{
 	},
 }
 
-func replayLetters(ctx context.Context, a *admin.Admin, o order) (outcome, error) {
-	return letters(ctx, a.ReplayDeadLetters, o)
-}
-
-func retryLetters(ctx context.Context, a *admin.Admin, o order) (outcome, error) {
-	return letters(ctx, a.RetryDeadLetters, o)
-}
-
-func dropLetters(ctx context.Context, a *admin.Admin, o order) (outcome, error) {
-	return letters(ctx, a.DropDeadLetters, o)
-}
+// effect is what an action does to what an order selects.
+type effect = func(ctx context.Context, a *admin.Admin, o order) (outcome, error)
 
 // letters does something to dead letters.
 func letters(
-	ctx context.Context, do func(context.Context, string, func(admin.DeadLetter) bool, bool) (admin.Outcome, error), o order,
-) (done outcome, err error) {
-	result, err := do(ctx, o.topic, func(letter admin.DeadLetter) bool {
-		if !o.selects(letter.ID) || !o.filter.letter(letter) {
-			return false
-		}
-		done.add(row{letter.ID, letter.Message.UUID, "group " + name(letter.Group) + ": " + name(letter.Reason)})
-		return true
-	}, o.dryRun)
-	done.N = len(result.IDs)
-	return done, err
-}
-
-func dropDelayed(ctx context.Context, a *admin.Admin, o order) (outcome, error) {
-	return delayedMessages(ctx, a.DropDelayed, o)
-}
-
-func deliverDelayed(ctx context.Context, a *admin.Admin, o order) (outcome, error) {
-	return delayedMessages(ctx, a.DeliverDelayed, o)
+	do func(*admin.Admin, context.Context, string, func(admin.DeadLetter) bool, bool) (admin.Outcome, error),
+) effect {
+	return chosen(do, func(letter admin.DeadLetter, o order) (row, bool) {
+		about := row{letter.ID, letter.Message.UUID, "group " + name(letter.Group) + ": " + name(letter.Reason)}
+		return about, o.selects(letter.ID) && o.filter.letter(letter)
+	})
 }
 
 // delayedMessages does something to delayed messages that were selected one by one.
 func delayedMessages(
-	ctx context.Context, do func(context.Context, string, func(admin.Delayed) bool, bool) (admin.Outcome, error), o order,
-) (done outcome, err error) {
-	result, err := do(ctx, o.topic, func(message admin.Delayed) bool {
-		if !slices.Contains(o.ids, message.ID) {
-			return false
-		}
-		done.add(row{message.ID, message.Message.UUID, "due " + stamp(message.Due) + " UTC"})
-		return true
-	}, o.dryRun)
-	done.N = len(result.IDs)
-	return done, err
+	do func(*admin.Admin, context.Context, string, func(admin.Delayed) bool, bool) (admin.Outcome, error),
+) effect {
+	return chosen(do, func(message admin.Delayed, o order) (row, bool) {
+		return row{message.ID, message.Message.UUID, "due " + stamp(message.Due) + " UTC"}, slices.Contains(o.ids, message.ID)
+	})
+}
+
+// chosen does something to what an order selects. see returns the row of one, and whether it is selected.
+func chosen[T any](
+	do func(*admin.Admin, context.Context, string, func(T) bool, bool) (admin.Outcome, error), see func(T, order) (row, bool),
+) effect {
+	return func(ctx context.Context, a *admin.Admin, o order) (done outcome, err error) {
+		result, err := do(a, ctx, o.topic, func(one T) bool {
+			about, selected := see(one, o)
+			if selected {
+				done.add(about)
+			}
+			return selected
+		}, o.dryRun)
+		done.N = len(result.IDs)
+		return done, err
+	}
 }
 
 func skipEntries(ctx context.Context, a *admin.Admin, o order) (done outcome, err error) {

@@ -49,7 +49,7 @@ func (s *site) follow(got answer) string {
 func TestDeadLetters_filter(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
-	deadLetters(b, 6)
+	b.RefuseMessages(6)
 	s := open(b, nil)
 	body := s.page("dead", "topic", s.Topic, "q", "customer=c-1")
 	for i := range 6 {
@@ -84,7 +84,7 @@ func TestDeadLetters_pages(t *testing.T) {
 func TestDrop_selected(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
-	deadLetters(b, 4)
+	b.RefuseMessages(4)
 	s := open(b, nil)
 	form := s.letters("drop")
 	form["id"] = []string{s.DeadLetters()[1].ID, s.DeadLetters()[2].ID}
@@ -104,7 +104,7 @@ func TestDrop_selected(t *testing.T) {
 func TestReplay_filtered(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
-	deadLetters(b, 4)
+	b.RefuseMessages(4)
 	s := open(b, nil)
 	form := s.letters("replay", "q", "customer=c-1")
 	form.Set("all", "1")
@@ -127,7 +127,7 @@ func TestReplay_filtered(t *testing.T) {
 func TestRetry(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
-	deadLetters(b, 3)
+	b.RefuseMessages(3)
 	s := open(b, nil)
 	form := s.letters("retry")
 	form.Set("all", "1")
@@ -244,7 +244,7 @@ func TestMessages_pages(t *testing.T) {
 func TestFind(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
-	deadLetters(b, 2)
+	b.RefuseMessages(2)
 	s := open(b, nil)
 	body := s.page("find", "topic", s.Topic, "uuid", "m-1")
 	assert.Contains(t, body, "dead letter")

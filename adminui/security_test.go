@@ -125,7 +125,7 @@ func TestForms_bounded(t *testing.T) {
 func TestReadOnly(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
-	deadLetters(b, 2)
+	b.RefuseMessages(2)
 	s := open(b, func(c *adminui.Config) { c.Actions = false })
 	id := s.DeadLetters()[0].ID
 	for _, path := range []string{"", "topic", "group", "pending", "parked", "messages", "dead", "delayed"} {

@@ -2,7 +2,6 @@ package adminui_test
 
 import (
 	"bytes"
-	"errors"
 	"html"
 	"io"
 	"net/http"
@@ -12,8 +11,6 @@ import (
 	"regexp"
 	"testing"
 
-	"github.com/ThreeDotsLabs/watermill/message"
-	"github.com/millrace/redisstream"
 	"github.com/millrace/redisstream/admin"
 	"github.com/millrace/redisstream/adminui"
 	"github.com/millrace/redisstream/internal/fixture"
@@ -21,8 +18,6 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 )
-
-var errNoCoffee = errors.New("no coffee")
 
 // site is a running web page, with a browser that keeps cookies and follows no redirect.
 type site struct {
@@ -150,31 +145,6 @@ func (s *site) confirm(asked answer) answer {
 	}
 	require.Equal(s, "1", form.Get("confirm"), asked.body)
 	return s.post(form)
-}
-
-// deadLetters makes n dead letters of the group "g": a handler refuses the messages "m-0" to "m-<n-1>",
-// which have the metadata customer=c-<0 or 1>.
-func deadLetters(b *fixture.Bench, n int) {
-	b.Helper()
-	config := fixture.GroupConfig()
-	config.MaxDeliveries = 1
-	subscriber, messages := b.Subscribe(config)
-	publisher := fixture.OpenPublisher(b.T, redisstream.PublisherConfig{Client: b.Client})
-	list := fixture.Numbered("m", n)
-	for i, msg := range list {
-		msg.Metadata.Set("customer", []string{"c-0", "c-1"}[i%2])
-	}
-	require.NoError(b, publisher.Publish(b.Topic, list...))
-	for range n {
-		refuse(b, fixture.Receive(b, messages))
-	}
-	b.Eventually("all are dead letters", func() bool { return len(b.DeadLetters()) == n })
-	require.NoError(b, subscriber.Close())
-}
-
-func refuse(b *fixture.Bench, msg *message.Message) {
-	b.Helper()
-	require.True(b, redisstream.NackWithReason(msg, errNoCoffee))
 }
 
 // regexpFind returns the first group of a pattern.

@@ -2,7 +2,6 @@ package redisstreamotel_test
 
 import (
 	"context"
-	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -23,40 +22,19 @@ type roundTrip struct {
 	span     trace.SpanContext // to which its span would belong
 }
 
-// roundTrips is a hook that records round trips. They wait until open is closed; nil: they don't.
+// roundTrips records round trips. They wait until open is closed; nil: they don't.
 type roundTrips struct {
 	mu   sync.Mutex
 	seen []roundTrip
 	open chan struct{}
 }
 
-func (r *roundTrips) see(ctx context.Context, commands ...redis.Cmder) {
-	if commands[0].Name() != "xadd" {
-		return
-	}
+func (r *roundTrips) see(ctx context.Context, commands []redis.Cmder) {
 	r.mu.Lock()
 	r.seen = append(r.seen, roundTrip{len(commands), trace.SpanContextFromContext(ctx)})
 	r.mu.Unlock()
 	if r.open != nil {
 		<-r.open
-	}
-}
-
-func (r *roundTrips) DialHook(next redis.DialHook) redis.DialHook {
-	return func(ctx context.Context, network, addr string) (net.Conn, error) { return next(ctx, network, addr) }
-}
-
-func (r *roundTrips) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, command redis.Cmder) error {
-		r.see(ctx, command)
-		return next(ctx, command)
-	}
-}
-
-func (r *roundTrips) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return func(ctx context.Context, commands []redis.Cmder) error {
-		r.see(ctx, commands...)
-		return next(ctx, commands)
 	}
 }
 
@@ -68,7 +46,7 @@ func TestPublish_sharedPipeline(t *testing.T) {
 	const requests = 20
 	b := newTraced(t)
 	hook := &roundTrips{open: make(chan struct{})}
-	b.Client.AddHook(hook)
+	b.Client.AddHook(fixture.BeforeXAdd(hook.see))
 	library := fixture.OpenPublisher(t, redisstream.PublisherConfig{Client: b.Client})
 	var calls atomic.Int64
 	publisher := redisstreamotel.NewPublisher(publisherFunc(func(topic string, messages ...*message.Message) error {
@@ -113,7 +91,7 @@ func TestPublish_ownPipeline(t *testing.T) {
 	t.Parallel()
 	b := newTraced(t)
 	hook := new(roundTrips)
-	b.Client.AddHook(hook)
+	b.Client.AddHook(fixture.BeforeXAdd(hook.see))
 	publisher := b.publisher()
 	require.NoError(t, publisher.Publish(b.Topic, fixture.Numbered("m", 1)...))
 	require.NoError(t, publisher.Publish(b.Topic, fixture.Numbered("m", 3)...))

@@ -23,7 +23,7 @@ import (
 // From the list of topics to the dead letters of one customer: filter, replay those, drop another one.
 func TestDeadLetters(t *testing.T) {
 	b := fixture.New(t)
-	deadLetters(b, 6)
+	b.RefuseMessages(6)
 	tab := open(b, nil)
 	tab.visit("", "q", b.Topic)
 	tab.click(b.Topic)
@@ -110,7 +110,7 @@ func (t *tab) focusOn(expression string) {
 // All of it works without a mouse.
 func TestKeyboard(t *testing.T) {
 	b := fixture.New(t)
-	deadLetters(b, 3)
+	b.RefuseMessages(3)
 	tab := open(b, nil)
 	tab.visit("dead", "topic", b.Topic)
 	tab.press(kb.Tab)
@@ -135,7 +135,7 @@ func TestKeyboard(t *testing.T) {
 // Without JavaScript everything works.
 func TestNoJavaScript(t *testing.T) {
 	b := fixture.New(t)
-	deadLetters(b, 2)
+	b.RefuseMessages(2)
 	tab := open(b, nil)
 	_, err := chromedp.Call(tab.ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
 	require.NoError(t, err)
@@ -181,7 +181,7 @@ func TestHostile(t *testing.T) {
 // A form of another page does nothing, whether it is of the same site (another port) or not.
 func TestCrossSite(t *testing.T) {
 	b := fixture.New(t)
-	deadLetters(b, 1)
+	b.RefuseMessages(1)
 	tab := open(b, nil)
 	tab.visit("dead", "topic", b.Topic) // the browser has the cookie
 	token := js[string](tab, "document.querySelector('[name=redisstream_form]').value")
@@ -245,7 +245,7 @@ const contrast = `(() => {
 // Texts have enough contrast, light and dark, and each field has a label.
 func TestReadable(t *testing.T) {
 	b := fixture.New(t)
-	deadLetters(b, 2)
+	b.RefuseMessages(2)
 	b.Publish(1)
 	tab := open(b, nil)
 	for _, scheme := range []string{"light", "dark"} {
@@ -278,7 +278,7 @@ func TestRefresh(t *testing.T) {
 
 func TestReadOnly(t *testing.T) {
 	b := fixture.New(t)
-	deadLetters(b, 1)
+	b.RefuseMessages(1)
 	tab := open(b, func(c *adminui.Config) { c.Actions = false })
 	for _, path := range []string{"", "topic", "group", "pending", "parked", "messages", "dead", "delayed"} {
 		tab.visit(path, "topic", b.Topic, "group", "g")

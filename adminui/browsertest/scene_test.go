@@ -1,7 +1,6 @@
 package browsertest
 
 import (
-	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -12,26 +11,6 @@ import (
 	"github.com/millrace/redisstream/internal/fixture"
 	"github.com/stretchr/testify/require"
 )
-
-// deadLetters makes n dead letters of the group "g": a handler refuses the messages "m-0" to "m-<n-1>", which
-// have the metadata customer=c-<0 or 1>.
-func deadLetters(b *fixture.Bench, n int) {
-	b.Helper()
-	config := fixture.GroupConfig()
-	config.MaxDeliveries = 1
-	subscriber, messages := b.Subscribe(config)
-	publisher := fixture.OpenPublisher(b.T, redisstream.PublisherConfig{Client: b.Client})
-	list := fixture.Numbered("m", n)
-	for i, msg := range list {
-		msg.Metadata.Set("customer", []string{"c-0", "c-1"}[i%2])
-	}
-	require.NoError(b, publisher.Publish(b.Topic, list...))
-	for range n {
-		require.True(b, redisstream.NackWithReason(fixture.Receive(b, messages), errors.New("no coffee")))
-	}
-	b.Eventually("all are dead letters", func() bool { return len(b.DeadLetters()) == n })
-	require.NoError(b, subscriber.Close())
-}
 
 // uuids returns the UUIDs of the dead letters.
 func uuids(b *fixture.Bench) (list []string) {

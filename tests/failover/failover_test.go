@@ -329,36 +329,61 @@ func TestFailover_replicaIsBehind(t *testing.T) {
 	}
 }
 
+// movable is a subscription and a Publisher on a cluster in which the slot of their topic may move.
+type movable struct {
+	*fixture.Bench
+
+	cluster   *redistest.Cluster
+	client    *redis.ClusterClient
+	log       redistest.Log // of the subscription
+	messages  <-chan *message.Message
+	publisher *redisstream.Publisher
+}
+
+func startMovable(t *testing.T, config redisstream.SubscriberConfig) *movable {
+	t.Helper()
+	cluster := redistest.StartMasters(t, [3]time.Duration{})
+	m := &movable{Bench: &fixture.Bench{T: t, Topic: fixture.NewTopic(t)}, cluster: cluster, client: cluster.Client(t)}
+	config.Client = m.client
+	m.messages = m.SubscribeLogged(config, &m.log)
+	m.publisher = fixture.OpenPublisher(t, redisstream.PublisherConfig{Client: m.client})
+	return m
+}
+
+func (m *movable) publish() {
+	m.Helper()
+	require.NoError(m, m.publisher.Publish(m.Topic, fixture.Numbered("a", 1)...))
+}
+
+// arrives publishes a message, and receives it.
+func (m *movable) arrives() {
+	m.Helper()
+	m.publish()
+	fixture.ReceiveAll(m.T, m.messages, 1)
+}
+
+// move begins to move the slot to another server.
+func (m *movable) move() *redistest.Move {
+	m.Helper()
+	return m.cluster.BeginMove(m, m.Topic, m.cluster.Other(m, m.Topic))
+}
+
 // While the server redirects with ASK, a subscription reads the state of its group again and again.
 func TestFailover_scansWhileASlotMoves(t *testing.T) {
 	t.Parallel()
-	cluster := redistest.StartMasters(t, [3]time.Duration{})
-	client := cluster.Client(t)
-	topic := fixture.NewTopic(t)
 	config := fixture.FastClaimConfig()
-	config.Client = client
-	var log redistest.Log
-	subscriber, err := redisstream.NewSubscriber(config, log.Logger())
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, subscriber.Close()) })
-	messages, err := subscriber.Subscribe(t.Context(), topic)
-	require.NoError(t, err)
-	publisher := fixture.OpenPublisher(t, redisstream.PublisherConfig{Client: client})
-	arrives := func() {
-		require.NoError(t, publisher.Publish(topic, fixture.Numbered("a", 1)...))
-		fixture.ReceiveAll(t, messages, 1)
-	}
-	arrives()
-	move := cluster.BeginMove(t, topic, cluster.Other(t, topic))
-	arrives()
+	m := startMovable(t, config)
+	m.arrives()
+	move := m.move()
+	m.arrives()
 	move.Keys()
 	for range 10 {
-		arrives()
+		m.arrives()
 		time.Sleep(2 * config.ClaimInterval) // so that it scans
 	}
 	move.End()
-	arrives()
-	assert.Zero(t, log.Count("failed; retrying"))
+	m.arrives()
+	assert.Zero(t, m.log.Count("failed; retrying"))
 }
 
 // While a slot moves, its old server does not say whether the group is paused: it has no such key.
@@ -368,44 +393,31 @@ func TestCluster_slotMovesWhileAGroupMayBePaused(t *testing.T) {
 	for _, interval := range []time.Duration{fixture.FastClaimConfig().ClaimInterval, time.Hour} {
 		t.Run(interval.String(), func(t *testing.T) {
 			t.Parallel()
-			cluster := redistest.StartMasters(t, [3]time.Duration{})
-			client := cluster.Client(t)
-			topic := fixture.NewTopic(t)
 			config := fixture.FastClaimConfig()
-			config.Client, config.ClaimInterval = client, interval
-			var log redistest.Log
-			subscriber, err := redisstream.NewSubscriber(config, log.Logger())
-			require.NoError(t, err)
-			t.Cleanup(func() { require.NoError(t, subscriber.Close()) })
-			messages, err := subscriber.Subscribe(t.Context(), topic)
-			require.NoError(t, err)
-			publisher := fixture.OpenPublisher(t, redisstream.PublisherConfig{Client: client})
-			arrives := func() {
-				require.NoError(t, publisher.Publish(topic, fixture.Numbered("a", 1)...))
-				fixture.ReceiveAll(t, messages, 1)
-			}
-			arrives()
-			move := cluster.BeginMove(t, topic, cluster.Other(t, topic))
+			config.ClaimInterval = interval
+			m := startMovable(t, config)
+			m.arrives()
+			move := m.move()
 			time.Sleep(2500 * time.Millisecond) // so that it looks
-			arrives()
-			assert.Zero(t, log.Count("failed; retrying"))
+			m.arrives()
+			assert.Zero(t, m.log.Count("failed; retrying"))
 			move.Keys()
 			move.End()
-			key := redisstream.PauseKey(topic, config.ConsumerGroup)
-			require.NoError(t, client.Set(t.Context(), key, "{}", 0).Err())
-			require.Eventually(t, func() bool { return log.Count("the subscription is paused") == 1 }, fixture.Soon, 10*time.Millisecond)
-			require.NoError(t, publisher.Publish(topic, fixture.Numbered("a", 1)...))
-			move = cluster.BeginMove(t, topic, cluster.Other(t, topic))
+			key := redisstream.PauseKey(m.Topic, config.ConsumerGroup)
+			require.NoError(t, m.client.Set(t.Context(), key, "{}", 0).Err())
+			require.Eventually(t, func() bool { return m.log.Count("the subscription is paused") == 1 }, fixture.Soon, 10*time.Millisecond)
+			m.publish()
+			move = m.move()
 			move.Key(key)
 			select {
-			case <-messages:
+			case <-m.messages:
 				require.Fail(t, "a message came while the group was paused")
 			case <-time.After(2500 * time.Millisecond):
 			}
 			move.Keys()
 			move.End()
-			require.NoError(t, client.Del(t.Context(), key).Err())
-			fixture.ReceiveAll(t, messages, 1)
+			require.NoError(t, m.client.Del(t.Context(), key).Err())
+			fixture.ReceiveAll(t, m.messages, 1)
 		})
 	}
 }

@@ -105,7 +105,7 @@ func TestPublisher_CloseEndsTheWaitForAServer(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client(t, func(o *redis.Options) { o.DialerRetries, o.MaxRetries = 1, -1 })
 	tries := make(chan struct{}, 100)
-	client.AddHook(&xaddHook{before: func(string, int) { tries <- struct{}{} }})
+	client.AddHook(fixture.BeforeXAdd(func(context.Context, []redis.Cmder) { tries <- struct{}{} }))
 	publisher := fixture.OpenPublisher(t, redisstream.PublisherConfig{Client: client})
 	server.Kill()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)

@@ -110,7 +110,7 @@ func TestPublish_concurrentCallsGetOnlyTheirOwnErrors(t *testing.T) {
 			client := redistest.Shared().Client(t)
 			topic := fixture.NewTopic(t)
 			gate := newGate(topic)
-			client.AddHook(gate)
+			gate.addTo(client)
 			var marshaled atomic.Int64
 			publisher := fixture.OpenPublisher(t, redisstream.PublisherConfig{Client: client, Marshaler: moody{&marshaled}})
 			defer gate.open()

@@ -2,7 +2,6 @@ package publishing
 
 import (
 	"context"
-	"net"
 	"sync"
 	"testing"
 
@@ -12,7 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// xaddHook is a hook that is called before each round trip with XADD commands.
+// xaddHook records the round trips with XADD commands, and is called before each.
 type xaddHook struct {
 	before func(topic string, commands int)
 
@@ -31,10 +30,7 @@ func (a *xaddHook) roundTrips() (count, largest int) {
 	return len(a.sizes), largest
 }
 
-func (a *xaddHook) see(ctx context.Context, commands ...redis.Cmder) {
-	if commands[0].Name() != "xadd" {
-		return
-	}
+func (a *xaddHook) see(ctx context.Context, commands []redis.Cmder) {
 	a.mu.Lock()
 	a.sizes, a.contexts = append(a.sizes, len(commands)), append(a.contexts, ctx)
 	a.mu.Unlock()
@@ -44,23 +40,8 @@ func (a *xaddHook) see(ctx context.Context, commands ...redis.Cmder) {
 	}
 }
 
-func (a *xaddHook) DialHook(next redis.DialHook) redis.DialHook {
-	return func(ctx context.Context, network, addr string) (net.Conn, error) { return next(ctx, network, addr) }
-}
-
-func (a *xaddHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, command redis.Cmder) error {
-		a.see(ctx, command)
-		return next(ctx, command)
-	}
-}
-
-func (a *xaddHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return func(ctx context.Context, commands []redis.Cmder) error {
-		a.see(ctx, commands...)
-		return next(ctx, commands)
-	}
-}
+// addTo adds the hook to a client.
+func (a *xaddHook) addTo(client *redis.Client) { client.AddHook(fixture.BeforeXAdd(a.see)) }
 
 // gate holds back the round trips to one topic until open is called.
 type gate struct {
@@ -95,7 +76,7 @@ func openGated(t *testing.T, marshaler redisstream.Marshaler) gated {
 	t.Helper()
 	g := gated{client: redistest.Shared().Client(t), topic: fixture.NewTopic(t)}
 	g.gate = newGate(g.topic)
-	g.client.AddHook(g.gate)
+	g.addTo(g.client)
 	g.publisher = fixture.OpenPublisher(t, redisstream.PublisherConfig{Client: g.client, Marshaler: marshaler})
 	t.Cleanup(g.open) // before the Publisher is closed
 	return g

@@ -93,9 +93,9 @@ func TestPublish_runsTheHooksOfTheClient(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)
 	before, after := &xaddHook{}, &xaddHook{}
-	client.AddHook(before)
+	before.addTo(client)
 	publisher := fixture.OpenPublisher(t, redisstream.PublisherConfig{Client: client})
-	client.AddHook(after)
+	after.addTo(client)
 	topic := fixture.NewTopic(t)
 	require.NoError(t, publisher.Publish(topic, fixture.Numbered("m", 1)...))
 	require.NoError(t, publisher.Publish(topic, fixture.Numbered("m", 3)...))
