@@ -369,7 +369,7 @@ func (g *fakeGroup) options() (options, *redistest.Log) {
 			Logger:       log.Logger(),
 		},
 		Group: Group{
-			Membership:  Membership{Stream: g, Delayed: NoDelayed{}, ClaimMinIdle: minIdle, ClaimInterval: interval},
+			Membership:  Membership{Stream: g, Consumer: "me", Delayed: NoDelayed{}, ClaimMinIdle: minIdle, ClaimInterval: interval},
 			DeadLetters: Skip{},
 		},
 	}, log
