@@ -2,6 +2,7 @@ package repairing
 
 import (
 	"bytes"
+	"context"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,11 +16,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// loseReply cuts the connection instead of passing on the first reply to a command with the text, unless
-// the command was refused. It reports whether it did.
-func loseReply(proxy *redistest.Proxy, text string) *atomic.Bool {
+// losingReply returns a client that loses the first reply to a command with the text, unless the
+// command is refused, and whether it did.
+func losingReply(b *fixture.Bench, text string) (client *redis.Client, lost *atomic.Bool) {
+	b.Helper()
+	proxy := redistest.NewProxy(b, b.Server.Addr, 0)
+	client = redis.NewClient(&redis.Options{Addr: proxy.Addr})
+	b.Cleanup(func() { require.NoError(b, client.Close()) })
 	var sent atomic.Bool
-	lost := &atomic.Bool{}
+	lost = &atomic.Bool{}
 	proxy.OnSend(func(chunk []byte) (int, bool) {
 		sent.Store(bytes.Contains(chunk, []byte(text)))
 		return len(chunk), false
@@ -30,7 +35,7 @@ func loseReply(proxy *redistest.Proxy, text string) *atomic.Bool {
 		}
 		return 0, true
 	})
-	return lost
+	return client, lost
 }
 
 // The reply is lost after the server has skipped the message, and the client repeats the command: the
@@ -62,10 +67,7 @@ func TestSkip_lostReply(t *testing.T) {
 				b.Publish(1)
 				b.ReadAs("dead", 1)
 			}
-			proxy := redistest.NewProxy(t, b.Server.Addr, 0)
-			client := redis.NewClient(&redis.Options{Addr: proxy.Addr})
-			t.Cleanup(func() { require.NoError(t, client.Close()) })
-			lost := loseReply(proxy, c.text)
+			client, lost := losingReply(b, c.text)
 			outcome, err := adminOf(b, client).Skip(t.Context(), b.Topic, "g", idsOf(b), c.how)
 			require.NoError(t, err)
 			assert.True(t, lost.Load())
@@ -79,4 +81,52 @@ func TestSkip_lostReply(t *testing.T) {
 			assert.Len(t, b.DeadLetters(), letters)
 		})
 	}
+}
+
+// The server has deleted the group when the reply is lost, and the client repeats the command.
+func TestDeleteGroup_lostReply(t *testing.T) {
+	t.Parallel()
+	b := fixture.New(t)
+	b.Publish(1)
+	b.ReadAs("dead", 1)
+	b.Do("HSET", redisstream.MembersKey(b.Topic, "g"), "dead", staleRecord)
+	client, lost := losingReply(b, "*4\r\n$6\r\nxgroup\r\n$7\r\ndestroy\r\n")
+	_, err := adminOf(b, client).DeleteGroup(t.Context(), b.Topic, "g", false)
+	require.NoError(t, err)
+	assert.True(t, lost.Load())
+	assert.Zero(t, b.Client.Exists(t.Context(), redisstream.MembersKey(b.Topic, "g")).Val())
+	assert.Empty(t, b.Client.XInfoGroups(t.Context(), b.Topic).Val())
+}
+
+// The process ends in the middle. The next one finds the group, and leaves nothing of it.
+func TestDeleteGroup_interrupted(t *testing.T) {
+	t.Parallel()
+	b := fixture.New(t)
+	b.Publish(1)
+	b.ReadAs("dead", 1)
+	b.Do("HSET", redisstream.MembersKey(b.Topic, "g"), "dead", staleRecord)
+	require.NoError(t, adminOf(b, b.Client).Pause(t.Context(), b.Topic, "g", "me", "test"))
+	client := b.Server.Client(t)
+	client.AddHook(&endsAfterDeletion{})
+	_, err := adminOf(b, client).DeleteGroup(t.Context(), b.Topic, "g", false)
+	require.ErrorIs(t, err, context.Canceled)
+	_, err = adminOf(b, b.Client).DeleteGroup(t.Context(), b.Topic, "g", false)
+	require.NoError(t, err)
+	assert.Zero(t, b.Client.Exists(t.Context(), redisstream.MembersKey(b.Topic, "g"), redisstream.PauseKey(b.Topic, "g")).Val())
+	assert.Empty(t, b.Client.XInfoGroups(t.Context(), b.Topic).Val())
+}
+
+// The server has removed the consumer when the reply is lost, and the client repeats the command.
+func TestDropConsumer_lostReply(t *testing.T) {
+	t.Parallel()
+	b := fixture.New(t)
+	b.Publish(1)
+	b.ReadAs("dead", 1)
+	b.Do("HSET", redisstream.MembersKey(b.Topic, "g"), "dead", staleRecord)
+	client, lost := losingReply(b, "redisstream~GIVENBACK2")
+	_, err := adminOf(b, client).DropConsumer(t.Context(), b.Topic, "g", "dead", false)
+	require.NoError(t, err)
+	assert.True(t, lost.Load())
+	assert.Equal(t, []string{"redisstream~GIVENBACK2"}, b.Consumers())
+	assert.EqualValues(t, 1, b.Pending())
 }
