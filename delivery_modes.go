@@ -49,7 +49,7 @@ func (c SubscriberConfig) joinGroup(
 	}
 	group.NoAck = c.AutoAck
 	membership := subscription.Membership{
-		Stream: group, StartID: c.StartID, ClaimMinIdle: c.ClaimMinIdle, ClaimInterval: c.ClaimInterval,
+		Stream: group, Consumer: consumer, StartID: c.StartID, ClaimMinIdle: c.ClaimMinIdle, ClaimInterval: c.ClaimInterval,
 		RemoveAtEnd: consumer != c.Consumer, // a name that is not the configured one is of no use to a later process
 		Removable:   c.removable(), ConsumerTimeout: max(c.ConsumerTimeout, 0),
 		TrimInterval: c.TrimInterval, TrimMinAge: c.TrimMinAge, TrimMinLen: c.TrimMinLen,

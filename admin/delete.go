@@ -17,9 +17,10 @@ type Deletion struct {
 	DryRun  bool  // nothing was changed
 }
 
-// DeleteGroup deletes a group with its pending entries and its retry queue (XGROUP DESTROY,
-// UNLINK). The entries stay in the topic. While the group has live members the error wraps
-// ErrInUse: these members would recreate the group. It may also wrap ErrNoTopic or ErrNoGroup.
+// DeleteGroup deletes a group with its pending entries and its retry queue (UNLINK, XGROUP DESTROY).
+// The entries stay in the topic. If it is interrupted, run it again. While the group has live members
+// the error wraps ErrInUse: these members would recreate the group. It may also wrap ErrNoTopic or
+// ErrNoGroup.
 func (a *Admin) DeleteGroup(ctx context.Context, topic, group string, dryRun bool) (Deletion, error) {
 	state, err := a.Group(ctx, topic, group)
 	if err != nil {

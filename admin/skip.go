@@ -54,15 +54,18 @@ const skipTries = 10
 var errMoves = errors.New("the entry moves from consumer to consumer; pause the group and try again")
 
 func (a *Admin) skip(ctx context.Context, repair *stream.Repair, topic, group, id string, how Skip) error {
-	for range skipTries {
+	at := time.Now().UTC().Format(time.RFC3339Nano)
+	for tries := range skipTries {
 		holding, err := repair.Holding(ctx, id)
-		if errors.Is(err, stream.ErrNotHeld) {
+		switch {
+		case errors.Is(err, stream.ErrNotHeld) && tries > 0:
+			return a.settled(ctx, topic, id, at, how)
+		case errors.Is(err, stream.ErrNotHeld):
 			return fmt.Errorf("entry %s: %w, or it is not pending in this group", id, ErrNoEntry)
-		}
-		if err != nil || how.DryRun {
+		case err != nil || how.DryRun:
 			return err
 		}
-		done, err := a.settle(ctx, repair, topic, group, id, holding, how)
+		done, err := a.settle(ctx, repair, topic, group, id, holding, at, how)
 		if done || err != nil {
 			return err
 		}
@@ -70,9 +73,29 @@ func (a *Admin) skip(ctx context.Context, repair *stream.Repair, topic, group, i
 	return fmt.Errorf("entry %s: %w", id, errMoves)
 }
 
+// settled returns the outcome for an entry that the group had before an attempt to skip it, and has
+// no more. Either the reply to the attempt was lost, and the client repeated it; or a handler acked
+// the entry first. The dead letter, if there is one, has the time of the attempt.
+func (a *Admin) settled(ctx context.Context, topic, id, at string, how Skip) error {
+	if !how.DeadLetter {
+		return nil
+	}
+	newest := stream.Span{From: "+", To: "-", Reverse: true, Match: stream.Match{Text: at}}
+	for letter, err := range stream.ReadEntries(ctx, a.client, redisstream.DeadLetterTopic(topic), newest) {
+		if err != nil {
+			return err
+		}
+		fields, _ := fieldsOf(letter)
+		if fields[redisstream.DeadLetterIDKey] == id && fields[redisstream.DeadLetterTimeKey] == at {
+			return nil
+		}
+	}
+	return fmt.Errorf("entry %s was acknowledged meanwhile, so there is no dead letter of it: %w", id, ErrNoEntry)
+}
+
 // settle skips an entry, if it still has the holder.
 func (a *Admin) settle(
-	ctx context.Context, repair *stream.Repair, topic, group, id string, holding stream.Holding, how Skip,
+	ctx context.Context, repair *stream.Repair, topic, group, id string, holding stream.Holding, at string, how Skip,
 ) (done bool, err error) {
 	if !how.DeadLetter {
 		return repair.Skip(ctx, id, holding)
@@ -84,7 +107,7 @@ func (a *Admin) settle(
 		redisstream.DeadLetterGroupKey, group,
 		redisstream.DeadLetterConsumerKey, holding.Consumer,
 		redisstream.DeadLetterDeliveriesKey, holding.Deliveries,
-		redisstream.DeadLetterTimeKey, time.Now().UTC().Format(time.RFC3339Nano),
+		redisstream.DeadLetterTimeKey, at,
 	}
 	result, err := repair.DeadLetter(ctx, id, holding, stream.DeadLetterTarget{Stream: redisstream.DeadLetterTopic(topic)}, fields)
 	if result == stream.DeadLetterTrimmed && err == nil {

@@ -147,16 +147,21 @@ func (r *Repair) Pause(ctx context.Context, record PauseRecord) error {
 // Resume ends a pause.
 func (r *Repair) Resume(ctx context.Context) error { return r.client.Del(ctx, r.off).Err() }
 
-// Destroy deletes the group, its retry queue, its member records and its pause.
+// Destroy deletes the group, its retry queue, its pause and its member records. What a later group
+// with its name must not find goes first: while the group is there, Destroy can be repeated. So the
+// right to destroy it is checked before. The records go last, as they tell that its members are dead;
+// what is left of them expires. A group that is gone is no error: the reply to an earlier try was lost.
 func (r *Repair) Destroy(ctx context.Context) error {
-	n, err := r.client.XGroupDestroy(ctx, r.key, r.group).Result()
-	if err != nil {
+	if err := check(ctx, r.client, r.key, []right{on(r.key, "xgroup|destroy", r.group)}); err != nil {
 		return err
 	}
-	if n == 0 {
-		return errNoGroup
+	if err := r.client.Unlink(ctx, append(retryKeys(r.queue), r.off)...).Err(); err != nil {
+		return err
 	}
-	return r.client.Unlink(ctx, append(retryKeys(r.queue), r.members, r.off)...).Err()
+	if err := r.client.XGroupDestroy(ctx, r.key, r.group).Err(); err != nil {
+		return err
+	}
+	return r.client.Unlink(ctx, r.members).Err()
 }
 
 // ErrAlive is the error if a consumer showed activity.

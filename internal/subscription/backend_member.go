@@ -11,8 +11,9 @@ import (
 
 // Membership is what both backends with a consumer group need.
 type Membership struct {
-	Stream  GroupStream
-	StartID string // where the group begins if it has no checkpoint yet
+	Stream   GroupStream
+	Consumer string
+	StartID  string // where the group begins if it has no checkpoint yet
 
 	ClaimMinIdle  time.Duration // how long a lease lasts
 	ClaimInterval time.Duration // how often to search for idle entries, and to save the checkpoint

@@ -63,6 +63,7 @@ type fakeGroup struct {
 	removeIdle  func() error
 	commit      func() (stream.CommitResult, error)
 	atRelease   func()
+	atReport    func(context.Context)
 }
 
 func newFakeGroup(n int) *fakeGroup {
@@ -73,6 +74,7 @@ func newFakeGroup(n int) *fakeGroup {
 		deadLetter: func() (stream.DeadLetterResult, error) { return stream.DeadLetterMoved, nil },
 		removeIdle: func() error { return nil },
 		atRelease:  func() {},
+		atReport:   func(context.Context) {},
 		loses:      func() bool { return false },
 	}
 	g.arrived.L = &g.mu
@@ -319,7 +321,8 @@ func (g *fakeGroup) IsPaused(context.Context) (bool, error) {
 	return g.paused, g.fail
 }
 
-func (g *fakeGroup) Report(_ context.Context, record stream.MemberRecord) error {
+func (g *fakeGroup) Report(ctx context.Context, record stream.MemberRecord) error {
+	g.atReport(ctx)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.record = record
@@ -369,7 +372,7 @@ func (g *fakeGroup) options() (options, *redistest.Log) {
 			Logger:       log.Logger(),
 		},
 		Group: Group{
-			Membership:  Membership{Stream: g, Delayed: NoDelayed{}, ClaimMinIdle: minIdle, ClaimInterval: interval},
+			Membership:  Membership{Stream: g, Consumer: "me", Delayed: NoDelayed{}, ClaimMinIdle: minIdle, ClaimInterval: interval},
 			DeadLetters: Skip{},
 		},
 	}, log

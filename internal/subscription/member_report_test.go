@@ -1,6 +1,7 @@
 package subscription
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -106,6 +107,27 @@ func TestMemberRecord_failuresAreLoggedOnce(t *testing.T) {
 		s.Close()
 		assert.Equal(t, 1, log.Count("writing the member record failed; retrying"))
 		assert.Equal(t, 1, log.Count("writing the member record works again"))
+	})
+}
+
+// The server does not answer a report. Leases are renewed in time all the same.
+func TestMemberRecord_hangs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newFakeGroup(1)
+		g.atReport = func(ctx context.Context) { <-ctx.Done() }
+		s, _ := g.start(t, reporting)
+		msg := <-s.Output()
+		last := time.Since(g.began)
+		time.Sleep(3 * minIdle)
+		synctest.Wait()
+		msg.Ack()
+		s.Close()
+		assert.GreaterOrEqual(t, len(g.heldAt), 6)
+		for _, at := range g.heldAt {
+			assert.LessOrEqual(t, at-last, minIdle/2)
+			last = at
+		}
 	})
 }
 

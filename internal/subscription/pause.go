@@ -186,7 +186,6 @@ func (g *group) handBack(ctx context.Context) error {
 		return err
 	}
 	g.allReleased = true
-	g.recovery.wereReleased(release.Leases)
 	g.inbox.released()
 	return nil
 }
@@ -216,16 +215,6 @@ func (g *group) resume() {
 	g.recovery.restart(g.allReleased)
 	g.allReleased = false
 	g.inbox.putBack(g.gap())
-}
-
-// wereReleased notes which entries a pause released.
-func (r *recovery) wereReleased(leases []stream.Lease) {
-	if r.released == nil {
-		r.released = make(map[string]struct{}, len(leases))
-	}
-	for _, l := range leases {
-		r.released[l.ID] = struct{}{}
-	}
 }
 
 // restart makes a scan of the pending entries begin at once, at their start. Entries that no

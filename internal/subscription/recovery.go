@@ -36,8 +36,6 @@ type recovery struct {
 	scanDue    time.Time
 	frozen     frozenIdle
 
-	released map[string]struct{} // entries that a pause released, until the scan after it
-
 	failing time.Time // since when next fails; zero: it does not
 	report  claimReport
 }

@@ -59,12 +59,13 @@ func (r *recovery) anyPending(ctx context.Context) (bool, error) {
 }
 
 // isAbandoned reports whether an idle entry may be claimed. It may be our own: the server may hand
-// an entry to a connection that we gave up.
+// an entry to a connection that we gave up. ShouldClaim is not asked about what a pause released,
+// also if only the server knew of it: nobody else may want it.
 func (r *recovery) isAbandoned(row stream.PendingEntry) bool {
-	if _, ours := r.released[row.ID]; ours && row.Idle > releasedIdle {
-		return true
+	if r.holds(row.ID) {
+		return false
 	}
-	return !r.holds(row.ID) && r.callbacks.mayClaim(r.ShouldClaim, row)
+	return row.Consumer == r.Consumer && row.Idle > releasedIdle || r.callbacks.mayClaim(r.ShouldClaim, row)
 }
 
 // claimFrozen claims abandoned entries that have no idle time, because the server's clock was set
@@ -82,7 +83,7 @@ func (r *recovery) claimFrozen(ctx context.Context, room room) ([]stream.Entry, 
 }
 
 func (r *recovery) finishScan() {
-	r.scanCursor, r.released = "-", nil
+	r.scanCursor = "-"
 	r.postponeScan()
 }
 

@@ -18,7 +18,7 @@ const (
 var errNotJoined = errors.New("a command was still under way CloseTimeout + 900 ms after the end")
 
 // goroutines are the goroutines of a subscription, by kind.
-type goroutines struct{ reader, workers, leases, tasks sync.WaitGroup }
+type goroutines struct{ reader, workers, leases, reports, tasks sync.WaitGroup }
 
 // run owns every goroutine of the subscription: it starts them, and ends them in order.
 func (s *Subscription) run(ctx, stopping context.Context) {
@@ -31,6 +31,7 @@ func (s *Subscription) run(ctx, stopping context.Context) {
 	defer stopUpkeep()
 	var all goroutines
 	all.leases.Go(func() { s.keepUp(upkeep) })
+	all.reports.Go(func() { s.keepReporting(upkeep) })
 	all.reader.Go(func() { s.read(stopping) })
 	for range s.Workers {
 		all.workers.Go(newWorker(s).run)
@@ -82,10 +83,11 @@ func (s *Subscription) shutDown(limit context.Context, all *goroutines, stopUpke
 	stopUpkeep()
 	joined = join(limit, all.leases.Wait) && joined
 	// 4. When the reader ends, the inbox has the entries that it read last. A task that ran after
-	// the release would create our consumer again.
+	// the release would create our consumer again, and a report its record.
 	joined = join(limit, all.reader.Wait) && joined
 	joined = join(limit, s.backend.close) && joined
 	joined = join(limit, all.tasks.Wait) && joined
+	joined = join(limit, all.reports.Wait) && joined
 	// 5. Other consumers may claim the rest.
 	joined = limit.Err() == nil && join(limit, func() { s.backend.release(limit) }) && joined
 	s.backend.stop()

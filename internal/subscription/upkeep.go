@@ -24,14 +24,11 @@ type duty struct {
 	due   time.Time
 }
 
-// keepUp renews leases, writes member records, and logs handlers that have a message for longHold,
-// until ctx ends.
+// keepUp renews leases, and logs handlers that have a message for longHold, until ctx ends.
 func (s *Subscription) keepUp(ctx context.Context) {
-	s.report(ctx)
 	duties := []duty{
 		{every: s.backend.renewEvery(), run: s.backend.renewDue},
 		{every: longHoldCheck, run: s.reportLongHeld},
-		{every: s.backend.reportEvery(), run: s.report},
 	}
 	duties = slices.DeleteFunc(duties, func(d duty) bool { return d.every <= 0 })
 	for i := range duties {
@@ -51,9 +48,11 @@ func (s *Subscription) keepUp(ctx context.Context) {
 	}
 }
 
-// report writes the member record.
-func (s *Subscription) report(ctx context.Context) {
-	if s.backend.reportEvery() > 0 {
+// keepReporting writes the member record until ctx ends. It is a goroutine of its own: a write that
+// hangs must not hold up renewals.
+func (s *Subscription) keepReporting(ctx context.Context) {
+	every := s.backend.reportEvery()
+	for more := every > 0; more; more = sleep(ctx, every) {
 		s.backend.report(ctx, func(record *stream.MemberRecord) {
 			record.Paused, _ = s.pausedBy()
 			s.inbox.describe(record)

@@ -23,3 +23,25 @@ func (h beforeDrop) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		return next(ctx, cmd)
 	}
 }
+
+// endsAfterDeletion sends only the first of the commands that delete a group.
+type endsAfterDeletion struct{ deleted bool }
+
+func (*endsAfterDeletion) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (*endsAfterDeletion) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (h *endsAfterDeletion) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if cmd.Name() != "unlink" && cmd.Name() != "xgroup" {
+			return next(ctx, cmd)
+		}
+		if h.deleted {
+			cmd.SetErr(context.Canceled)
+			return context.Canceled
+		}
+		h.deleted = true
+		return next(ctx, cmd)
+	}
+}

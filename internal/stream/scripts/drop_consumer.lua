@@ -7,17 +7,21 @@
 -- ARGV[5], ARGV[6]: the consumer's member record, or nothing; the idle time that it must have (ms)
 -- Returns how many entries were given; fewer than the page: the consumer is removed; -1: it is alive
 local stream, group, consumer, heir, size = KEYS[1], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-if KEYS[2] and (redis.call('HGET', KEYS[2], consumer) or '') ~= ARGV[5] then
-  return -1
-end
+local idle
 for _, row in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
   local info = {}
   for i = 1, #row, 2 do
     info[row[i]] = row[i + 1]
   end
-  if info.name == consumer and info.idle < tonumber(ARGV[6]) then
-    return -1
+  if info.name == consumer then
+    idle = info.idle
   end
+end
+if not idle then
+  return 0 -- the reply to an earlier call was lost
+end
+if idle < tonumber(ARGV[6]) or KEYS[2] and (redis.call('HGET', KEYS[2], consumer) or '') ~= ARGV[5] then
+  return -1
 end
 -- A count from 2^53 on (XNACK FATAL) is written as 2^63-1, because XCLAIM refuses the form in which
 -- Lua writes it.
