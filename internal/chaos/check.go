@@ -243,33 +243,40 @@ func (h *history) explain(before, again *delivery, confirmedAt int64) reason {
 	if again.sub.group.AutoAck {
 		return h.explainOnce(before, again)
 	}
-	held := max(before.at-again.sub.group.heldAtMost(), h.triedAt(again.uuid))
+	tried := h.triedAt(again.uuid)
+	held := max(before.at-again.sub.group.heldAtMost(), tried)
+	since := held
+	if again.sub.group.Retries { // it may have been in the retry queue, which stays, when the group was created anew before it
+		since = tried
+	}
 	stillPending := confirmedAt > again.at-int64(late) // the subscription asked the server just before
 	first := before.sub
-	// The later delivery may belong to the earlier owner: it got the entry, lost it while its
-	// process did not run, and delivers it all the same.
-	late := again.deliveries <= before.deliveries
-	loser := first
-	if late {
-		loser = again.sub
-	}
 	switch {
-	case overlaps(h.destroyed[again.sub.group.Name], held, again.at):
+	case overlaps(h.destroyed[again.sub.group.Name], since, again.at):
 		return wasDestroyed
-	case again.sub.group.Retries && overlaps(h.destroyed[again.sub.group.Name], h.triedAt(again.uuid), again.at):
-		return wasDestroyed // it was in the retry queue, which stays, when the group was created anew before it
 	case stillPending && first.process.killedBy(again.at):
 		return wasKilled
 	case stillPending && first.closedBy(again.at) && !before.ackedInTime():
 		return wasClosed
 	case confirmedAt < again.at-int64(longPause(h.claimMinIdle)) && !h.unheard(again) && !h.ackedTooLate(before, confirmedAt):
 		return noReason
+	default:
+		return h.explainOwner(before, again, held)
 	}
-	why := h.explainLease(loser, before, again, held)
-	if why == noReason && late && overlaps(again.sub.outages, before.at, again.at) {
-		// The new owner claimed the entry, and the reply was lost. It takes what it finds pending
+}
+
+// explainOwner returns why one of two subscriptions that delivered an entry may have lost its lease.
+func (h *history) explainOwner(before, again *delivery, held int64) reason {
+	if again.deliveries > before.deliveries {
+		return h.explainLease(before.sub, before, again, held)
+	}
+	// The later delivery may belong to the earlier owner: it got the entry, lost it while its
+	// process did not run, and delivers it all the same.
+	why := h.explainLease(again.sub, before, again, held)
+	if why == noReason && overlaps(again.sub.outages, before.at, again.at) {
+		// Or the new owner claimed the entry, and the reply was lost. It takes what it finds pending
 		// for its name for entries of a lost read, which no handler got.
-		why = h.explainLease(first, before, again, held)
+		why = h.explainLease(before.sub, before, again, held)
 	}
 	return why
 }
