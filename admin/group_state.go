@@ -49,22 +49,26 @@ func blocker(c Consumer) string {
 // waiting reports whether entries may wait that no consumer has got.
 func waiting(g Group) bool { return g.Lag.N > 0 || g.Lag.Exact == LagUnknown }
 
-// markTrimming marks the groups whose oldest entry that is not acknowledged is the oldest of all.
+// markTrimming marks the groups whose oldest entry that is not acknowledged is the oldest of all. A
+// pending entry counts also if it is no longer in the stream: trimming stops there.
 func markTrimming(groups []Group, reports []stream.GroupReport) {
 	oldest := ""
-	acknowledged := make([]string, len(groups)) // the first ID that each group has not acknowledged
+	open := make([]string, len(groups)) // the first entry that each group has not acknowledged
 	for i, r := range reports {
-		acknowledged[i] = stream.After(r.Position)
-		if id := r.OldestPending.ID; id != "" && stream.Precedes(id, acknowledged[i]) {
-			acknowledged[i] = id
-		}
-		if oldest == "" || stream.Precedes(acknowledged[i], oldest) {
-			oldest = acknowledged[i]
-		}
+		open[i] = older(r.Unread, r.OldestPending.ID)
+		oldest = older(open[i], oldest)
 	}
 	for i := range groups {
-		groups[i].BlocksTrimming = acknowledged[i] == oldest && groups[i].OldestID != ""
+		groups[i].BlocksTrimming = open[i] != "" && open[i] == oldest
 	}
+}
+
+// older returns the older one of two IDs; an empty one is none.
+func older(a, b string) string {
+	if b == "" || a != "" && stream.Precedes(a, b) {
+		return a
+	}
+	return b
 }
 
 // stateOf returns the first state that applies.

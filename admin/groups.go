@@ -156,10 +156,8 @@ func (a *Admin) groupsOf(topic string, reports []stream.GroupReport) []Group {
 
 func groupOf(topic string, s stream.GroupState) Group {
 	g := Group{
-		Topic: topic, Name: s.Name, Position: s.Position, Pending: s.Pending, Parked: s.Parked, OldestID: s.Unread,
-	}
-	if id := s.Oldest.ID; id != "" && (g.OldestID == "" || stream.Precedes(id, g.OldestID)) {
-		g.OldestID = id
+		Topic: topic, Name: s.Name, Position: s.Position, Pending: s.Pending, Parked: s.Parked,
+		OldestID: older(s.Unread, s.Oldest.ID),
 	}
 	if g.OldestID != "" {
 		g.OldestAge = ageOf(g.OldestID, s.Stream.Now)
