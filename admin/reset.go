@@ -34,7 +34,9 @@ var (
 // Reset sets the position of a group (XGROUP SETID). Then it acknowledges the pending entries up to
 // that position (XACK, 500 in a step). All entries after the position are delivered again, also
 // pending ones. The retry queue does not change. Members need not stop; messages after the position
-// that their handlers have are handled again. If Reset is interrupted, run it again.
+// that their handlers have are handled again. An ack that is on its way still counts, so a message
+// that a handler acked just before may not come again: pause the group first where it must. If Reset
+// is interrupted, run it again.
 //
 // The error wraps ErrNoTopic or ErrNoGroup, or ErrInvalidID if the ID is invalid or beyond the
 // newest entry.
