@@ -155,10 +155,12 @@ func TestDelayed_lostReplies(t *testing.T) {
 	b := fixture.New(t)
 	proxy := redistest.NewProxy(t, b.Client.Options().Addr, 0)
 	client := b.Client
-	lossy := redis.NewClient(&redis.Options{Addr: proxy.Addr, MaxRetries: -1})
+	lossy := redis.NewClient(&redis.Options{Addr: proxy.Addr, MaxRetries: -1, PoolSize: 1})
 	t.Cleanup(func() { require.NoError(t, lossy.Close()) })
 	publisher := fixture.OpenPublisher(t, redisstream.PublisherConfig{Client: lossy})
 	require.NoError(t, publisher.Publish(b.Topic, delayed("first", time.Millisecond)))
+	b.Eventually("the first is moved", func() bool { return b.Len() == 1 })
+	require.NoError(t, lossy.Ping(t.Context()).Err(), "the mover has its reply, and does not use the connection")
 	proxy.OnReply(func([]byte) (int, bool) { return 0, true })
 	err := publisher.Publish(b.Topic, delayed("second", 20*time.Millisecond))
 	assert.Len(t, fixture.AsPublishError(t, err).Uncertain, 1)
