@@ -31,7 +31,7 @@ type Group struct {
 	Paused        *Pause // nil: it is not paused
 
 	// BlocksTrimming: TrimInterval waits for this group. Its oldest entry that is not acknowledged
-	// is older than that of all other groups.
+	// is the oldest of all groups. Several groups may wait for the same entry.
 	BlocksTrimming bool
 }
 

@@ -246,7 +246,8 @@ func (h *history) explain(before, again *delivery, confirmedAt int64) reason {
 	tried := h.triedAt(again.uuid)
 	held := max(before.at-again.sub.group.heldAtMost(), tried)
 	since := held
-	if again.sub.group.Retries { // it may have been in the retry queue, which stays, when the group was created anew before it
+	// The retry queue outlives its group, so the entry may have been in it when the group was recreated.
+	if again.sub.group.Retries {
 		since = tried
 	}
 	stillPending := confirmedAt > again.at-int64(late) // the subscription asked the server just before

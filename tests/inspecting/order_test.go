@@ -72,6 +72,23 @@ func TestPages(t *testing.T) {
 	assert.True(t, slices.IsSortedFunc(consumers, func(x, y admin.Consumer) int { return strings.Compare(x.Name, y.Name) }))
 }
 
+// A pending entry that is no longer in the stream blocks trimming, too.
+func TestGroups_deletedEntryBlocksTrimming(t *testing.T) {
+	t.Parallel()
+	b := fixture.New(t)
+	b.Publish(3)
+	entries := b.ReadAs("c", 3)
+	b.Do("XGROUP", "CREATE", b.Topic, "newer", entries[1].ID)
+	b.Do("XACK", b.Topic, "g", entries[1].ID, entries[2].ID)
+	b.Do("XDEL", b.Topic, entries[0].ID)
+	groups, err := newAdmin(b).Groups(t.Context(), b.Topic)
+	require.NoError(t, err)
+	require.Len(t, groups, 2)
+	assert.Empty(t, groups[0].OldestID)
+	assert.True(t, groups[0].BlocksTrimming)
+	assert.False(t, groups[1].BlocksTrimming)
+}
+
 // All groups whose oldest entry is the oldest of all block trimming.
 func TestGroups_shareTheOldest(t *testing.T) {
 	t.Parallel()
