@@ -14,6 +14,16 @@ import (
 // staleRecord is the record of a consumer that reported each second, and last in 1970.
 const staleRecord = `1000 {"every":1000000000}`
 
+// newWithDead returns a Bench whose only message is pending for a consumer that is dead by its record.
+func newWithDead(t *testing.T, consumer string) *fixture.Bench {
+	t.Helper()
+	b := fixture.New(t)
+	b.Publish(1)
+	b.ReadAs(consumer, 1)
+	b.Do("HSET", redisstream.MembersKey(b.Topic, "g"), consumer, staleRecord)
+	return b
+}
+
 // A group with live members is not deleted: they would create it again.
 func TestDeleteGroup(t *testing.T) {
 	t.Parallel()
@@ -97,10 +107,7 @@ func TestDropConsumer(t *testing.T) {
 // A consumer that comes back between the look and the removal is left alone.
 func TestDropConsumer_comesBack(t *testing.T) {
 	t.Parallel()
-	b := fixture.New(t)
-	b.Publish(1)
-	b.ReadAs("live", 1)
-	b.Do("HSET", redisstream.MembersKey(b.Topic, "g"), "live", staleRecord)
+	b := newWithDead(t, "live")
 	client := b.Server.Client(t)
 	client.AddHook(beforeDrop{func() {
 		b.Do("HSET", redisstream.MembersKey(b.Topic, "g"), "live", `2000 {"every":1000000000}`)

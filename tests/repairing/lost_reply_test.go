@@ -86,10 +86,7 @@ func TestSkip_lostReply(t *testing.T) {
 // The server has deleted the group when the reply is lost, and the client repeats the command.
 func TestDeleteGroup_lostReply(t *testing.T) {
 	t.Parallel()
-	b := fixture.New(t)
-	b.Publish(1)
-	b.ReadAs("dead", 1)
-	b.Do("HSET", redisstream.MembersKey(b.Topic, "g"), "dead", staleRecord)
+	b := newWithDead(t, "dead")
 	client, lost := losingReply(b, "*4\r\n$6\r\nxgroup\r\n$7\r\ndestroy\r\n")
 	_, err := adminOf(b, client).DeleteGroup(t.Context(), b.Topic, "g", false)
 	require.NoError(t, err)
@@ -101,10 +98,7 @@ func TestDeleteGroup_lostReply(t *testing.T) {
 // The process ends in the middle. The next one finds the group, and leaves nothing of it.
 func TestDeleteGroup_interrupted(t *testing.T) {
 	t.Parallel()
-	b := fixture.New(t)
-	b.Publish(1)
-	b.ReadAs("dead", 1)
-	b.Do("HSET", redisstream.MembersKey(b.Topic, "g"), "dead", staleRecord)
+	b := newWithDead(t, "dead")
 	require.NoError(t, adminOf(b, b.Client).Pause(t.Context(), b.Topic, "g", "me", "test"))
 	client := b.Server.Client(t)
 	client.AddHook(&endsAfterDeletion{})
@@ -119,10 +113,7 @@ func TestDeleteGroup_interrupted(t *testing.T) {
 // The server has removed the consumer when the reply is lost, and the client repeats the command.
 func TestDropConsumer_lostReply(t *testing.T) {
 	t.Parallel()
-	b := fixture.New(t)
-	b.Publish(1)
-	b.ReadAs("dead", 1)
-	b.Do("HSET", redisstream.MembersKey(b.Topic, "g"), "dead", staleRecord)
+	b := newWithDead(t, "dead")
 	client, lost := losingReply(b, "redisstream~GIVENBACK2")
 	_, err := adminOf(b, client).DropConsumer(t.Context(), b.Topic, "g", "dead", false)
 	require.NoError(t, err)
