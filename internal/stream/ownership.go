@@ -27,7 +27,8 @@ type Ownership struct {
 
 	mu         sync.Mutex
 	generation int64
-	since      time.Time // when the call was sent that began or renewed the lease; zero: it is over
+	since      time.Time     // when the call was sent that began or renewed the lease; zero: it is over
+	over       chan struct{} // closed when the generation is over
 }
 
 // NewOwnership returns the ownership of a stream by a consumer, whose name no other process uses. key
@@ -63,7 +64,7 @@ func (o *Ownership) Acquire(ctx context.Context) (OwnerState, error) {
 	defer o.mu.Unlock()
 	o.generation, o.since = 0, time.Time{}
 	if state.Acquired {
-		o.generation, o.since = state.Generation, sent
+		o.generation, o.since, o.over = state.Generation, sent, make(chan struct{})
 	}
 	return state, nil
 }
@@ -106,9 +107,18 @@ func (o *Ownership) begin(generation int64, at time.Time) {
 func (o *Ownership) end(generation int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.generation == generation {
+	if o.generation == generation && !o.since.IsZero() {
 		o.since = time.Time{}
+		close(o.over)
 	}
+}
+
+// Over returns a channel that is closed when the generation is known to be over: it was released, or
+// the server said that another one began. Acquire must have begun one.
+func (o *Ownership) Over() <-chan struct{} {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.over
 }
 
 // Left returns how long the lease lasts at least; 0: it may be over. Nobody else becomes the owner

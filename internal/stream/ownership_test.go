@@ -87,4 +87,3 @@ func TestOwnership(t *testing.T) {
 	assert.Greater(t, acquire(t, a), second)
 	assert.Positive(t, client.PTTL(t.Context(), ownerKey(key)).Val(), "it expires")
 }
-

@@ -69,12 +69,14 @@ func (l *lateHandlers) add(messageContext context.Context, e *entry, msg *messag
 func (l *lateHandlers) report() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.messages) == 0 || !l.backend.keepsLateMessages() {
-		return
+	var ids []string
+	for _, m := range l.messages {
+		if !l.inbox.isLost(m.entry) {
+			ids = append(ids, m.entry.ID)
+		}
 	}
-	ids := make([]string, len(l.messages))
-	for i, m := range l.messages {
-		ids[i] = m.entry.ID
+	if len(ids) == 0 || !l.backend.keepsLateMessages() {
+		return
 	}
 	fields := someOf(ids)
 	fields["released_after"] = l.LateTimeout.String()
@@ -150,7 +152,7 @@ func (l *lateHandlers) settle() (outcome lateOutcome) {
 	var postponed []stream.Postponement
 	for _, m := range l.messages {
 		switch {
-		case l.inbox.commitOf(m.entry) == notHeld: // its new owner settles it
+		case l.inbox.commitOf(m.entry) == notHeld, l.inbox.isLost(m.entry) && m.isSettled(): // its new owner settles it
 			gone = append(gone, m)
 		case isClosed(m.acked), l.inbox.commitOf(m.entry) == committed:
 			acked, gone = append(acked, m.entry.ID), append(gone, m)
@@ -192,8 +194,8 @@ func (l *lateHandlers) settle() (outcome lateOutcome) {
 func (o *lateOutcome) end(messages []lateMessage) {
 	for _, m := range messages {
 		m.context.end()
-		if acked, nacked := isClosed(m.acked), isClosed(m.nacked); acked || nacked {
-			o.handled = append(o.handled, lateHandled{time.Since(m.entry.heldSince), nacked})
+		if m.isSettled() {
+			o.handled = append(o.handled, lateHandled{time.Since(m.entry.heldSince), isClosed(m.nacked)})
 		}
 	}
 }
@@ -238,6 +240,9 @@ func (l *lateHandlers) reportLateAcks() {
 		time.AfterFunc(time.Second, l.check)
 	}
 }
+
+// isSettled reports whether the handler acked or nacked the message.
+func (m lateMessage) isSettled() bool { return isClosed(m.acked) || isClosed(m.nacked) }
 
 func (m lateMessage) fields() watermill.LogFields {
 	return watermill.LogFields{"entry": m.entry.ID, "message_uuid": m.uuid}
