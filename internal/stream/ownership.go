@@ -80,7 +80,7 @@ func (o *Ownership) Generation() int64 {
 func (o *Ownership) Renew(ctx context.Context) error { return o.settle(ctx, keepOwner) }
 
 // Release ends the ownership: others can acquire it at once. The error is ErrNotOwner if it was lost
-// before.
+// before. A Group that leaves and keeps no entries does it itself: see Group.Release.
 func (o *Ownership) Release(ctx context.Context) error { return o.settle(ctx, releaseOwner) }
 
 func (o *Ownership) settle(ctx context.Context, action ownerAction) error {
