@@ -46,6 +46,16 @@ func endLease(t *testing.T, client redis.Cmdable, key string) {
 	require.NoError(t, client.HSet(t.Context(), ownerKey(key), "until", 1).Err())
 }
 
+// isOver reports whether a consumer knows that its generation is over.
+func isOver(o *stream.Ownership) bool {
+	select {
+	case <-o.Over():
+		return true
+	default:
+		return false
+	}
+}
+
 func TestOwnership(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)
@@ -79,15 +89,20 @@ func TestOwnership(t *testing.T) {
 	assert.Greater(t, second, first)
 	assert.LessOrEqual(t, b.Left(), time.Second)
 	assert.Positive(t, a.Left(), "it has not heard of it")
+	assert.False(t, isOver(a))
 	require.ErrorIs(t, a.Renew(t.Context()), stream.ErrNotOwner)
 	assert.Zero(t, a.Left())
+	assert.True(t, isOver(a))
 	require.ErrorIs(t, a.Release(t.Context()), stream.ErrNotOwner)
 	require.NoError(t, b.Renew(t.Context()), "its release changed nothing")
 
+	assert.False(t, isOver(b))
 	require.NoError(t, b.Release(t.Context()))
 	assert.Zero(t, b.Left())
+	assert.True(t, isOver(b))
 	require.ErrorIs(t, b.Renew(t.Context()), stream.ErrNotOwner)
 	assert.Greater(t, acquire(t, a), second)
+	assert.False(t, isOver(a))
 	assert.Positive(t, client.PTTL(t.Context(), ownerKey(key)).Val(), "it expires")
 }
 
@@ -168,12 +183,19 @@ func TestOwnership_lostReplies(t *testing.T) {
 			again(func() error { return o.Release(t.Context()) })
 			assert.Zero(t, o.Left())
 
+			loseNext() // an Acquire without a reply, and no other one
+			_, err := o.Acquire(t.Context())
+			assert.Equal(t, tries < 0, err != nil)
+			assert.Equal(t, "a", direct.HGet(t.Context(), ownerKey(key), "consumer").Val())
+			require.NoError(t, o.Release(t.Context()))
+			assert.Empty(t, direct.HGet(t.Context(), ownerKey(key), "consumer").Val())
+
 			add(t, direct, key, 2)
 			group := join(t, client, key, "a")
 			acquire(t, o)
 			group.Own(o)
 			require.Len(t, read(t, group, 2), 2)
-			_, err := group.Release(t.Context(), stream.Release{}) // the server has the script
+			_, err = group.Release(t.Context(), stream.Release{}) // the server has the script
 			require.NoError(t, err)
 			again(func() error {
 				_, err := group.Release(t.Context(), stream.Release{Remove: true, Leaves: true})
