@@ -138,8 +138,9 @@ func (o *Ownership) Over() <-chan struct{} {
 	return o.over
 }
 
-// Left returns how long the lease lasts at least; 0: it may be over. It is counted from when the last successful Acquire or Renew was sent, by our own clocks:
-// the monotonic one stands still while a machine sleeps, and the wall clock may be set back.
+// Left returns how long the lease lasts at least; 0: it may be over. It is counted from when the last
+// successful Acquire or Renew was sent, by both of our clocks: the monotonic one stands still while a
+// machine sleeps, and the wall clock may be set back.
 func (o *Ownership) Left() time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
