@@ -29,27 +29,19 @@ type DeadLetterTarget struct {
 // DeadLetter moves an entry that this consumer owns to the dead-letter stream, with further fields,
 // and acknowledges it, in one step.
 func (g *Group) DeadLetter(ctx context.Context, id string, target DeadLetterTarget, further []any) (DeadLetterResult, error) {
-	result, err := g.deadLetter(ctx, g.shared, id, target, further)
-	if err == nil && result != tooLarge {
-		g.retries.forget(id)
-	}
-	if err != nil || result != tooLarge {
-		return result, err
-	}
-	return g.deadLetterLarge(ctx, id, target, further)
-}
-
-// deadLetter runs the script. The result may be tooLarge.
-func (g *Group) deadLetter(
-	ctx context.Context, client redis.Scripter, id string, target DeadLetterTarget, further []any,
-) (DeadLetterResult, error) {
 	args := append([]any{g.name, g.consumer, id, target.MaxLen}, further...)
 	keys := []string{g.key, target.Stream}
 	if g.retries.holds(id) {
 		keys = append(keys, g.retries.keys...)
 	}
-	result, err := g.fence.run(ctx, client, deadLetterScript, keys, args).Int64()
-	return DeadLetterResult(result), err
+	result, err := g.fence.run(ctx, g.shared, deadLetterScript, keys, args).Int64()
+	if err == nil && result != tooLarge {
+		g.retries.forget(id)
+	}
+	if err != nil || result != tooLarge {
+		return DeadLetterResult(result), err
+	}
+	return g.deadLetterLarge(ctx, id, target, further)
 }
 
 // deadLetterLarge is DeadLetter for an entry with thousands of fields, which goes through this

@@ -20,7 +20,7 @@ func IsGroupGone(err error) bool {
 var ErrNotOwner error = ownError("NOTOWNER this consumer does not own the stream")
 
 // errReleased is ErrNotOwner for a consumer that has released the stream itself.
-var errReleased = fmt.Errorf("%w: it has released it", ErrNotOwner)
+var errReleased = fmt.Errorf("%w: it has released the stream", ErrNotOwner)
 
 // asNotOwner returns ErrNotOwner or errReleased for the errors of fence.lua, and other errors as they
 // are.

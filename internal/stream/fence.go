@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"time"
 
@@ -36,7 +37,7 @@ func (f *fence) run(ctx context.Context, client redis.Scripter, script groupScri
 	if f == nil {
 		return script.plain.Run(ctx, client, keys, args...)
 	}
-	keys = append(keys[:len(keys):len(keys)], f.owner.key)
+	keys = append(slices.Clip(keys), f.owner.key)
 	reply := script.fenced.Run(ctx, client, keys, append(args, f.owner.consumer, f.text)...)
 	reply.SetErr(f.seen(reply.Err()))
 	return reply

@@ -104,8 +104,8 @@ func atLeastAMillisecond(d time.Duration) time.Duration { return max(d, time.Mil
 
 var errNoGroup error = ownError("NOGROUP the consumer group does not exist")
 
-// Ack acknowledges the entries (XACK, for an owner in a script). IDs that are not pending are ignored. Entries that were taken
-// from the retry queue are removed from it, too.
+// Ack acknowledges the entries (XACK, for an owner of the stream in a script). IDs that are not
+// pending are ignored. Entries that were taken from the retry queue are removed from it, too.
 func (g *Group) Ack(ctx context.Context, ids []string) error {
 	if queued := g.retries.among(ids); len(queued) > 0 {
 		if _, err := g.retries.settle(ctx, acknowledge, queued); err != nil {

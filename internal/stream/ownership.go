@@ -14,10 +14,10 @@ import (
 // fenced by it: see Group.Own. So an owner that was replaced while its process stood still changes
 // nothing, whatever its clock says.
 //
-// The lease tells others when they may replace the owner: by the server's clock, and each time at
-// most one lease later than the last renewal, also if that clock is set back. If it is set forward, or
-// if the hash is lost (FLUSHALL, a failover to a replica that did not have it), an owner may be
-// replaced before its lease is over; it learns of it by ErrNotOwner.
+// The lease tells others when they may replace the owner, by the server's clock. If that is set back,
+// they wait for one more lease at most. If it is set forward, or if the hash is lost (FLUSHALL, a
+// failover to a replica that did not have it), an owner may be replaced before its lease is over. It
+// learns of it by ErrNotOwner.
 //
 // One goroutine calls Acquire. The other methods may be called by any.
 type Ownership struct {
@@ -29,6 +29,7 @@ type Ownership struct {
 	generation int64
 	since      time.Time     // when the call was sent that began or renewed the lease; zero: it is over
 	over       chan struct{} // closed when the generation is over
+	uncertain  bool          // the last Acquire had no reply: the server may have made this consumer the owner
 }
 
 // NewOwnership returns the ownership of a stream by a consumer, whose name no other process uses. key
@@ -51,6 +52,9 @@ type OwnerState struct {
 func (o *Ownership) Acquire(ctx context.Context) (OwnerState, error) {
 	sent := time.Now()
 	reply, err := acquireOwnerScript.Run(ctx, o.client, []string{o.key}, o.consumer, o.lease.Milliseconds()).Slice()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.uncertain = err != nil && (o.uncertain || !IsNotApplied(err))
 	if err != nil {
 		return OwnerState{}, err
 	}
@@ -60,8 +64,6 @@ func (o *Ownership) Acquire(ctx context.Context) (OwnerState, error) {
 	state := OwnerState{Generation: number(reply[1]), Wait: time.Duration(number(reply[2])) * time.Millisecond}
 	state.Owner, _ = reply[0].(string)
 	state.Acquired = state.Owner == o.consumer
-	o.mu.Lock()
-	defer o.mu.Unlock()
 	o.generation, o.since = 0, time.Time{}
 	if state.Acquired {
 		o.generation, o.since, o.over = state.Generation, sent, make(chan struct{})
@@ -81,8 +83,23 @@ func (o *Ownership) Generation() int64 {
 func (o *Ownership) Renew(ctx context.Context) error { return o.settle(ctx, keepOwner) }
 
 // Release ends the ownership: others can acquire it at once. The error is ErrNotOwner if it was lost
-// before.
-func (o *Ownership) Release(ctx context.Context) error { return o.settle(ctx, releaseOwner) }
+// before. A Group that leaves and keeps no entries does it itself: see Group.Release. If the last
+// Acquire had no reply, it is called again, to have a generation that can be released.
+func (o *Ownership) Release(ctx context.Context) error {
+	o.mu.Lock()
+	uncertain := o.uncertain
+	o.mu.Unlock()
+	if uncertain {
+		state, err := o.Acquire(ctx)
+		if err != nil {
+			return err
+		}
+		if !state.Acquired {
+			return ErrNotOwner
+		}
+	}
+	return o.settle(ctx, releaseOwner)
+}
 
 func (o *Ownership) settle(ctx context.Context, action ownerAction) error {
 	f, sent := newFence(o), time.Now()
@@ -121,9 +138,9 @@ func (o *Ownership) Over() <-chan struct{} {
 	return o.over
 }
 
-// Left returns how long the lease lasts at least; 0: it may be over. Nobody else becomes the owner
-// before. It is counted from when the last successful Acquire or Renew was sent, by our own clocks:
-// the monotonic one stands still while a machine sleeps, and the wall clock may be set back.
+// Left returns how long the lease lasts at least; 0: it may be over. It is counted from when the last
+// successful Acquire or Renew was sent, by both of our clocks: the monotonic one stands still while a
+// machine sleeps, and the wall clock may be set back.
 func (o *Ownership) Left() time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -134,9 +151,6 @@ func (o *Ownership) Left() time.Duration {
 	passed := max(now.Sub(o.since), now.Round(0).Sub(o.since.Round(0)))
 	return max(o.lease-passed, 0)
 }
-
-// ValidUntil returns when the lease is over, as Left does.
-func (o *Ownership) ValidUntil() time.Time { return time.Now().Add(o.Left()) }
 
 // Own makes the consumer the exclusive one of its group, in the present generation of the Ownership.
 // From now on its acks and scripts fail with ErrNotOwner, and change nothing, once another generation

@@ -1,13 +1,18 @@
 -- Begins scripts that change who owns a stream for a group.
 -- The owner key is a hash. consumer: who owns the stream; empty: nobody. generation: a number that
 -- rises with each owner. lease: how long the owner's lease is (ms). until: when it is over (ms).
-local function timeIn(round)
+local function microseconds()
   local time = redis.call('TIME')
-  return time[1] * 1000 + round(time[2] / 1000)
+  return time[1] * 1000000 + time[2]
 end
 
 local function text(n)
   return string.format('%.0f', n)
+end
+
+-- Returns when a lease that begins now is over, rounded up.
+local function after(lease)
+  return text(math.ceil(microseconds() / 1000) + lease)
 end
 
 -- A server whose memory is full refuses HSET, unless another write of the script comes before. An
@@ -23,7 +28,7 @@ end
 local function settle(key, action)
   if action == 'keep' then
     local lease = redis.call('HMGET', key, 'lease')[1]
-    set(key, 'until', text(timeIn(math.ceil) + lease))
+    set(key, 'until', after(lease))
   else
     set(key, 'consumer', '', 'until', '0')
   end
