@@ -20,18 +20,26 @@ type groupPause struct {
 }
 
 // pauseGroup pauses a group, in all processes. It retries until the server has the pause or its time
-// is over.
+// is over. It waits for the end of an earlier pause: both have the same key, so that one, delayed by a
+// server that is down, would end this one.
 func (r *run) pauseGroup(ctx context.Context, f fault) (resume func()) {
 	name := r.groups[f.target].Name
 	key := redisstream.PauseKey(r.topic, name)
 	var p groupPause
-	p.around.from = time.Now().UnixNano()
 	in, cancel := context.WithTimeout(ctx, f.lasts)
 	defer cancel()
+	turn := r.pauseTurn(name)
+	select {
+	case turn <- struct{}{}:
+	case <-in.Done():
+		return func() {}
+	}
+	p.around.from = time.Now().UnixNano()
 	if r.insist(in, func() error { return r.client.Set(in, key, "{}", 0).Err() }) {
 		p.from = time.Now().UnixNano()
 	}
 	return func() {
+		defer func() { <-turn }()
 		if p.to = time.Now().UnixNano(); p.from == 0 {
 			p.from = p.to // nothing is certain of it
 		}
@@ -39,6 +47,17 @@ func (r *run) pauseGroup(ctx context.Context, f fault) (resume func()) {
 		p.around.to = time.Now().UnixNano()
 		r.note(func() { r.paused[name] = append(r.paused[name], p) })
 	}
+}
+
+// pauseTurn returns what the pause of a group fills while it lasts.
+func (r *run) pauseTurn(group string) (turn chan struct{}) {
+	r.note(func() {
+		if turn = r.pausing[group]; turn == nil {
+			turn = make(chan struct{}, 1)
+			r.pausing[group] = turn
+		}
+	})
+	return turn
 }
 
 // insist retries until an action succeeds or ctx ends. It reports whether the action succeeded.

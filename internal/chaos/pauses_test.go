@@ -27,6 +27,8 @@ func TestPauses(t *testing.T) {
 	resumes = append(resumes, s.pauseGroup(t.Context(), fault{kind: pauseGroup, lasts: time.Minute}))
 	key := redisstream.PauseKey(s.topic, strict[0].Name)
 	require.EqualValues(t, 1, s.client.Exists(t.Context(), key).Val())
+	s.pauseGroup(t.Context(), fault{kind: pauseGroup, lasts: time.Millisecond})()
+	require.EqualValues(t, 1, s.client.Exists(t.Context(), key).Val(), "a pause that never began ends no other")
 	s.tell(5, work{})
 	for _, resume := range resumes {
 		resume()

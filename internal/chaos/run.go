@@ -75,8 +75,9 @@ type run struct {
 	jumps     []span // when its clock jumped forward
 	destroyed map[string][]span
 	paused    map[string][]groupPause
-	storms    map[int][]span // by worker
-	cuts      map[int][]span // by worker
+	pausing   map[string]chan struct{} // has one element while the group is paused
+	storms    map[int][]span           // by worker
+	cuts      map[int][]span           // by worker
 	failing   []failingKey
 	began     time.Time
 }
@@ -111,7 +112,8 @@ func (r *run) verbose(what any) {
 func open(o options, out io.Writer) (r *run, err error) {
 	r = &run{
 		options: o, out: out, topic: "chaos", began: time.Now(),
-		done: map[faultKind]int{}, destroyed: map[string][]span{}, paused: map[string][]groupPause{}, storms: map[int][]span{}, cuts: map[int][]span{},
+		done: map[faultKind]int{}, destroyed: map[string][]span{}, paused: map[string][]groupPause{}, pausing: map[string]chan struct{}{},
+		storms: map[int][]span{}, cuts: map[int][]span{},
 	}
 	watching, stop := context.WithCancel(context.Background())
 	r.stopWatch = stop

@@ -34,8 +34,9 @@ func usage(format string, args ...any) error {
 }
 
 var (
-	errRefused     = &exitError{ExitRefused, errors.New("nothing was changed: the answer was not yes")}
-	errNobody      = &exitError{ExitRefused, errors.New("nothing was changed: there is no terminal to ask on (--yes confirms, --dry-run shows what would change)")}
+	errRefused = &exitError{ExitRefused, errors.New("nothing was changed: the answer was not yes")}
+	errNobody  = &exitError{ExitRefused, errors.New("nothing was changed: there is no terminal to ask on " +
+		"(--yes confirms, --dry-run shows what would change)")}
 	errInterrupted = &exitError{ExitInterrupted, errors.New("interrupted")}
 	errTimeout     = errors.New("the command took longer than --timeout")
 )
