@@ -96,16 +96,23 @@ func (c SubscriberConfig) validate() error {
 		return invalid("SubscriberConfig.ClaimMinIdle", fmt.Errorf("%s is less than %s", c.ClaimMinIdle, minClaimMinIdle))
 	case c.BlockTime < time.Millisecond:
 		return invalid("SubscriberConfig.BlockTime", fmt.Errorf("%s is less than 1ms", c.BlockTime))
-	case c.Exclusive && c.ConsumerGroup == "":
-		return invalid("SubscriberConfig.Exclusive", errors.New("needs a ConsumerGroup"))
-	case c.Exclusive && c.AutoAck:
-		return invalid("SubscriberConfig.Exclusive", errors.New("can't be combined with AutoAck: what a former owner reads would be lost"))
-	case c.Exclusive && c.ClaimInterval < 0:
-		return invalid("SubscriberConfig.Exclusive", errors.New("needs a ClaimInterval: the active consumer takes over what the former one had"))
 	case c.Consumer != "" && c.ConsumerGroup == "":
 		return invalid("SubscriberConfig.Consumer", errors.New("needs a ConsumerGroup"))
 	}
-	return c.validateHousekeeping()
+	return cmp.Or(c.validateExclusive(), c.validateHousekeeping())
+}
+
+func (c SubscriberConfig) validateExclusive() error {
+	switch {
+	case !c.Exclusive:
+	case c.ConsumerGroup == "":
+		return invalid("SubscriberConfig.Exclusive", errors.New("needs a ConsumerGroup"))
+	case c.AutoAck:
+		return invalid("SubscriberConfig.Exclusive", errors.New("can't be combined with AutoAck: what a former owner reads would be lost"))
+	case c.ClaimInterval < 0:
+		return invalid("SubscriberConfig.Exclusive", errors.New("needs a ClaimInterval: the active consumer takes over what the former one had"))
+	}
+	return nil
 }
 
 func (c SubscriberConfig) validateHousekeeping() error {

@@ -182,7 +182,7 @@ func (s *Subscriber) subscription(topic string, consumer Entry) (subscription.Co
 		Decode: s.decoder(topic), Context: c.messageContext(topic, consumer), Decision: decisionOf,
 		Workers: c.MaxInFlight, Key: c.OrderingKey, Backoff: c.backoff(topic),
 		BlockTime: c.BlockTime, CloseTimeout: max(c.CloseTimeout, 0),
-		Logger: s.logger.With(watermill.LogFields{"topic": topic, "consumer_group": c.ConsumerGroup, "consumer": consumer.Consumer}),
+		Logger: s.loggerOf(topic).With(watermill.LogFields{"consumer": consumer.Consumer}),
 	}
 	observer := c.newSubscriptionObserver(topic, consumer.Consumer, config.Logger)
 	if observer != nil {
@@ -195,6 +195,10 @@ func (s *Subscriber) subscription(topic string, consumer Entry) (subscription.Co
 		config.LateTimeout = c.ClaimMinIdle
 	}
 	return config, observer
+}
+
+func (s *Subscriber) loggerOf(topic string) watermill.LoggerAdapter {
+	return s.logger.With(watermill.LogFields{"topic": topic, "consumer_group": s.config.ConsumerGroup})
 }
 
 // messageContext returns what makes the context of a message.

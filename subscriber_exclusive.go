@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/millrace/redisstream/internal/stream"
 	"github.com/millrace/redisstream/internal/subscription"
@@ -20,8 +19,7 @@ func (s *Subscriber) subscribeExclusive(ctx context.Context, topic string) (<-ch
 			Candidate: func() subscription.Candidate { return s.candidate(topic) },
 			Lease:     s.config.ClaimMinIdle,
 			Paused:    paused,
-			OnEnd:     func() {},
-			Logger:    s.logger.With(watermill.LogFields{"topic": topic, "consumer_group": s.config.ConsumerGroup}),
+			Logger:    s.loggerOf(topic),
 		})
 	})
 }

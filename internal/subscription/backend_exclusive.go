@@ -29,9 +29,9 @@ type exclusiveGroup struct {
 }
 
 func (g ExclusiveGroup) attach(s *Subscription) backend {
-	b := g.Group.attachGroup(s)
+	b := g.attachGroup(s)
 	b.recovery.claimsAll = true
-	b.leaseRenewal.owned = g.Ownership.Left
+	b.owned = g.Ownership.Left
 	return &exclusiveGroup{group: b, hasForeign: g.Stream.HasForeign}
 }
 
@@ -54,6 +54,13 @@ func (g *exclusiveGroup) next(ctx context.Context, room room) ([]stream.Entry, e
 func (g *exclusiveGroup) releaseLate(ctx context.Context, release stream.Release) error {
 	release.Leaves = len(release.Keep) == 0
 	return g.group.releaseLate(ctx, release)
+}
+
+// lostAll reports whether lose was called.
+func (b *inbox) lostAll() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.table.allLost
 }
 
 // lose ends the subscription at once, because another consumer may be the active one: the contexts

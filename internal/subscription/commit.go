@@ -147,12 +147,6 @@ func (b *inbox) commitOf(e *entry) commitState {
 	return e.commit
 }
 
-func (b *inbox) isLost(e *entry) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return e.lost
-}
-
 // settledByCommit ends the delivery of an entry whose Commit decided what becomes of it, whatever
 // the handler decided then. It reports whether there was one.
 func (w *worker) settledByCommit(e *entry, msg *message.Message, took time.Duration) bool {

@@ -2,7 +2,6 @@ package subscription
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,11 +18,7 @@ const (
 	// lostPause is how long a consumer stands by after it lost the stream. A read of its that the
 	// server still knows is over then: it blocks no longer than until the next look for a pause.
 	lostPause = pauseLook + pauseGrace
-	// renewGrace is how long the end waits for a renewal that is under way.
-	renewGrace = 50 * time.Millisecond
 )
-
-var errStreamLost = errors.New("the lease of the stream ended, or another consumer is the active one")
 
 // Ownership is the right of one consumer to work on a stream for its group: a *stream.Ownership.
 type Ownership interface {
@@ -56,7 +51,6 @@ type ExclusiveConfig struct {
 	Candidate func() Candidate
 	Lease     time.Duration // of the ownership
 	Paused    bool          // it starts paused
-	OnEnd     func()        // called before the output is closed
 	Logger    watermill.LoggerAdapter
 }
 
@@ -114,7 +108,7 @@ func (e *Exclusive) run(ctx context.Context) {
 	defer e.end()
 	defer e.leave()
 	defer e.stop()
-	for pause := time.Duration(0); sleep(ctx, pause); {
+	for pause := time.Duration(0); !hasEnded(ctx) && sleep(ctx, pause); {
 		candidate := e.Candidate()
 		generation, acquired := e.standBy(ctx, candidate.Ownership)
 		if !acquired {
@@ -128,7 +122,6 @@ func (e *Exclusive) run(ctx context.Context) {
 // leave closes the output when nothing sends to it any more.
 func (e *Exclusive) leave() {
 	if e.users.Add(-1) == 0 {
-		e.OnEnd()
 		close(e.output)
 	}
 }
@@ -183,7 +176,7 @@ func (e *Exclusive) work(ctx context.Context, candidate Candidate, generation in
 	}
 	config.Logger.Info("this is the active consumer of the group now", watermill.LogFields{"generation": generation})
 	sub := e.activate(ctx, config)
-	lost := e.hold(ctx, sub, candidate.Ownership)
+	lost := newStreamLease(sub, candidate.Ownership, e.Lease).hold(context.WithoutCancel(ctx))
 	e.mu.Lock()
 	e.active = nil
 	e.mu.Unlock()
@@ -207,56 +200,4 @@ func (e *Exclusive) activate(ctx context.Context, config Config) *Subscription {
 	config.Paused = e.paused
 	e.active = Start(ctx, config)
 	return e.active
-}
-
-// hold renews the ownership until the subscription has ended. If the ownership is lost, or may be,
-// it ends the subscription at once, and reports that.
-func (e *Exclusive) hold(ctx context.Context, sub *Subscription, o Ownership) (lost bool) {
-	trouble := outage{what: "renewing the lease of the stream", logger: sub.Logger}
-	background := context.WithoutCancel(ctx)
-	renewals := make(chan error, 1)
-	underWay := false
-	next, deadline := time.NewTimer(e.Lease/3), time.NewTimer(o.Left())
-	defer next.Stop()
-	defer deadline.Stop()
-	isOver := o.Over()
-	lose := func() {
-		if !isClosed(sub.closing) {
-			sub.Logger.Error("the stream is lost to another consumer: its messages are not ours any more", errStreamLost, nil)
-		}
-		lost, isOver = true, nil
-		sub.lose()
-	}
-	for {
-		select {
-		case <-isOver:
-			lose()
-		case <-deadline.C:
-			if left := o.Left(); left > 0 {
-				deadline.Reset(left)
-			} else if !lost {
-				lose()
-			}
-		case <-next.C:
-			underWay = true
-			go func() { renewals <- o.Renew(background) }()
-		case err := <-renewals:
-			underWay = false
-			switch {
-			case err == nil:
-				trouble.over()
-				next.Reset(e.Lease / 3)
-			case !lost && !errors.Is(err, stream.ErrNotOwner):
-				next.Reset(trouble.failed(err))
-			}
-		case <-sub.Ended().Done():
-			if underWay {
-				select {
-				case <-renewals:
-				case <-time.After(renewGrace):
-				}
-			}
-			return lost
-		}
-	}
 }

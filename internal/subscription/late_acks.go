@@ -69,14 +69,12 @@ func (l *lateHandlers) add(messageContext context.Context, e *entry, msg *messag
 func (l *lateHandlers) report() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var ids []string
-	for _, m := range l.messages {
-		if !l.inbox.isLost(m.entry) {
-			ids = append(ids, m.entry.ID)
-		}
-	}
-	if len(ids) == 0 || !l.backend.keepsLateMessages() {
+	if len(l.messages) == 0 || !l.backend.keepsLateMessages() || l.inbox.lostAll() {
 		return
+	}
+	ids := make([]string, len(l.messages))
+	for i, m := range l.messages {
+		ids[i] = m.entry.ID
 	}
 	fields := someOf(ids)
 	fields["released_after"] = l.LateTimeout.String()
@@ -152,7 +150,7 @@ func (l *lateHandlers) settle() (outcome lateOutcome) {
 	var postponed []stream.Postponement
 	for _, m := range l.messages {
 		switch {
-		case l.inbox.commitOf(m.entry) == notHeld, l.inbox.isLost(m.entry) && m.isSettled(): // its new owner settles it
+		case l.hasNewOwner(m):
 			gone = append(gone, m)
 		case isClosed(m.acked), l.inbox.commitOf(m.entry) == committed:
 			acked, gone = append(acked, m.entry.ID), append(gone, m)
@@ -188,6 +186,11 @@ func (l *lateHandlers) settle() (outcome lateOutcome) {
 	outcome.end(nacked)
 	l.messages = open
 	return outcome
+}
+
+// hasNewOwner reports whether another consumer settles the message of a handler that is done.
+func (l *lateHandlers) hasNewOwner(m lateMessage) bool {
+	return l.inbox.commitOf(m.entry) == notHeld || m.isSettled() && l.inbox.lostAll()
 }
 
 // end ends messages that are settled.

@@ -172,7 +172,7 @@ func TestExclusive_lateHandler(t *testing.T) {
 				assert.Equal(t, "0", string(msg.Payload))
 				assert.Greater(t, took, lease)
 			}
-			assert.EqualValues(t, map[string]int64{"ack": 1, "nack": 2, "nothing": 2}[name], entryOf(t, msg).Deliveries)
+			assert.Equal(t, map[string]int64{"ack": 1, "nack": 2, "nothing": 2}[name], entryOf(t, msg).Deliveries)
 		})
 	}
 }
