@@ -171,14 +171,32 @@ type SubscriberConfig struct {
 	// false.
 	AutoAck bool
 
+	// Exclusive makes one consumer of the group at a time the active one for a stream (failover): it
+	// gets all messages, in order, and the others stand by. If it ends, another one becomes the
+	// active one within a second. If its process dies, that takes ClaimMinIdle longer.
+	//
+	// Set it where the order of a whole group matters, and one consumer is fast enough. All members
+	// of a group must have the same setting: a member without it shares the entries with the active
+	// one. The active consumer has a lease of ClaimMinIdle on the stream, in a hash beside it
+	// (OwnerKey), and a generation, which rises with each owner and is in each message's Entry. A
+	// consumer that lost the stream, because its process stood still or had no connection, can't
+	// acknowledge, commit, dead-letter or retry messages of it any more, and the contexts of its
+	// messages end. Pass the generation on to systems that can refuse older ones: between the end
+	// of the lease and the moment in which a handler notices, two handlers may work on a message.
+	//
+	// A consumer that stands by looks each half second for its chance. During a pause the active
+	// consumer stays the active one. ShouldClaim is not called, and a negative ClaimInterval is
+	// refused. It needs a ConsumerGroup, without AutoAck. Defaults to false: the members share the
+	// entries.
+	Exclusive bool
+
 	// MaxInFlight is how many messages of a subscription may be in flight: with handlers, neither
 	// acked nor nacked.
 	//
 	// Raise it where handlers wait for other systems. With more than 1 messages have no order,
 	// unless OrderingKey is set. With 1 they come in stream order, also after a nack. The order is
 	// that of one subscription: the members of a group share the entries, so two members handle
-	// neighbours at the same time. For the order of a whole group, let it have one member, or
-	// publish to several topics with one member each. Defaults to 1.
+	// neighbours at the same time. For the order of a whole group, set Exclusive. Defaults to 1.
 	MaxInFlight int
 
 	// OrderingKey keeps the stream's order among messages for which it returns the same key: one of

@@ -99,7 +99,20 @@ func (c SubscriberConfig) validate() error {
 	case c.Consumer != "" && c.ConsumerGroup == "":
 		return invalid("SubscriberConfig.Consumer", errors.New("needs a ConsumerGroup"))
 	}
-	return c.validateHousekeeping()
+	return cmp.Or(c.validateExclusive(), c.validateHousekeeping())
+}
+
+func (c SubscriberConfig) validateExclusive() error {
+	switch {
+	case !c.Exclusive:
+	case c.ConsumerGroup == "":
+		return invalid("SubscriberConfig.Exclusive", errors.New("needs a ConsumerGroup"))
+	case c.AutoAck:
+		return invalid("SubscriberConfig.Exclusive", errors.New("can't be combined with AutoAck: what a former owner reads would be lost"))
+	case c.ClaimInterval < 0:
+		return invalid("SubscriberConfig.Exclusive", errors.New("needs a ClaimInterval: the active consumer takes over what the former one had"))
+	}
+	return nil
 }
 
 func (c SubscriberConfig) validateHousekeeping() error {

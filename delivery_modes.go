@@ -28,26 +28,36 @@ func (s *Subscriber) join(
 	case c.ConsumerGroup == "":
 		return c.joinFanout(ctx, topic, logger, observer)
 	case c.AutoAck:
-		membership, err := c.joinGroup(ctx, topic, consumer, logger, observer)
+		membership, err := c.joinGroup(ctx, topic, c.newGroup(topic, consumer, observer), consumer, logger)
 		return subscription.AutoAckGroup{Membership: membership}, err
 	default:
-		membership, err := c.joinGroup(ctx, topic, consumer, logger, observer)
-		return subscription.Group{
-			Membership: membership, NeverClaim: c.ClaimInterval < 0, ShouldClaim: c.ShouldClaim,
-			EarlierProcess: c.Consumer != "", MaxDeliveries: c.MaxDeliveries, DeadLetters: c.deadLetters(topic, consumer),
-		}, err
+		membership, err := c.joinGroup(ctx, topic, c.newGroup(topic, consumer, observer), consumer, logger)
+		return c.groupBackend(topic, consumer, membership), err
 	}
 }
 
-// joinGroup joins the consumer group of the stream named topic.
-func (c SubscriberConfig) joinGroup(
-	ctx context.Context, topic, consumer string, logger watermill.LoggerAdapter, observer *subscriptionObserver,
-) (subscription.Membership, error) {
+// groupBackend returns the backend of a subscription with acks.
+func (c SubscriberConfig) groupBackend(topic, consumer string, membership subscription.Membership) subscription.Group {
+	return subscription.Group{
+		Membership: membership, NeverClaim: c.ClaimInterval < 0, ShouldClaim: c.ShouldClaim,
+		EarlierProcess: c.Consumer != "", MaxDeliveries: c.MaxDeliveries, DeadLetters: c.deadLetters(topic, consumer),
+	}
+}
+
+// newGroup returns a consumer of the group on the stream named topic.
+func (c SubscriberConfig) newGroup(topic, consumer string, observer *subscriptionObserver) *stream.Group {
 	group := stream.NewGroup(c.Client, topic, c.ConsumerGroup, consumer)
 	if observer != nil {
 		group.Reconnected = observer.Reconnected
 	}
 	group.NoAck = c.AutoAck
+	return group
+}
+
+// joinGroup joins the consumer group of the stream named topic.
+func (c SubscriberConfig) joinGroup(
+	ctx context.Context, topic string, group *stream.Group, consumer string, logger watermill.LoggerAdapter,
+) (subscription.Membership, error) {
 	membership := subscription.Membership{
 		Stream: group, Consumer: consumer, StartID: c.StartID, ClaimMinIdle: c.ClaimMinIdle, ClaimInterval: c.ClaimInterval,
 		RemoveAtEnd: consumer != c.Consumer, // a name that is not the configured one is of no use to a later process
@@ -58,19 +68,7 @@ func (c SubscriberConfig) joinGroup(
 	if c.ClaimInterval < 0 {
 		membership.ClaimInterval = DefaultClaimInterval
 	}
-	rights := stream.RequiredRights{
-		Removed: membership.RemoveAtEnd, RemovesOthers: c.ConsumerTimeout > 0, Trims: c.TrimInterval > 0, Delayed: DelayedKey(topic),
-	}
-	if !c.AutoAck && !isDeadLetterTopic(topic) {
-		rights.DeadLetters = DeadLetterTopic(topic)
-	}
-	if _, cluster := c.Client.(*redis.ClusterClient); !cluster || hasHashTag(DelayedKey(topic)) {
-		rights.Members, rights.Pause = MembersKey(topic, c.ConsumerGroup), PauseKey(topic, c.ConsumerGroup)
-		if !c.AutoAck {
-			rights.RetryQueue, rights.Lease = RetryQueueKey(topic, c.ConsumerGroup), c.ClaimMinIdle
-		}
-	}
-	if err := group.CheckRights(ctx, rights); err != nil {
+	if err := group.CheckRights(ctx, c.rights(topic, membership.RemoveAtEnd)); err != nil {
 		return membership, err
 	}
 	if group.MovesDelayed() {
@@ -84,6 +82,26 @@ func (c SubscriberConfig) joinGroup(
 		return membership, fmt.Errorf("join group %q: %w", c.ConsumerGroup, err)
 	}
 	return membership, nil
+}
+
+// rights returns what a member of the group needs.
+func (c SubscriberConfig) rights(topic string, isRemoved bool) stream.RequiredRights {
+	rights := stream.RequiredRights{
+		Removed: isRemoved, RemovesOthers: c.ConsumerTimeout > 0, Trims: c.TrimInterval > 0, Delayed: DelayedKey(topic),
+	}
+	if !c.AutoAck && !isDeadLetterTopic(topic) {
+		rights.DeadLetters = DeadLetterTopic(topic)
+	}
+	if c.Exclusive {
+		rights.Owner = OwnerKey(topic, c.ConsumerGroup)
+	}
+	if _, cluster := c.Client.(*redis.ClusterClient); !cluster || hasHashTag(DelayedKey(topic)) {
+		rights.Members, rights.Pause = MembersKey(topic, c.ConsumerGroup), PauseKey(topic, c.ConsumerGroup)
+		if !c.AutoAck {
+			rights.RetryQueue, rights.Lease = RetryQueueKey(topic, c.ConsumerGroup), c.ClaimMinIdle
+		}
+	}
+	return rights
 }
 
 // memberRecord returns what the member record of a subscription has of its configuration.

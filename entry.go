@@ -15,6 +15,10 @@ type Entry struct {
 	// Deliveries counts the deliveries of the entry, this one included: in a group those to all of
 	// its consumers, in a fan-out those of the subscription.
 	Deliveries int64
+	// Generation is that of the active consumer, with SubscriberConfig.Exclusive: it rises each time
+	// that a consumer becomes the active one, so it tells which of two handlers is the later one (a
+	// fencing token). 0: the subscription is not exclusive.
+	Generation int64
 }
 
 type entryKey struct{}

@@ -3,6 +3,7 @@ package redisstream
 const (
 	membersInfix = ":members:"
 	pauseInfix   = ":paused:"
+	ownerInfix   = ":owner:"
 )
 
 // MembersKey returns the hash in which the members of a consumer group say what they do:
@@ -14,3 +15,8 @@ func MembersKey(topic, group string) string { return inSlotOf(topic, membersInfi
 // PauseKey returns the key that exists while a consumer group is paused on a topic:
 // "{orders}:paused:billing" for "orders" and "billing". Package admin sets and deletes it.
 func PauseKey(topic, group string) string { return inSlotOf(topic, pauseInfix+group) }
+
+// OwnerKey returns the hash that says which member of a consumer group owns a topic:
+// "{orders}:owner:billing" for "orders" and "billing". Only an exclusive member writes it. The server
+// deletes it 30 days after the last write (EXPIRE).
+func OwnerKey(topic, group string) string { return inSlotOf(topic, ownerInfix+group) }

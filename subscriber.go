@@ -20,9 +20,18 @@ type Subscriber struct {
 	pausing       sync.Mutex // held during Pause and Resume, before mu
 	mu            sync.Mutex
 	closed        bool
-	subscriptions map[*subscription.Subscription]string // their topics
+	subscriptions map[running]string // their topics
 	paused        pausedTopics
 	names         map[consumerName]struct{} // fixed names in use
+}
+
+// running is a subscription that was started.
+type running interface {
+	Output() <-chan *message.Message
+	SetPaused(paused bool)
+	Close()
+	// Ended is done when every goroutine of it has ended.
+	Ended() context.Context
 }
 
 var (
@@ -40,7 +49,7 @@ func NewSubscriber(config SubscriberConfig, logger watermill.LoggerAdapter) (*Su
 	return &Subscriber{
 		config:        config,
 		logger:        redact(logger),
-		subscriptions: make(map[*subscription.Subscription]string),
+		subscriptions: make(map[running]string),
 		names:         make(map[consumerName]struct{}),
 	}, nil
 }
@@ -65,42 +74,47 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 	if topic == "" {
 		return nil, fmt.Errorf("subscribe to %q: %w", topic, errEmptyTopic)
 	}
-	consumer, release := s.consumer(topic)
-	config := s.subscription(topic, consumer)
-	observer := s.config.newSubscriptionObserver(topic, consumer, config.Logger)
-	if observer != nil {
-		config.Observer = observer
+	subscribe := s.subscribe
+	if s.config.Exclusive {
+		subscribe = s.subscribeExclusive
 	}
+	return subscribe(ctx, topic)
+}
+
+func (s *Subscriber) subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
+	consumer, release := s.consumer(topic)
+	config, observer := s.subscription(topic, Entry{Consumer: consumer})
 	var err error
 	if config.Backend, err = s.join(ctx, topic, consumer, config.Logger, observer); err != nil {
 		release()
 		return nil, fmt.Errorf("subscribe to %q: %w", topic, stream.Redact(err))
 	}
 	config.OnEnd = release
-	sub, err := s.start(ctx, topic, config)
+	output, err := s.start(topic, func(paused bool) running {
+		config.Paused = paused
+		return subscription.Start(ctx, config)
+	})
 	if err != nil {
 		release()
-		return nil, err
 	}
-	return sub.Output(), nil
+	return output, err
 }
 
 // start starts a subscription, unless the Subscriber was closed meanwhile.
-func (s *Subscriber) start(ctx context.Context, topic string, config subscription.Config) (*subscription.Subscription, error) {
+func (s *Subscriber) start(topic string, start func(paused bool) running) (<-chan *message.Message, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil, ErrSubscriberClosed
 	}
-	config.Paused = s.paused.has(topic)
-	sub := subscription.Start(ctx, config)
+	sub := start(s.paused.has(topic))
 	s.subscriptions[sub] = topic
 	context.AfterFunc(sub.Ended(), func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.subscriptions, sub)
 	})
-	return sub, nil
+	return sub.Output(), nil
 }
 
 // SubscribeInitialize creates the consumer group of the stream named topic, and the stream, if they
@@ -160,14 +174,19 @@ func (s *Subscriber) decoder(topic string) func(stream.Entry) (*message.Message,
 	return func(e stream.Entry) (*message.Message, error) { return unmarshalEntry(u, e.ID, e.Fields) }
 }
 
-// subscription returns the configuration of a subscription, without its backend.
-func (s *Subscriber) subscription(topic, consumer string) subscription.Config {
+// subscription returns the configuration of a subscription without its backend, and its observer; nil:
+// none. The entry has what it knows of its consumer.
+func (s *Subscriber) subscription(topic string, consumer Entry) (subscription.Config, *subscriptionObserver) {
 	c := s.config
 	config := subscription.Config{
 		Decode: s.decoder(topic), Context: c.messageContext(topic, consumer), Decision: decisionOf,
 		Workers: c.MaxInFlight, Key: c.OrderingKey, Backoff: c.backoff(topic),
 		BlockTime: c.BlockTime, CloseTimeout: max(c.CloseTimeout, 0),
-		Logger: s.logger.With(watermill.LogFields{"topic": topic, "consumer_group": c.ConsumerGroup, "consumer": consumer}),
+		Logger: s.loggerOf(topic).With(watermill.LogFields{"consumer": consumer.Consumer}),
+	}
+	observer := c.newSubscriptionObserver(topic, consumer.Consumer, config.Logger)
+	if observer != nil {
+		config.Observer = observer
 	}
 	switch {
 	case c.ConsumerGroup == "": // there is no lease to keep: the end does not wait for handlers, but lets them finish
@@ -175,14 +194,18 @@ func (s *Subscriber) subscription(topic, consumer string) subscription.Config {
 	case c.CloseTimeout >= 0:
 		config.LateTimeout = c.ClaimMinIdle
 	}
-	return config
+	return config, observer
+}
+
+func (s *Subscriber) loggerOf(topic string) watermill.LoggerAdapter {
+	return s.logger.With(watermill.LogFields{"topic": topic, "consumer_group": s.config.ConsumerGroup})
 }
 
 // messageContext returns what makes the context of a message.
-func (c SubscriberConfig) messageContext(topic, consumer string) func(subscription.Delivery, string, int64) context.Context {
+func (c SubscriberConfig) messageContext(topic string, consumer Entry) func(subscription.Delivery, string, int64) context.Context {
 	common := &delivered{Entry: Entry{Stream: topic}, client: c.Client}
 	if c.ConsumerGroup != "" {
-		common.Group, common.Consumer = c.ConsumerGroup, consumer
+		common.Group, common.Consumer, common.Generation = c.ConsumerGroup, consumer.Consumer, consumer.Generation
 	}
 	return func(parent subscription.Delivery, id string, deliveries int64) context.Context {
 		return &entryContext{Context: parent, common: common, id: id, deliveries: deliveries}

@@ -1,7 +1,5 @@
 package redisstream
 
-import "github.com/millrace/redisstream/internal/subscription"
-
 // pausedTopics are the topics that a Subscriber does not deliver.
 type pausedTopics struct {
 	all    bool
@@ -58,11 +56,11 @@ func (s *Subscriber) setPaused(topics []string, paused bool) {
 }
 
 // setPausedTopics returns which subscriptions are to be paused, and which are not.
-func (s *Subscriber) setPausedTopics(topics []string, paused bool) map[*subscription.Subscription]bool {
+func (s *Subscriber) setPausedTopics(topics []string, paused bool) map[running]bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.paused.set(topics, paused)
-	all := make(map[*subscription.Subscription]bool, len(s.subscriptions))
+	all := make(map[running]bool, len(s.subscriptions))
 	for sub, topic := range s.subscriptions {
 		all[sub] = s.paused.has(topic)
 	}

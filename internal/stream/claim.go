@@ -36,7 +36,7 @@ func (g *Group) Claim(ctx context.Context, claim Claim) (claimed Claimed, err er
 		args = append(args, row.ID, row.Consumer, row.Deliveries)
 	}
 	err = g.onPrivateDecoded(ctx, 0, func(ctx context.Context, c privateClient) error {
-		return claimScript.Run(ctx, c, []string{g.key}, args...).Err()
+		return g.fence.run(ctx, c, claimScript, []string{g.key}, args).Err()
 	}, func(d *decoder) (err error) {
 		claimed, err = d.claimed(claim)
 		return err

@@ -58,12 +58,14 @@ func (g *Group) Commit(ctx context.Context, id string, t *Transaction, earlier b
 	}
 	uncertain := earlier
 	for try := 1; ; try++ {
-		reply, err := commitScript.Run(ctx, onceScripter{g.shared.UniversalClient}, keys, args...).Slice()
+		reply, err := g.fence.run(ctx, onceScripter{g.shared.UniversalClient}, commitScript, keys, args).Slice()
 		switch {
 		case err == nil:
 			return t.result(reply, uncertain)
 		case IsGroupGone(err): // nothing is pending without it
 			return t.result([]any{int64(commitNotPending)}, uncertain)
+		case errors.Is(err, ErrNotOwner) && !uncertain:
+			return CommitNotHeld, nil
 		case IsNotApplied(err) && !IsRetryable(err), try == settleTries:
 			return failedCommit(uncertain || !IsNotApplied(err)), err
 		}

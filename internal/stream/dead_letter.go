@@ -34,7 +34,7 @@ func (g *Group) DeadLetter(ctx context.Context, id string, target DeadLetterTarg
 	if g.retries.holds(id) {
 		keys = append(keys, g.retries.keys...)
 	}
-	result, err := deadLetterScript.Run(ctx, g.shared, keys, args...).Int64()
+	result, err := g.fence.run(ctx, g.shared, deadLetterScript, keys, args).Int64()
 	if err == nil && result != tooLarge {
 		g.retries.forget(id)
 	}
@@ -47,7 +47,7 @@ func (g *Group) DeadLetter(ctx context.Context, id string, target DeadLetterTarg
 // deadLetterLarge is DeadLetter for an entry with thousands of fields, which goes through this
 // process. The script has renewed its lease, so that no other consumer takes it over meanwhile.
 func (g *Group) deadLetterLarge(ctx context.Context, id string, target DeadLetterTarget, further []any) (DeadLetterResult, error) {
-	if err := check(ctx, g.shared, g.key, forTransactions(g.key)); err != nil {
+	if err := check(ctx, g.shared, g.key, g.fence.forTransactions(g.key)); err != nil {
 		return DeadLetterNotOwned, err
 	}
 	page, err := readPage(ctx, g.shared, g.key, Span{From: id, To: id})
@@ -62,9 +62,10 @@ func (g *Group) deadLetterLarge(ctx context.Context, id string, target DeadLette
 		args = append(args, "maxlen", "~", target.MaxLen)
 	}
 	args = append(append(append(args, "*"), page.entries[0].Fields...), further...)
-	add := once{redis.NewStringCmd(ctx, args...)}
-	ack := redis.NewCmd(ctx, append([]any{"eval", deadLetterAckSource, 2, g.key, target.Stream, g.name, g.consumer, id}, further...)...)
-	_, err = g.shared.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
+	var ack *redis.Cmd
+	err = g.fence.transaction(ctx, g.shared, func(pipe redis.Pipeliner) error {
+		add := once{redis.NewStringCmd(ctx, args...)}
+		ack = redis.NewCmd(ctx, append([]any{"eval", deadLetterAckSource, 2, g.key, target.Stream, g.name, g.consumer, id}, further...)...)
 		return errors.Join(pipe.Process(ctx, add), pipe.Process(ctx, ack)) // only queues them
 	})
 	if err != nil {

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -13,6 +14,25 @@ import (
 // gets UNBLOCKED when its stream is deleted.
 func IsGroupGone(err error) bool {
 	return redis.HasErrorPrefix(err, "NOGROUP") || redis.HasErrorPrefix(err, "UNBLOCKED")
+}
+
+// ErrNotOwner is the error of a consumer that does not own the stream any more. Nothing was changed.
+var ErrNotOwner error = ownError("NOTOWNER this consumer does not own the stream")
+
+// errReleased is ErrNotOwner for a consumer that has released the stream itself.
+var errReleased = fmt.Errorf("%w: it has released the stream", ErrNotOwner)
+
+// asNotOwner returns ErrNotOwner or errReleased for the errors of fence.lua, and other errors as they
+// are.
+func asNotOwner(err error) error {
+	switch {
+	case redis.HasErrorPrefix(err, "NOTOWNER released"):
+		return errReleased
+	case redis.HasErrorPrefix(err, "NOTOWNER"):
+		return ErrNotOwner
+	default:
+		return err
+	}
 }
 
 // isNoKey reports whether XINFO found no stream.

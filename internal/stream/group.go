@@ -22,6 +22,7 @@ type Group struct {
 	pause   string // the key that pauses the group; empty: the user may not look at it
 	paused  bool   // it existed when the server said so last; the reader's goroutine uses it
 	members string // the hash of the group's member records; empty: the user may not write there
+	fence   *fence // nil: other consumers of the group work beside this one
 }
 
 // NewGroup returns a consumer of the group name on the stream key.
@@ -103,13 +104,22 @@ func atLeastAMillisecond(d time.Duration) time.Duration { return max(d, time.Mil
 
 var errNoGroup error = ownError("NOGROUP the consumer group does not exist")
 
-// Ack acknowledges the entries (XACK). IDs that are not pending are ignored. Entries that were taken
-// from the retry queue are removed from it, too.
+// Ack acknowledges the entries (XACK, for an owner of the stream in a script). IDs that are not
+// pending are ignored. Entries that were taken from the retry queue are removed from it, too.
 func (g *Group) Ack(ctx context.Context, ids []string) error {
 	if queued := g.retries.among(ids); len(queued) > 0 {
 		if _, err := g.retries.settle(ctx, acknowledge, queued); err != nil {
 			return err
 		}
 	}
-	return g.shared.XAck(busypoll.Patient(ctx), g.key, g.name, ids...).Err()
+	ctx = busypoll.Patient(ctx)
+	if g.fence == nil {
+		return g.shared.XAck(ctx, g.key, g.name, ids...).Err()
+	}
+	args := make([]any, 0, 1+len(ids))
+	args = append(args, g.name)
+	for _, id := range ids {
+		args = append(args, id)
+	}
+	return g.fence.run(ctx, g.shared, ackScript, []string{g.key}, args).Err()
 }

@@ -79,7 +79,7 @@ func (g *Group) RenewLeases(ctx context.Context, leases []Lease) (lost, trimmed 
 		return lost, nil, err
 	}
 	args := leaseArgs([]any{g.name, g.consumer}, pending)
-	reply, err := renewLeasesScript.Run(ctx, g.shared, []string{g.key}, args...).Slice()
+	reply, err := g.fence.run(ctx, g.shared, renewLeasesScript, []string{g.key}, args).Slice()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -105,19 +105,30 @@ type Release struct {
 
 // Release frees the entries of this consumer, except for Keep: any other consumer may claim or take
 // them at once. It returns the IDs of entries that were trimmed from the stream.
+//
+// A consumer that owns the stream and leaves releases the stream in the same step as its last
+// entries, if it keeps none. Otherwise it stays the owner, and its lease is renewed.
 func (g *Group) Release(ctx context.Context, release Release) (trimmed []string, err error) {
 	failure := g.retries.releaseAllBut(ctx, release)
 	keys := []string{g.key}
 	if release.Leaves {
 		keys = g.withMembers()
 	}
+	owner := g.fence.afterRelease(release)
+	if owner != ownerAsIs {
+		keys = append(keys, g.fence.owner.key)
+	}
 	for from := "-"; ; {
-		args := []any{g.name, g.consumer, from, releasePage, flag(release.Remove), flag(release.TakeBack)}
+		args := []any{g.name, g.consumer, from, releasePage, flag(release.Remove), flag(release.TakeBack), string(owner)}
 		args = leaseArgs(args, release.Leases)
 		for _, id := range release.Keep {
 			args = append(args, id, "keep")
 		}
-		reply, err := releaseScript.Run(ctx, g.shared, keys, args...).Slice()
+		sent := time.Now()
+		reply, err := g.fence.run(ctx, g.shared, releaseScript, keys, args).Slice()
+		if wasReleased(owner, err) {
+			return trimmed, failure
+		}
 		if err != nil {
 			return trimmed, err
 		}
@@ -127,6 +138,7 @@ func (g *Group) Release(ctx context.Context, release Release) (trimmed []string,
 		trimmed = append(trimmed, stringsOf(reply[1])...)
 		last, _ := reply[0].(string)
 		if last == "" {
+			g.fence.settled(owner, sent)
 			return trimmed, failure
 		}
 		from = After(last)

@@ -19,6 +19,7 @@ type retryQueue struct {
 	keys     []string // the queue, its entries; nil: the user may not use it
 	consumer string
 	lease    time.Duration
+	fence    *fence // that of the Group
 
 	mu   sync.Mutex
 	held map[string]uint64 // entries that this consumer took: the number of the take, by ID
@@ -57,7 +58,7 @@ func (g *Group) Postpone(ctx context.Context, entries []Postponement) ([]Postpon
 		args = append(args, e.ID, waitMilliseconds(e.Wait), e.Deliveries)
 	}
 	taken := g.retries.taken(entries)
-	reply, err := postponeScript.Run(ctx, g.shared, append([]string{g.key}, g.retries.keys...), args...).Int64Slice()
+	reply, err := g.fence.run(ctx, g.shared, postponeScript, append([]string{g.key}, g.retries.keys...), args).Int64Slice()
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +82,7 @@ var errNoRetryQueue = ownError("NOPERM the user may not use the retry queue of t
 func (g *Group) TakeRetries(ctx context.Context, limit Limit) (entries []Entry, wait time.Duration, err error) {
 	args := []any{g.consumer, g.retries.lease.Milliseconds(), limit.Count, limit.Bytes}
 	err = g.onPrivateDecoded(ctx, 0, func(ctx context.Context, c privateClient) error {
-		return takeRetriesScript.Run(ctx, c, g.retries.keys, args...).Err()
+		return g.fence.run(ctx, c, takeRetriesScript, g.retries.keys, args).Err()
 	}, func(d *decoder) (err error) {
 		entries, wait, err = d.retries()
 		return err
@@ -203,7 +204,7 @@ func (q *retryQueue) settle(ctx context.Context, action settlement, leases []Lea
 		return nil, nil
 	}
 	args := leaseArgs([]any{q.consumer, q.lease.Milliseconds(), string(action)}, leases)
-	lost, err = settleRetriesScript.Run(ctx, q.client, q.keys, args...).StringSlice()
+	lost, err = q.fence.run(ctx, q.client, settleRetriesScript, q.keys, args).StringSlice()
 	if redis.HasErrorPrefix(err, "WRONGTYPE") { // another program replaced the queue
 		lost, err = idsOf(leases), nil
 	}

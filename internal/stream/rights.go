@@ -58,6 +58,7 @@ type RequiredRights struct {
 	RetryQueue    string        // the retry queue of the group, which is not used if the user may not; empty: none
 	Lease         time.Duration // of an entry that is taken from it
 	Pause         string        // the key that pauses the group, which has no effect if the user may not look at it; empty: none
+	Owner         string        // the owner key, if the consumer owns the stream; empty: not needed
 	Members       string        // the hash of the group's member records, which are not written if the user may not; empty: none
 }
 
@@ -97,6 +98,17 @@ func toReport(members, key string) []right {
 	)
 }
 
+// toOwn returns what it takes to own a stream.
+func toOwn(owner, key string) []right {
+	if owner == "" {
+		return nil
+	}
+	return append(
+		toRunScripts(owner, key),
+		on(owner, "hmget", ""), on(owner, "hset", "", ""), on(owner, "pexpire", 1), toAskTheTime(owner),
+	)
+}
+
 func toLookForAPause(key string) []right {
 	if key == "" {
 		return nil
@@ -130,6 +142,7 @@ func (g *Group) CheckRights(ctx context.Context, needs RequiredRights) error {
 	if needs.DeadLetters != "" {
 		rights = append(rights, on(g.key, "xrange", "-", "+"), on(needs.DeadLetters, "xadd", "*", "", ""))
 	}
+	rights = append(rights, toOwn(needs.Owner, g.key)...)
 	retries := needs.RetryQueue
 	optional := []optionalRights{
 		{toMoveDelayed(needs.Delayed, g.key), func() { needs.Delayed = "" }},

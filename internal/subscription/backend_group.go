@@ -37,7 +37,9 @@ type group struct {
 	abandoned     <-chan struct{} // closed when the messages' contexts end
 }
 
-func (g Group) attach(s *Subscription) backend {
+func (g Group) attach(s *Subscription) backend { return g.attachGroup(s) }
+
+func (g Group) attachGroup(s *Subscription) *group {
 	b := &group{
 		member: newMember(s, g.Membership, g.afterAcknowledged), deadLetters: g.DeadLetters.attach(s, g),
 		leaseRenewal: newLeaseRenewal(s, g.Membership), inbox: s.inbox, acker: newAcker(g.Stream.Ack, s),
@@ -132,7 +134,7 @@ func (g *group) ackLate(ctx context.Context, ids []string) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	if err := g.Stream.Ack(ctx, ids); err != nil && !stream.IsGroupGone(err) {
+	if err := g.Stream.Ack(ctx, ids); err != nil && !ownsNothing(err) {
 		return err
 	}
 	return nil
@@ -140,7 +142,7 @@ func (g *group) ackLate(ctx context.Context, ids []string) error {
 
 func (g *group) releaseLate(ctx context.Context, release stream.Release) error {
 	release.Remove = g.RemoveAtEnd
-	if _, err := g.Stream.Release(ctx, release); err != nil && !stream.IsGroupGone(err) {
+	if _, err := g.Stream.Release(ctx, release); err != nil && !ownsNothing(err) {
 		return err
 	}
 	return nil

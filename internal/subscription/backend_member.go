@@ -2,6 +2,7 @@ package subscription
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -92,8 +93,14 @@ func (m *member) sendRelease(ctx context.Context, release stream.Release) error 
 	if len(trimmed) > 0 {
 		m.logger.Error("entries were trimmed from the stream before they were acknowledged", errTrimmed, someOf(trimmed))
 	}
-	if stream.IsGroupGone(err) {
+	if ownsNothing(err) {
 		return nil
 	}
 	return err
+}
+
+// ownsNothing reports whether an error says that this consumer has no pending entries: the group is
+// gone, or another consumer is the active one.
+func ownsNothing(err error) bool {
+	return stream.IsGroupGone(err) || errors.Is(err, stream.ErrNotOwner)
 }

@@ -69,7 +69,7 @@ func (l *lateHandlers) add(messageContext context.Context, e *entry, msg *messag
 func (l *lateHandlers) report() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.messages) == 0 || !l.backend.keepsLateMessages() {
+	if len(l.messages) == 0 || !l.backend.keepsLateMessages() || l.inbox.lostAll() {
 		return
 	}
 	ids := make([]string, len(l.messages))
@@ -150,7 +150,7 @@ func (l *lateHandlers) settle() (outcome lateOutcome) {
 	var postponed []stream.Postponement
 	for _, m := range l.messages {
 		switch {
-		case l.inbox.commitOf(m.entry) == notHeld: // its new owner settles it
+		case l.hasNewOwner(m):
 			gone = append(gone, m)
 		case isClosed(m.acked), l.inbox.commitOf(m.entry) == committed:
 			acked, gone = append(acked, m.entry.ID), append(gone, m)
@@ -188,12 +188,17 @@ func (l *lateHandlers) settle() (outcome lateOutcome) {
 	return outcome
 }
 
+// hasNewOwner reports whether another consumer settles the message of a handler that is done.
+func (l *lateHandlers) hasNewOwner(m lateMessage) bool {
+	return l.inbox.commitOf(m.entry) == notHeld || m.isSettled() && l.inbox.lostAll()
+}
+
 // end ends messages that are settled.
 func (o *lateOutcome) end(messages []lateMessage) {
 	for _, m := range messages {
 		m.context.end()
-		if acked, nacked := isClosed(m.acked), isClosed(m.nacked); acked || nacked {
-			o.handled = append(o.handled, lateHandled{time.Since(m.entry.heldSince), nacked})
+		if m.isSettled() {
+			o.handled = append(o.handled, lateHandled{time.Since(m.entry.heldSince), isClosed(m.nacked)})
 		}
 	}
 }
@@ -238,6 +243,9 @@ func (l *lateHandlers) reportLateAcks() {
 		time.AfterFunc(time.Second, l.check)
 	}
 }
+
+// isSettled reports whether the handler acked or nacked the message.
+func (m lateMessage) isSettled() bool { return isClosed(m.acked) || isClosed(m.nacked) }
 
 func (m lateMessage) fields() watermill.LogFields {
 	return watermill.LogFields{"entry": m.entry.ID, "message_uuid": m.uuid}

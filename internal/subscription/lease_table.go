@@ -14,6 +14,7 @@ type leaseTable struct {
 	bytes    int  // of the entries' fields
 	deferred int  // entries whose dead-lettering is deferred
 	renewing bool // leases of due are being renewed
+	allLost  bool // another consumer is the active one
 }
 
 func newLeaseTable() leaseTable { return leaseTable{entries: make(map[string]*entry)} }
@@ -29,7 +30,7 @@ func (t *leaseTable) add(e *entry, leasedAt time.Time) bool {
 		}
 		return false
 	}
-	e.leasedAt = leasedAt
+	e.leasedAt, e.lost = leasedAt, t.allLost
 	t.entries[e.ID] = e
 	t.bytes += e.size
 	return true
@@ -100,6 +101,17 @@ func (t *leaseTable) renewed(leases []stream.Lease, began time.Time, lost, trimm
 		}
 	}
 	return taken, trimmedNow
+}
+
+// loseAll records that this consumer owns nothing any more, and ends the contexts of the messages.
+func (t *leaseTable) loseAll() {
+	t.allLost = true
+	for _, e := range t.entries {
+		e.lost = true
+		if e.context != nil {
+			e.context.end()
+		}
+	}
 }
 
 // endPauses ends the pauses of entries that are lost: their successors need not wait for them.

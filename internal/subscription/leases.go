@@ -59,12 +59,16 @@ type leaseRenewal struct {
 	background  context.Context //nolint:containedctx // outlives the messages' contexts
 	trouble     outage          // of renewDue
 	observer    Observer        // nil: none
+	// owned is how much is left of the lease of the stream, by our clock. It lasts longer than those
+	// of the entries if consumers are not exclusive.
+	owned func() time.Duration
 }
 
 func newLeaseRenewal(s *Subscription, m Membership) *leaseRenewal {
 	return &leaseRenewal{
 		renewLeases: m.Stream.RenewLeases, minIdle: m.ClaimMinIdle, inbox: s.inbox, logger: s.Logger, closing: s.closing,
 		background: context.WithoutCancel(s.messages), trouble: outage{what: "renewing leases", logger: s.Logger}, observer: s.Observer,
+		owned: func() time.Duration { return m.ClaimMinIdle },
 	}
 }
 
@@ -102,9 +106,12 @@ func (l *leaseRenewal) confirmLease(e *entry, delivery int64) {
 }
 
 // mayHaveEnded uses the local clock.
-func (l *leaseRenewal) mayHaveEnded(e *entry) bool { return l.age(e) > l.minIdle }
+func (l *leaseRenewal) mayHaveEnded(e *entry) bool { return l.age(e) >= l.minIdle }
 
-func (l *leaseRenewal) age(e *entry) time.Duration { return time.Since(l.inbox.leasedAt(e)) }
+// age is how old the lease of an entry is, or that of the stream if it is older.
+func (l *leaseRenewal) age(e *entry) time.Duration {
+	return max(time.Since(l.inbox.leasedAt(e)), l.minIdle-l.owned())
+}
 
 func (l *leaseRenewal) offerTime() time.Duration { return min(longestOffer, l.minIdle/4) }
 

@@ -31,6 +31,7 @@ type recovery struct {
 	ownFound  bool        // it claimed something
 	knowsOwn  atomic.Bool // no pending entry of an earlier process is unknown; Close reads it
 
+	claimsAll  bool   // the scan claims whatever others have: nobody else may work on it
 	scanCursor string // where the scan of the pending list continues
 	scanFound  bool   // it claimed something
 	scanDue    time.Time

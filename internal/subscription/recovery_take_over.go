@@ -19,13 +19,17 @@ func (r *recovery) scan(ctx context.Context, room room) ([]stream.Entry, error) 
 			return entries, err
 		}
 	}
+	minIdle := r.ClaimMinIdle
+	if r.claimsAll {
+		minIdle = 0
+	}
 	wanted := 0
 	for range claimPages {
-		rows, err := r.Stream.Pending(ctx, stream.Page{From: r.scanCursor, Count: claimPage, Idle: r.ClaimMinIdle, Own: r.NeverClaim})
+		rows, err := r.Stream.Pending(ctx, stream.Page{From: r.scanCursor, Count: claimPage, Idle: minIdle, Own: r.NeverClaim})
 		if err != nil {
 			return nil, err
 		}
-		claim := stream.Claim{Rows: choose(rows, r.isAbandoned), MinIdle: r.ClaimMinIdle}
+		claim := stream.Claim{Rows: choose(rows, r.isAbandoned), MinIdle: minIdle}
 		wanted += len(claim.Rows)
 		entries, next, err := r.claim(ctx, claim, rows, room)
 		if err != nil {
@@ -65,13 +69,13 @@ func (r *recovery) isAbandoned(row stream.PendingEntry) bool {
 	if r.holds(row.ID) {
 		return false
 	}
-	return row.Consumer == r.Consumer && row.Idle > releasedIdle || r.callbacks.mayClaim(r.ShouldClaim, row)
+	return r.claimsAll || row.Consumer == r.Consumer && row.Idle > releasedIdle || r.callbacks.mayClaim(r.ShouldClaim, row)
 }
 
 // claimFrozen claims abandoned entries that have no idle time, because the server's clock was set
 // back.
 func (r *recovery) claimFrozen(ctx context.Context, room room) ([]stream.Entry, error) {
-	if r.NeverClaim {
+	if r.NeverClaim || r.claimsAll {
 		return nil, nil
 	}
 	rows, err := r.frozen.abandoned(ctx)

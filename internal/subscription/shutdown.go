@@ -115,5 +115,7 @@ func join(limit context.Context, wait func()) bool {
 func (s *Subscription) finish() {
 	s.cancelMessages()
 	s.OnEnd()
-	close(s.output)
+	if s.Config.Output == nil {
+		close(s.output)
+	}
 }

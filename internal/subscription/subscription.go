@@ -28,7 +28,10 @@ type Config struct {
 
 	Paused bool // it starts paused
 
-	OnEnd func() // called before the output is closed
+	// Output is the channel of the messages, which its owner closes after OnEnd; nil: one of its
+	// own, which the end of the subscription closes.
+	Output chan *message.Message
+	OnEnd  func() // called when nothing is sent to the output any more
 
 	Observer Observer // nil: none
 
@@ -67,10 +70,13 @@ func Start(ctx context.Context, config Config) *Subscription {
 		inbox:      newInbox(config.Workers, config.order()),
 		barrier:    newSendBarrier(),
 		callbacks:  &callbacks{logger: config.Logger},
-		output:     make(chan *message.Message),
+		output:     config.Output,
 		closing:    make(chan struct{}),
 		abandon:    make(chan struct{}),
 		endLogging: logger.end,
+	}
+	if s.output == nil {
+		s.output = make(chan *message.Message)
 	}
 	s.late = &lateHandlers{Subscription: s, logger: logger.LoggerAdapter}
 	s.ended, s.end = context.WithCancel(context.Background())
@@ -95,7 +101,7 @@ func (c *Config) order() order {
 	}
 }
 
-// Output returns the channel of the messages. It is closed when the subscription ends.
+// Output returns the channel of the messages.
 func (s *Subscription) Output() <-chan *message.Message { return s.output }
 
 // Close ends the subscription and returns when every goroutine has ended. It is safe to repeat.

@@ -9,7 +9,9 @@
 -- ARGV[5]: '1' to remove the consumer
 -- ARGV[6]: '1' to take back the only delivery of entries that have no pair below, and that are not
 --   released yet
--- ARGV[7] and following: pairs of ID and delivery count. With 'keep' for the count, the lease is
+-- ARGV[7]: what happens to the ownership of the stream after the last page: keep or release
+--   (owner.lua); empty: nothing. Otherwise the last of KEYS is the owner key.
+-- ARGV[8] and following: pairs of ID and delivery count. With 'keep' for the count, the lease is
 --   renewed instead.
 -- Returns {last, trimmed}
 --   last: the last ID of the page; empty: no page follows
@@ -17,11 +19,12 @@
 --     pending list
 local stream, group, consumer = KEYS[1], ARGV[1], ARGV[2]
 local size, takeBack = tonumber(ARGV[4]), ARGV[6] == '1'
+local owner = ARGV[7] ~= '' and table.remove(KEYS)
 if KEYS[2] then
   redis.pcall('HDEL', KEYS[2], consumer)
 end
 local deliveries = {}
-for i = 7, #ARGV, 2 do
+for i = 8, #ARGV, 2 do
   deliveries[ARGV[i]] = ARGV[i + 1]
 end
 -- A count from 2^53 on (XNACK FATAL) is written as 2^63-1, because XCLAIM refuses the form in which
@@ -51,5 +54,8 @@ if #rows == size then
 end
 if ARGV[5] == '1' and #redis.call('XPENDING', stream, group, '-', '+', 1, consumer) == 0 then
   redis.call('XGROUP', 'DELCONSUMER', stream, group, consumer)
+end
+if owner then
+  settle(owner, ARGV[7])
 end
 return {'', trimmed}

@@ -1,0 +1,203 @@
+package subscription
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/millrace/redisstream/internal/backoff"
+	"github.com/millrace/redisstream/internal/stream"
+)
+
+const (
+	// standByLook is how often a consumer that stands by looks whether it can become the active one.
+	standByLook = 500 * time.Millisecond
+	// lostPause is how long a consumer stands by after it lost the stream. A read of its that the
+	// server still knows is over then: it blocks no longer than until the next look for a pause.
+	lostPause = pauseLook + pauseGrace
+)
+
+// Ownership is the right of one consumer to work on a stream for its group: a *stream.Ownership.
+type Ownership interface {
+	// Acquire makes the consumer the owner, if nobody is.
+	Acquire(ctx context.Context) (stream.OwnerState, error)
+	// Renew renews the lease.
+	Renew(ctx context.Context) error
+	// Release gives the ownership up.
+	Release(ctx context.Context) error
+	// Left is how much is left of the lease, by our clock.
+	Left() time.Duration
+	// Over is closed when the server said that another consumer is the owner, or after a release.
+	Over() <-chan struct{}
+}
+
+// Candidate is a consumer that may become the active one.
+type Candidate struct {
+	Ownership Ownership
+	// Join makes the consumer known to the group, and returns the configuration of its
+	// subscription. Its Backend is an ExclusiveGroup.
+	Join func(ctx context.Context, generation int64) (Config, error)
+	// Discard ends a candidate that was not joined.
+	Discard func()
+}
+
+// ExclusiveConfig is what an Exclusive needs.
+type ExclusiveConfig struct {
+	// Candidate returns a consumer with a name that no earlier one of this process has: a read of an
+	// earlier one may still be under way.
+	Candidate func() Candidate
+	Lease     time.Duration // of the ownership
+	Paused    bool          // it starts paused
+	Logger    watermill.LoggerAdapter
+}
+
+// Exclusive is a member of a group in which one consumer at a time is active. It stands by until it
+// owns the stream. Then it runs a subscription, until that ends or the ownership is lost.
+type Exclusive struct {
+	ExclusiveConfig
+
+	output chan *message.Message
+	users  atomic.Int32 // what may still send to the output: this, and subscriptions
+	stop   context.CancelFunc
+	ended  context.Context //nolint:containedctx // done when all goroutines have ended
+	end    context.CancelFunc
+
+	mu     sync.Mutex // guards paused, and that active follows it
+	paused bool
+	active *Subscription // nil: it stands by
+}
+
+// StartExclusive starts an Exclusive. It ends with ctx or with Close.
+func StartExclusive(ctx context.Context, config ExclusiveConfig) *Exclusive {
+	e := &Exclusive{ExclusiveConfig: config, output: make(chan *message.Message), paused: config.Paused}
+	e.ended, e.end = context.WithCancel(context.Background())
+	e.users.Store(1)
+	stopping, stop := context.WithCancel(ctx)
+	e.stop = stop
+	go e.run(stopping)
+	return e
+}
+
+// Output returns the channel of the messages. It is closed when nothing is sent to it any more.
+func (e *Exclusive) Output() <-chan *message.Message { return e.output }
+
+// Close ends the subscription and gives the stream up. It returns when every goroutine has ended.
+func (e *Exclusive) Close() {
+	e.stop()
+	<-e.ended.Done()
+}
+
+// Ended is done when every goroutine has ended.
+func (e *Exclusive) Ended() context.Context { return e.ended }
+
+// SetPaused pauses the subscription, also one that is yet to start. The active consumer stays the
+// active one during a pause.
+func (e *Exclusive) SetPaused(paused bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.paused = paused
+	if e.active != nil {
+		e.active.SetPaused(paused)
+	}
+}
+
+func (e *Exclusive) run(ctx context.Context) {
+	defer e.end()
+	defer e.leave()
+	defer e.stop()
+	for pause := time.Duration(0); !hasEnded(ctx) && sleep(ctx, pause); {
+		candidate := e.Candidate()
+		generation, acquired := e.standBy(ctx, candidate.Ownership)
+		if !acquired {
+			candidate.Discard()
+			return
+		}
+		pause = e.work(ctx, candidate, generation)
+	}
+}
+
+// leave closes the output when nothing sends to it any more.
+func (e *Exclusive) leave() {
+	if e.users.Add(-1) == 0 {
+		close(e.output)
+	}
+}
+
+// standBy waits until the candidate owns the stream. It reports false when ctx has ended.
+func (e *Exclusive) standBy(ctx context.Context, o Ownership) (generation int64, acquired bool) {
+	trouble := outage{what: "looking for the active consumer of the group", logger: e.Logger}
+	stands := false
+	for {
+		state, err := o.Acquire(ctx)
+		wait := min(backoff.Jitter(standByLook, 0.25), state.Wait)
+		switch {
+		case err == nil && state.Acquired:
+			return state.Generation, true
+		case err == nil:
+			trouble.over()
+			if !stands {
+				stands = true
+				e.Logger.Info("another consumer of the group is the active one; this subscription stands by",
+					watermill.LogFields{"active": state.Owner, "generation": state.Generation})
+			}
+		case !hasEnded(ctx):
+			wait = trouble.failed(err)
+		}
+		if !sleep(ctx, max(wait, time.Millisecond)) {
+			if err != nil { // a reply may have been lost
+				e.giveUp(ctx, o)
+			}
+			return 0, false
+		}
+	}
+}
+
+// giveUp releases the ownership for the next consumer. If that fails, the lease has to end first.
+func (e *Exclusive) giveUp(ctx context.Context, o Ownership) {
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackGrace)
+	defer cancel()
+	join(limit, func() { _ = o.Release(limit) })
+}
+
+// work runs a subscription as the active consumer. It returns how long to wait before the next try
+// to become the active one.
+func (e *Exclusive) work(ctx context.Context, candidate Candidate, generation int64) time.Duration {
+	config, err := candidate.Join(ctx, generation)
+	if err != nil {
+		candidate.Discard()
+		e.giveUp(ctx, candidate.Ownership)
+		if !hasEnded(ctx) {
+			e.Logger.Error("the active consumer could not join the group; retrying", err, nil)
+		}
+		return longestPause
+	}
+	config.Logger.Info("this is the active consumer of the group now", watermill.LogFields{"generation": generation})
+	sub := e.activate(ctx, config)
+	lost := newStreamLease(sub, candidate.Ownership, e.Lease).hold(context.WithoutCancel(ctx))
+	e.mu.Lock()
+	e.active = nil
+	e.mu.Unlock()
+	if lost {
+		return lostPause
+	}
+	return 0
+}
+
+// activate starts the subscription of the active consumer.
+func (e *Exclusive) activate(ctx context.Context, config Config) *Subscription {
+	e.users.Add(1)
+	onEnd := config.OnEnd
+	config.Output = e.output
+	config.OnEnd = func() {
+		onEnd()
+		e.leave()
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	config.Paused = e.paused
+	e.active = Start(ctx, config)
+	return e.active
+}

@@ -1,0 +1,267 @@
+package subscription
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/millrace/redisstream/internal/stream"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// HasForeign finds nothing, unless a test set a function.
+func (g *fakeGroup) HasForeign(context.Context) (bool, error) { return false, nil }
+
+// fakeOwnership is an ownership in memory. A test sets what the server does.
+type fakeOwnership struct {
+	acquire func() (stream.OwnerState, error)
+	renew   func() error
+
+	mu       sync.Mutex
+	since    time.Time
+	over     chan struct{}
+	acquires int
+	renewals int
+	released int
+}
+
+func newFakeOwnership() *fakeOwnership {
+	o := &fakeOwnership{over: make(chan struct{})}
+	o.acquire = func() (stream.OwnerState, error) {
+		return stream.OwnerState{Owner: "me", Generation: 7, Acquired: true}, nil
+	}
+	o.renew = func() error { return nil }
+	return o
+}
+
+func (o *fakeOwnership) Acquire(context.Context) (stream.OwnerState, error) {
+	o.mu.Lock()
+	acquire := o.acquire
+	o.mu.Unlock()
+	state, err := acquire()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.acquires++
+	o.since = time.Now()
+	return state, err
+}
+
+func (o *fakeOwnership) Renew(context.Context) error {
+	sent := time.Now()
+	err := o.renew()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.renewals++
+	switch {
+	case err == nil:
+		o.since = sent
+	case errors.Is(err, stream.ErrNotOwner):
+		o.since = time.Time{}
+		close(o.over)
+	}
+	return err
+}
+
+func (o *fakeOwnership) Release(context.Context) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.released++
+	return nil
+}
+
+func (o *fakeOwnership) Left() time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return max(0, minIdle-time.Since(o.since))
+}
+
+func (o *fakeOwnership) Over() <-chan struct{} { return o.over }
+
+func (o *fakeOwnership) counts() (acquires, renewals, released int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.acquires, o.renewals, o.released
+}
+
+// startExclusive starts an Exclusive of the group. The ownerships are those of its candidates.
+func (g *fakeGroup) startExclusive(ctx context.Context, join error, ownerships ...*fakeOwnership) *Exclusive {
+	o, log := g.options()
+	n := 0
+	return StartExclusive(ctx, ExclusiveConfig{
+		Candidate: func() Candidate {
+			ownership := ownerships[min(n, len(ownerships)-1)]
+			n++
+			return Candidate{
+				Ownership: ownership, Discard: func() {},
+				Join: func(context.Context, int64) (Config, error) {
+					config := o.Config
+					config.Backend = ExclusiveGroup{Group: o.Group, Stream: g, Ownership: ownership}
+					err := join
+					join = nil
+					return config, err
+				},
+			}
+		},
+		Lease: minIdle, Logger: log.Logger(),
+	})
+}
+
+func standsBy() (stream.OwnerState, error) {
+	return stream.OwnerState{Owner: "other", Generation: 6, Wait: minIdle}, nil
+}
+
+// Whatever the reply to Acquire was, an end in that moment leaves the stream free for others.
+func TestExclusive_endsWhileItAcquires(t *testing.T) {
+	t.Parallel()
+	for name, reply := range map[string]func() (stream.OwnerState, error){
+		"acquired": newFakeOwnership().acquire,
+		"no reply": func() (stream.OwnerState, error) { return stream.OwnerState{}, errDown },
+		"another":  standsBy,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				g, o := newFakeGroup(1), newFakeOwnership()
+				ctx, cancel := context.WithCancel(t.Context())
+				o.acquire = func() (stream.OwnerState, error) {
+					cancel()
+					return reply()
+				}
+				e := g.startExclusive(ctx, nil, o)
+				<-ctx.Done()
+				e.Close()
+				_, open := <-e.Output()
+				assert.False(t, open)
+				_, _, released := o.counts()
+				switch name {
+				case "acquired":
+					assert.Equal(t, 1, g.releases, "the release of the entries frees the stream too")
+				case "no reply":
+					assert.Equal(t, 1, released)
+				default:
+					assert.Zero(t, released)
+				}
+			})
+		})
+	}
+}
+
+// Who stands by looks each half second, and when the lease of the active one is over.
+func TestExclusive_standsBy(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := newFakeOwnership()
+		acquired := o.acquire
+		o.acquire = standsBy
+		e := newFakeGroup(1).startExclusive(t.Context(), nil, o)
+		time.Sleep(10 * time.Second)
+		acquires, _, _ := o.counts()
+		assert.InDelta(t, 23, acquires, 5)
+		began := time.Now()
+		o.mu.Lock()
+		o.acquire = acquired
+		o.mu.Unlock()
+		(<-e.Output()).Ack()
+		assert.LessOrEqual(t, time.Since(began), standByLook)
+		e.Close()
+	})
+}
+
+// A consumer that can't join the group gives the stream up, and tries again.
+func TestExclusive_joinFails(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		first, second := newFakeOwnership(), newFakeOwnership()
+		e := newFakeGroup(1).startExclusive(t.Context(), errDown, first, second)
+		(<-e.Output()).Ack()
+		_, _, released := first.counts()
+		assert.Equal(t, 1, released)
+		e.Close()
+	})
+}
+
+// The lease is renewed each third of it, also while Close waits for a handler.
+func TestExclusive_renews(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g, o := newFakeGroup(1), newFakeOwnership()
+		e := g.startExclusive(t.Context(), nil, o)
+		msg := <-e.Output()
+		time.Sleep(10*minIdle - time.Millisecond)
+		_, renewals, _ := o.counts()
+		assert.Equal(t, 29, renewals)
+		go e.Close()
+		time.Sleep(10*time.Second - time.Millisecond) // CloseTimeout
+		_, renewals, _ = o.counts()
+		assert.Equal(t, 30, renewals)
+		require.NoError(t, msg.Context().Err())
+		msg.Ack()
+		<-e.Ended().Done()
+		assert.Equal(t, 1, g.acked())
+	})
+}
+
+// The stream is lost: the context of its message ends at once, and the consumer stands by before it
+// tries again.
+func TestExclusive_lost(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		renew func() error
+		after time.Duration
+	}{
+		"another is the owner":     {func() error { return stream.ErrNotOwner }, minIdle / 3},
+		"the server does not work": {func() error { return errDown }, minIdle},
+		"a renewal hangs": {func() error {
+			time.Sleep(time.Hour)
+			return errDown
+		}, minIdle},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				g, first, second := newFakeGroup(3), newFakeOwnership(), newFakeOwnership()
+				first.renew = c.renew
+				e := g.startExclusive(t.Context(), nil, first, second)
+				began := time.Now()
+				msg := <-e.Output()
+				<-msg.Context().Done()
+				assert.Equal(t, c.after, time.Since(began))
+				time.Sleep(time.Second)
+				acquires, _, _ := second.counts()
+				assert.Zero(t, acquires, "not before the handler is done")
+				msg.Ack()
+				synctest.Wait()
+				g.locked(func() { g.stopped = false })
+				settled := time.Now()
+				<-e.Output()
+				assert.InDelta(t, lostPause, time.Since(settled), float64(renewGrace))
+				assert.Equal(t, 1, func() int { n, _, _ := second.counts(); return n }())
+				e.Close()
+				time.Sleep(time.Hour) // the renewal that hangs
+			})
+		})
+	}
+}
+
+// SetPaused holds for the subscription of who becomes the active one later.
+func TestExclusive_pausedWhileItStandsBy(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := newFakeOwnership()
+		e := newFakeGroup(1).startExclusive(t.Context(), nil, o)
+		e.SetPaused(true)
+		time.Sleep(time.Minute)
+		select {
+		case <-e.Output():
+			assert.Fail(t, "delivered in a pause")
+		default:
+		}
+		e.SetPaused(false)
+		(<-e.Output()).Ack()
+		e.Close()
+	})
+}
