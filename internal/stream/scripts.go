@@ -14,25 +14,26 @@ import (
 var scripts embed.FS
 
 var (
-	claimScript         = newScript("claim")
-	commitScript        = newScript("retries", "commit")
-	createGroupScript   = newScript("create_group")
-	deadLetterScript    = newScript("texts", "retries", "dead_letter")
-	moveDelayedScript   = newScript("texts", "move_delayed")
-	pageScript          = newScript("page")
-	postponeScript      = newScript("texts", "retries", "postpone")
-	publishScript       = newScript("publish")
-	recreateScript      = newScript("recreate")
-	releaseScript       = newScript("release")
-	removeIdleScript    = newScript("remove_idle")
-	renewLeasesScript   = newScript("renew_leases")
-	replayScript        = newScript("replay")
-	reportScript        = newScript("report")
-	retryLetterScript   = newScript("texts", "retry_dead_letter")
-	rightsScript        = newScript("rights")
-	settleRetriesScript = newScript("retries", "settle_retries")
-	takeRetriesScript   = newScript("texts", "retries", "take_retries")
-	trimScript          = newScript("trim")
+	claimScript          = newScript("claim")
+	commitScript         = newScript("retries", "commit")
+	createGroupScript    = newScript("create_group")
+	deadLetterScript     = newScript("texts", "retries", "dead_letter")
+	moveDelayedScript    = newScript("texts", "move_delayed")
+	pageScript           = newScript("page")
+	postponeScript       = newScript("texts", "retries", "postpone")
+	publishScript        = newScript("publish")
+	recreateScript       = newScript("recreate")
+	releaseScript        = newScript("release")
+	removeIdleScript     = newScript("remove_idle")
+	renewLeasesScript    = newScript("renew_leases")
+	replayScript         = newScript("replay")
+	reportScript         = newScript("report")
+	retryLetterScript    = newScript("texts", "retry_dead_letter")
+	rightsScript         = newScript("rights")
+	settleRetriesScript  = newScript("retries", "settle_retries")
+	swapPartitionsScript = newScript("swap_partitions")
+	takeRetriesScript    = newScript("texts", "retries", "take_retries")
+	trimScript           = newScript("trim")
 
 	// Of package admin.
 	acknowledgeScript      = newScript("acknowledge")
@@ -48,11 +49,13 @@ var (
 	pendingPageScript      = newScript("pending_page")
 	searchScript           = newScript("search")
 
-	// These run in transactions and pipelines, where EVALSHA could not fall back to EVAL by itself.
-	deadLetterAckSource = scriptSource("dead_letter_ack")
-	replayDeleteSource  = scriptSource("replay_delete")
-	publishSource       = scriptSource("publish")
-	scheduleSource      = scriptSource("schedule")
+	// These run in transactions and pipelines, where EVALSHA could not fall back to EVAL by itself, or
+	// once in the life of a process.
+	agreePartitionsSource = scriptSource("agree_partitions")
+	deadLetterAckSource   = scriptSource("dead_letter_ack")
+	replayDeleteSource    = scriptSource("replay_delete")
+	publishSource         = scriptSource("publish")
+	scheduleSource        = scriptSource("schedule")
 )
 
 // newScript returns a script of several files, one after the other.
