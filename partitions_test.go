@@ -41,7 +41,7 @@ func TestPartitionOf(t *testing.T) {
 func TestPartitionTopic(t *testing.T) {
 	t.Parallel()
 	assert.Equal(t, "orders:3/12:{2719}", redisstream.PartitionTopic("orders", 3, 12))
-	assert.Equal(t, []string{"orders:0/2:{5350}", "orders:1/2:{2047}"}, redisstream.PartitionTopics("orders", 2))
+	assert.Equal(t, []string{"orders:0/2:{5350}", "orders:1/2:{40790}"}, redisstream.PartitionTopics("orders", 2))
 	topic, partition, partitions, ok := redisstream.ParsePartitionTopic("orders:3/12:{2719}")
 	assert.Equal(t, []any{"orders", 3, 12, true}, []any{topic, partition, partitions, ok})
 	_, _, _, ok = redisstream.ParsePartitionTopic("orders")
