@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/millrace/redisstream/internal/stream"
 	"github.com/redis/go-redis/v9"
@@ -55,7 +56,7 @@ func numberOf(stored stream.PartitionCount) string {
 	if stored.Partitions == 0 {
 		return "none"
 	}
-	return fmt.Sprint(stored.Partitions)
+	return strconv.Itoa(stored.Partitions)
 }
 
 // agreeOnPartitions stores the number of partitions with the topic, or returns an error if the topic

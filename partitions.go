@@ -45,7 +45,7 @@ func ParsePartitionTopic(name string) (topic string, partition, partitions int, 
 func PartitionOf(key string, partitions int) int {
 	crc := ^uint32(0)
 	for i := range len(key) { // crc32.ChecksumIEEE would need a copy of the key
-		crc = crc32.IEEETable[byte(crc)^key[i]] ^ crc>>8
+		crc = crc32.IEEETable[byte(crc&0xff)^key[i]] ^ crc>>8
 	}
 	return int(^crc % uint32(partitions)) //nolint:gosec // at most MaxPartitions
 }

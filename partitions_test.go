@@ -44,8 +44,8 @@ func TestPartitionTopic(t *testing.T) {
 	assert.Equal(t, []string{"orders:0/2:{5350}", "orders:1/2:{40790}"}, redisstream.PartitionTopics("orders", 2))
 	topic, partition, partitions, ok := redisstream.ParsePartitionTopic("orders:3/12:{2719}")
 	assert.Equal(t, []any{"orders", 3, 12, true}, []any{topic, partition, partitions, ok})
-	_, _, _, ok = redisstream.ParsePartitionTopic("orders")
-	assert.False(t, ok)
+	topic, partition, partitions, ok = redisstream.ParsePartitionTopic("orders")
+	assert.Equal(t, []any{"", 0, 0, false}, []any{topic, partition, partitions, ok})
 	for _, impossible := range []string{
 		redisstream.PartitionTopic("", 0, 1), redisstream.PartitionTopic("{a}b", 0, 1), redisstream.PartitionTopic("a}b", 0, 1),
 		redisstream.PartitionTopic("orders", 0, 0), redisstream.PartitionTopic("orders", 3, 3), redisstream.PartitionTopic("orders", -1, 3),

@@ -40,7 +40,7 @@ func (c PublisherConfig) plan() lanePlan {
 	switch {
 	case c.Idempotent, c.DeduplicationWindow > 0, c.WaitReplicas > 0, c.MaxAge > 0:
 		return laneOfPartition
-	case !spreads(c.Client):
+	case !spreads(c.Client), c.Partitions == 1:
 		return laneOfTopic
 	case cluster:
 		return laneOfMaster

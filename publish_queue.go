@@ -311,7 +311,11 @@ func (q *publishQueue) parallel() int {
 	if 0 < rtt && rtt < pipelineSpacing && q.owner.poller.Pays() {
 		return 1
 	}
-	return int(min(max(rtt/pipelineSpacing, minPipelines), maxPipelines))
+	least := time.Duration(minPipelines)
+	if q.name != q.topic { // other lanes keep this side busy
+		least = 1
+	}
+	return int(min(max(rtt/pipelineSpacing, least), maxPipelines))
 }
 
 // spreads reports whether the client spreads topics over several servers.

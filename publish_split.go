@@ -133,7 +133,7 @@ func (p *Publisher) route(call *publication) error {
 			own = call.partitioned.leastLoaded()
 			partition = own
 		}
-		call.partitions[i] = int32(partition) //nolint:gosec // at most MaxPartitions
+		call.partitions[i] = int32(partition)
 		call.requests[i].Key = &call.partitioned.streams[partition]
 	}
 	return nil

@@ -112,7 +112,9 @@ func (e evals) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-func (evals) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook { return next }
+func (evals) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
 
 func TestSetPartitions(t *testing.T) {
 	t.Parallel()
@@ -194,4 +196,3 @@ func TestSetPartitions_growth(t *testing.T) {
 		assert.Len(t, uuids, 30)
 	}
 }
-
