@@ -72,6 +72,10 @@ func (t *partitionedTopic) agree(p *Publisher, watch *contextWatch) error {
 	}
 	t.mu.Lock()
 	q := t.asked
+	if t.agreed.Load() { // meanwhile
+		t.mu.Unlock()
+		return nil
+	}
 	if q == nil {
 		q = &question{done: make(chan struct{})}
 		t.asked = q
@@ -117,15 +121,16 @@ const maxLooks = 16
 // lane has much more to do than others is passed over for the one with the least.
 func (t *partitionedTopic) leastLoaded() int {
 	n := len(t.streams)
-	turn := int(t.turn.Add(1)-1) % n
+	turn := int((t.turn.Add(1) - 1) % uint32(n)) //nolint:gosec // at most MaxPartitions
 	table := t.lanes.current()
 	if table == nil || len(table.all) == 1 {
 		return turn
 	}
 	load := table.laneOf(turn).load.Load()
 	best, least := turn, load
-	for i := 1; i < min(n, maxLooks) && least > 0 && load > loadSlack; i++ {
-		partition := (turn + i) % n
+	looks := min(n, maxLooks)
+	for i := 1; i < looks && least > 0 && load > loadSlack; i++ {
+		partition := (turn + i*n/looks) % n // at distances, because neighbours are mostly on one master
 		if other := table.laneOf(partition).load.Load(); other < least {
 			best, least = partition, other
 		}

@@ -157,33 +157,44 @@ func TestPublish_withoutKeys(t *testing.T) {
 func TestPublish_withoutKeysTakesTheLeastLoaded(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartMasters(t, [3]time.Duration{})
-	const partitions = 3
-	topic := fixture.NewTopic(t)
-	hangs := cluster.Master(t, redisstream.PartitionTopic(topic, 0, partitions))
-	proxy := redistest.NewProxy(t, hangs.Addr, 0)
-	publisher := open(t, cluster.Client(t, detour(hangs, proxy)), partitions)
-	require.NoError(t, publisher.Publish(topic, keyed(keyIn(0, partitions), "before", 1)...))
-	proxy.Hang()
-	t.Cleanup(proxy.Resume)
-	stuck := make([]<-chan error, 10) // so many, because few are no sign of trouble
-	for i := range stuck {
-		stuck[i] = fixture.GoPublish(publisher, topic, keyed(keyIn(0, partitions), fmt.Sprint("stuck", i), 1)...)
+	for _, partitions := range []int{3, 1024} {
+		t.Run(fmt.Sprint(partitions), func(t *testing.T) {
+			t.Parallel()
+			topic := fixture.NewTopic(t)
+			hangs := cluster.Master(t, redisstream.PartitionTopic(topic, 0, partitions))
+			proxy := redistest.NewProxy(t, hangs.Addr, 0)
+			publisher := open(t, cluster.Client(t, detour(hangs, proxy)), partitions)
+			require.NoError(t, publisher.Publish(topic, keyed(keyIn(0, partitions), "before", 1)...))
+			proxy.Hang()
+			t.Cleanup(proxy.Resume)
+			stuck := make([]<-chan error, 10) // so many, because few are no sign of trouble
+			for i := range stuck {
+				stuck[i] = fixture.GoPublish(publisher, topic, keyed(keyIn(0, partitions), fmt.Sprint("stuck", i), 1)...)
+			}
+			// As soon as the stuck calls are under way, others go to the other masters.
+			require.Eventually(t, func() bool { return allQuick(t, publisher, topic, 30) }, fixture.Soon, time.Millisecond)
+			proxy.Resume()
+			for _, result := range stuck {
+				require.NoError(t, redistest.Within(t, "a stuck call", result))
+			}
+		})
 	}
-	require.Eventually(t, func() bool { // as soon as the stuck calls are under way
-		for range 30 {
-			select {
-			case err := <-fixture.GoPublish(publisher, topic, fixture.Numbered("m", 1)...):
-				require.NoError(t, err)
-			case <-time.After(300 * time.Millisecond):
+}
+
+// allQuick publishes n messages without a key, one after the other, and reports whether none waits.
+func allQuick(t *testing.T, publisher *redisstream.Publisher, topic string, n int) bool {
+	t.Helper()
+	for range n {
+		select {
+		case err := <-fixture.GoPublish(publisher, topic, fixture.Numbered("m", 1)...):
+			if !assert.NoError(t, err) {
 				return false
 			}
+		case <-time.After(300 * time.Millisecond):
+			return false
 		}
-		return true
-	}, fixture.Soon, time.Millisecond)
-	proxy.Resume()
-	for _, result := range stuck {
-		require.NoError(t, redistest.Within(t, "a stuck call", result))
 	}
+	return true
 }
 
 func TestPublish_keyFunctionPanics(t *testing.T) {
