@@ -33,6 +33,28 @@ type PublisherConfig struct {
 	// Set it where the readers of the stream need another format. Defaults to MsgpackMarshaler{}.
 	Marshaler Marshaler
 
+	// Partitions divides each topic into that many streams, PartitionTopic(topic, 0, Partitions) and
+	// so on, up to MaxPartitions. In a cluster they are spread evenly over the masters. A message's
+	// PartitionKey decides its partition.
+	//
+	// Set it where one topic needs more than one server carries, and set the same number in all
+	// publishers and subscribers of the topic. The number is stored under the topic's name (GET and
+	// SET, in a script), when the first of them uses it. Publish fails with ErrPartitions if the topic
+	// has another number, or has a stream of its own. It asks once for each topic. SetPartitions
+	// changes the number. A topic with a brace can't have partitions. docs/partitions.md has more.
+	// Defaults to 0: a topic is one stream.
+	Partitions int
+
+	// PartitionKey returns the key of a message. Messages with the same key go to the same partition,
+	// PartitionOf(key, Partitions), and so they keep their order there.
+	//
+	// Set it to the function that SubscriberConfig.OrderingKey has, where order matters within a key.
+	// Messages without a key (an empty one) go to the partition with the fewest bytes under way, all
+	// those of a call to the same one; with DeduplicationWindow their DeduplicationKey is the key. If
+	// it panics, Publish fails and sends nothing. It needs Partitions. Defaults to nil: no message has
+	// a key.
+	PartitionKey func(*message.Message) string
+
 	// MaxLen caps each stream at about that many entries (XADD ... MAXLEN ~). The server drops
 	// older ones, read or not.
 	//

@@ -27,6 +27,9 @@ func TestNewPublisher_refusesAndNamesTheField(t *testing.T) {
 		field  string
 	}{
 		"negative MaxAge":         {PublisherConfig{Client: client, MaxAge: -1}, "PublisherConfig.MaxAge"},
+		"negative Partitions":     {PublisherConfig{Client: client, Partitions: -1}, "PublisherConfig.Partitions"},
+		"many Partitions":         {PublisherConfig{Client: client, Partitions: MaxPartitions + 1}, "PublisherConfig.Partitions"},
+		"key without Partitions":  {PublisherConfig{Client: client, PartitionKey: func(*message.Message) string { return "" }}, "PublisherConfig.PartitionKey"},
 		"short MaxAge":            {PublisherConfig{Client: client, MaxAge: time.Millisecond - 1}, "PublisherConfig.MaxAge"},
 		"both limits":             {PublisherConfig{Client: client, MaxAge: time.Hour, MaxLen: 1}, "PublisherConfig.MaxAge"},
 		"no client":               {PublisherConfig{}, "PublisherConfig.Client"},

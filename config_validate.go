@@ -40,7 +40,17 @@ func (c PublisherConfig) validate() error {
 	case c.WaitReplicas > 0 && stream.Supported(c.Client) != nil:
 		return invalid("PublisherConfig.Client", stream.Supported(c.Client))
 	}
-	return c.validateDeduplication()
+	return cmp.Or(c.validatePartitions(), c.validateDeduplication())
+}
+
+func (c PublisherConfig) validatePartitions() error {
+	switch {
+	case c.Partitions < 0 || c.Partitions > MaxPartitions:
+		return invalid("PublisherConfig.Partitions", fmt.Errorf("%d is neither 0 nor from 1 to %d", c.Partitions, MaxPartitions))
+	case c.PartitionKey != nil && c.Partitions == 0:
+		return invalid("PublisherConfig.PartitionKey", errors.New("needs Partitions"))
+	}
+	return nil
 }
 
 func (c PublisherConfig) validateDeduplication() error {

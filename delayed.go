@@ -30,15 +30,15 @@ var errNoSlot = errors.New(`a topic with a "}" and without a hash tag can't have
 
 // delayed makes the request one for later, if the message has the metadata of Watermill's package
 // components/delay.
-func (p *Publisher) delayed(topic string, msg *message.Message, request *stream.AddRequest) error {
+func (p *Publisher) delayed(stream string, msg *message.Message, request *stream.AddRequest) error {
 	wait, err := delayOf(msg.Metadata, time.Now())
 	if err != nil || wait <= 0 {
 		return err
 	}
-	if _, cluster := p.config.Client.(*redis.ClusterClient); cluster && !hasHashTag(DelayedKey(topic)) {
+	if _, cluster := p.config.Client.(*redis.ClusterClient); cluster && !hasHashTag(DelayedKey(stream)) {
 		return errNoSlot
 	}
-	return request.DelayBy(DelayedKey(topic), wait)
+	return request.DelayBy(DelayedKey(stream), wait)
 }
 
 // delayOf returns how long a message is delayed; 0 or less: not at all.
@@ -72,16 +72,22 @@ func delayOf(metadata message.Metadata, now time.Time) (time.Duration, error) {
 	return max(until, min(exact, until+time.Second)), nil
 }
 
-// armMover makes sure that the delayed messages of a call are moved, as long as this Publisher
+// armMovers makes sure that the delayed messages of a call are moved, as long as this Publisher
 // lives.
-func (p *Publisher) armMover(call *publication) {
-	first := time.Duration(-1)
+func (p *Publisher) armMovers(call *publication) {
+	var first map[string]time.Duration // by stream
 	for i := range call.requests {
-		if later := call.requests[i].Later; later != nil && (first < 0 || later.Delay < first) {
-			first = later.Delay
+		if later := call.requests[i].Later; later != nil {
+			if first == nil {
+				first = make(map[string]time.Duration)
+			}
+			stream := call.stream(i)
+			if earliest, known := first[stream]; !known || later.Delay < earliest {
+				first[stream] = later.Delay
+			}
 		}
 	}
-	if first >= 0 {
-		p.movers.arm(call.topic, first)
+	for stream, wait := range first {
+		p.movers.arm(stream, wait)
 	}
 }

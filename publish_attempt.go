@@ -18,9 +18,14 @@ type publication struct {
 	requests []stream.AddRequest // one for each message
 	watch    contextWatch
 
+	partitioned *partitionedTopic // nil: the topic is a stream
+	partitions  []int32           // of the messages
+	lane        *lane             // of all messages; nil: the topic is a stream
+
 	// memory for one message and one pipeline, which most calls have
-	request [1]stream.AddRequest
-	part    publishCall
+	request   [1]stream.AddRequest
+	partition [1]int32
+	part      publishCall
 }
 
 func newPublication(topic string, messages []*message.Message) *publication {
@@ -36,7 +41,31 @@ func (c *publication) from(n int) *publication {
 	for i := range c.requests[n:] {
 		c.requests[n+i].Reset()
 	}
-	return &publication{topic: c.topic, messages: c.messages[n:], requests: c.requests[n:], watch: c.watch}
+	return &publication{topic: c.topic, lane: c.lane, messages: c.messages[n:], requests: c.requests[n:], watch: c.watch}
+}
+
+// inPartitions makes the call one for a topic with partitions.
+func (c *publication) inPartitions(topic *partitionedTopic) {
+	c.partitioned = topic
+	if c.partitions = c.partition[:]; len(c.messages) > 1 {
+		c.partitions = make([]int32, len(c.messages))
+	}
+}
+
+// queue returns the name of the queue that sends the call.
+func (c *publication) queue() string {
+	if c.lane != nil {
+		return c.lane.name
+	}
+	return c.topic
+}
+
+// stream returns the stream of a message.
+func (c *publication) stream(i int) string {
+	if key := c.requests[i].Key; key != nil {
+		return key.Name()
+	}
+	return c.topic
 }
 
 // newPart returns a part of the call.
@@ -58,7 +87,7 @@ func (p *Publisher) attempt(call *publication) (failure *PublishError, retryable
 	sent := 0
 	for sent < len(call.requests) {
 		n, bytes := firstPart(call.requests[sent:])
-		if sent == 0 && p.config.MaxAge > 0 && !p.queues.adder.KnowsAge(call.topic) {
+		if sent == 0 && p.config.MaxAge > 0 && !p.queues.adder.KnowsAge(call.queue()) {
 			n, bytes = 1, size(&call.requests[0]) // its ID has the server's time
 		}
 		pipeline := call.requests[sent : sent+n]
@@ -105,7 +134,11 @@ func (p *Publisher) send(call *publication, requests []stream.AddRequest, bytes 
 		return err
 	}
 	part := call.newPart(requests, bytes)
-	queue, admission := p.queues.enter(call.topic, part)
+	if call.lane != nil {
+		call.lane.load.Add(int64(bytes + callLoad))
+		defer call.lane.load.Add(-int64(bytes + callLoad))
+	}
+	queue, admission := p.queues.enter(call.queue(), call.topic, part)
 	if err := queue.await(part, admission, &call.watch); err != nil {
 		return err
 	}

@@ -14,6 +14,11 @@ var errNoFields = errors.New("the marshaler returned no fields")
 
 // marshal sets the request of each message.
 func (p *Publisher) marshal(call *publication) error {
+	if call.partitioned != nil {
+		if err := p.route(call); err != nil {
+			return err
+		}
+	}
 	for i, msg := range call.messages {
 		fields, err := p.fields(call.topic, msg)
 		if err != nil {
@@ -21,10 +26,10 @@ func (p *Publisher) marshal(call *publication) error {
 		}
 		request := &call.requests[i]
 		request.Fields, request.MaxLen, request.MaxAge = fields, p.config.MaxLen, p.config.MaxAge
-		if err := p.delayed(call.topic, msg, request); err != nil {
+		if err := p.delayed(call.stream(i), msg, request); err != nil {
 			return fmt.Errorf("message %d of %d, UUID %q: %w", i+1, len(call.messages), msg.UUID, err)
 		}
-		if err := p.once(call.topic, msg, request); err != nil {
+		if err := p.once(call.topic, call.stream(i), msg, request); err != nil {
 			return fmt.Errorf("message %d of %d, UUID %q: %w", i+1, len(call.messages), msg.UUID, err)
 		}
 	}

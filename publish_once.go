@@ -26,12 +26,12 @@ var (
 	errEmptyDedupKey  = errors.New("deduplication key is empty")
 )
 
-// once makes the request one that is added once, if the Publisher is Idempotent.
-func (p *Publisher) once(topic string, msg *message.Message, request *stream.AddRequest) error {
+// once makes the request one that is added once to the stream, if the Publisher is Idempotent.
+func (p *Publisher) once(topic, stream string, msg *message.Message, request *stream.AddRequest) error {
 	if !p.queues.idempotent {
 		return nil
 	}
-	if _, cluster := p.config.Client.(*redis.ClusterClient); cluster && !hasHashTag(inSlotOf(topic, producerInfix)) {
+	if _, cluster := p.config.Client.(*redis.ClusterClient); cluster && !hasHashTag(inSlotOf(stream, producerInfix)) {
 		return errNoProducerSlot
 	}
 	if err := request.CheckItem(); err != nil || p.config.DeduplicationWindow == 0 {
@@ -47,7 +47,7 @@ func (p *Publisher) once(topic string, msg *message.Message, request *stream.Add
 		sum := sha256.Sum256([]byte(key))
 		key = "sha256:" + hex.EncodeToString(sum[:])
 	}
-	request.DeduplicationKey = inSlotOf(topic, publishedInfix+key)
+	request.DeduplicationKey = inSlotOf(stream, publishedInfix+key)
 	return nil
 }
 

@@ -65,13 +65,14 @@ func (f *flows) of(call *publishCall) *flow {
 	return &f.small
 }
 
-// publishQueue is the group commit of one topic: calls that come during a round trip share the next
-// one.
+// publishQueue is the group commit of one topic, or of one of its lanes: calls that come during a round
+// trip share the next one.
 type publishQueue struct {
 	batch.Committer[*publishCall]
 	owner *publishQueues
 	topic string
-	key   stream.Key
+	name  string       // of the topic, or of the lane
+	key   stream.Key   // of requests that have none
 	calls int          // under way; guarded by owner.mu
 	flows flows        // guarded by owner.mu; used if topics are spread
 	rtt   atomic.Int64 // shortest recent round trip, in ns
@@ -80,20 +81,20 @@ type publishQueue struct {
 	producers   []*stream.Producer // without a pipeline under way
 }
 
-// enter returns the topic's queue for one call, which leaves it when it is committed or withdrawn.
-// If the admission is not nil, the call has to wait for it.
-func (q *publishQueues) enter(topic string, call *publishCall) (*publishQueue, *admission) {
+// enter returns the queue of that name, of the topic, for one call, which leaves it when it is committed
+// or withdrawn. If the admission is not nil, the call has to wait for it.
+func (q *publishQueues) enter(name, topic string, call *publishCall) (*publishQueue, *admission) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	queue := q.queues[topic]
+	queue := q.queues[name]
 	if queue == nil {
-		queue = &publishQueue{owner: q, topic: topic, key: stream.NewKey(topic)}
+		queue = &publishQueue{owner: q, topic: topic, name: name, key: stream.NewKey(name)}
 		queue.Commit, queue.Parallel, queue.MaxItems = queue.commit, queue.parallel, maxPipelineCalls
 		queue.Size, queue.MaxSize = func(call *publishCall) int { return call.bytes }, maxPipelineBytes
 		if q.queues == nil {
 			q.queues = make(map[string]*publishQueue)
 		}
-		q.queues[topic] = queue
+		q.queues[name] = queue
 	}
 	queue.calls++
 	return queue, queue.flow(call).enter(call.bytes)
@@ -143,7 +144,7 @@ func (q *publishQueue) await(call *publishCall, admission *admission, watch *con
 func (q *publishQueue) leave(calls int) {
 	q.calls -= calls
 	if q.calls == 0 && len(q.owner.queues) > maxIdleQueues {
-		delete(q.owner.queues, q.topic)
+		delete(q.owner.queues, q.name)
 	}
 }
 
@@ -310,7 +311,11 @@ func (q *publishQueue) parallel() int {
 	if 0 < rtt && rtt < pipelineSpacing && q.owner.poller.Pays() {
 		return 1
 	}
-	return int(min(max(rtt/pipelineSpacing, minPipelines), maxPipelines))
+	least := time.Duration(minPipelines)
+	if q.name != q.topic { // other lanes keep this side busy
+		least = 1
+	}
+	return int(min(max(rtt/pipelineSpacing, least), maxPipelines))
 }
 
 // spreads reports whether the client spreads topics over several servers.

@@ -85,7 +85,7 @@ func TestPublishQueue_withdrawsOneCallOfAPipeline(t *testing.T) {
 				call.begin()
 				call.requests = []stream.AddRequest{{Fields: stream.NewFieldList("number", string(rune('0'+i)))}}
 				calls = append(calls, call)
-				queue, _ = queues.enter(topic, call)
+				queue, _ = queues.enter(topic, topic, call)
 			}
 			committed := make(chan struct{})
 			go func() {

@@ -174,7 +174,7 @@ func (q *publishQueue) takeProducer() *stream.Producer {
 		q.producers = q.producers[:n-1]
 		return producer
 	}
-	return stream.NewProducer(inSlotOf(q.topic, producerInfix), q.owner.window)
+	return stream.NewProducer(inSlotOf(q.name, producerInfix), q.owner.window)
 }
 
 // putProducer gives a producer back whose requests are settled.

@@ -19,14 +19,8 @@ const (
 // closed. They are the last messages of the call.
 func (p *Publisher) retryUntilDeadline(failure *PublishError, call *publication) *PublishError {
 	for attempt := 1; ; attempt++ {
-		pause := backoff.Exponential(firstPublishPause, longestPublishPause, attempt)
-		select {
-		case <-time.After(backoff.Jitter(pause, 0.5)):
-		case <-call.watch.cancelled:
-			failure.Err = endedWhileRetrying(call.watch.err(), failure.Err)
-			return failure
-		case <-p.closing:
-			failure.Err = endedWhileRetrying(ErrPublisherClosed, failure.Err)
+		if ended := p.pause(attempt, &call.watch); ended != nil {
+			failure.Err = endedWhileRetrying(ended, failure.Err)
 			return failure
 		}
 		next, retryable := p.attempt(call.from(len(failure.Published)))
@@ -41,6 +35,20 @@ func (p *Publisher) retryUntilDeadline(failure *PublishError, call *publication)
 		if !retryable {
 			return failure
 		}
+	}
+}
+
+// pause waits before an attempt. It returns why the call must not wait: a message's context ended, or
+// the Publisher is closed.
+func (p *Publisher) pause(attempt int, watch *contextWatch) error {
+	wait := backoff.Exponential(firstPublishPause, longestPublishPause, attempt)
+	select {
+	case <-time.After(backoff.Jitter(wait, 0.5)):
+		return nil
+	case <-watch.cancelled:
+		return watch.err()
+	case <-p.closing:
+		return ErrPublisherClosed
 	}
 }
 

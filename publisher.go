@@ -15,10 +15,11 @@ import (
 // Publisher adds messages to streams. It is safe for concurrent use. Concurrent calls are fast:
 // those that come during a round trip share the next one.
 type Publisher struct {
-	config PublisherConfig
-	logger watermill.LoggerAdapter
-	queues publishQueues
-	movers movers // of delayed messages
+	config      PublisherConfig
+	logger      watermill.LoggerAdapter
+	queues      publishQueues
+	partitioned partitionedTopics
+	movers      movers // of delayed messages
 
 	observer *publisherObserver // nil: none
 
@@ -50,7 +51,8 @@ func NewPublisher(config PublisherConfig, logger watermill.LoggerAdapter) (*Publ
 			poller: pollerOf(config.Client), closing: closing,
 			idempotent: config.Idempotent || config.DeduplicationWindow > 0, resendWithin: resendWithin, window: config.DeduplicationWindow,
 		},
-		movers: movers{client: config.Client, logger: logger},
+		partitioned: partitionedTopics{partitions: config.Partitions, plan: config.plan()},
+		movers:      movers{client: config.Client, logger: logger},
 	}, nil
 }
 
@@ -76,6 +78,11 @@ func NewPublisher(config PublisherConfig, logger watermill.LoggerAdapter) (*Publ
 // to all groups. Until then it is in the sorted set DelayedKey(topic) (ZADD, in a script that uses
 // the server's clock). Metadata that can't be read is an error. When it is due, it is published with
 // MaxLen and MaxAge of this Publisher; its ID has the time of that.
+//
+// With Partitions each message goes to a partition of the topic. Messages of one call for partitions on
+// different servers go at the same time. What is said of the rest of a call, and of its order, holds for
+// its messages on each server. With MaxAge, WaitReplicas, Idempotent or DeduplicationWindow each
+// partition counts as a server.
 //
 // Every error is a *PublishError, which has the result of each message. After Close it wraps
 // ErrPublisherClosed. Publish does not use the messages after it returned.
@@ -106,16 +113,24 @@ func (p *Publisher) publish(call *publication, open bool) *PublishError {
 	if err := check(call.topic, call.messages); err != nil {
 		return nothingSent(call.topic, call.messages, err)
 	}
+	if p.config.Partitions > 0 {
+		if !stream.CanHavePartitions(call.topic) {
+			return nothingSent(call.topic, call.messages, errPartitionedName)
+		}
+		call.inPartitions(p.partitioned.of(call.topic))
+	}
 	if err := p.marshal(call); err != nil {
 		return nothingSent(call.topic, call.messages, err)
 	}
 	call.watch = watchContexts(call.messages)
 	defer call.watch.stop()
-	failure, retryable := p.attempt(call)
-	if retryable && call.watch.hasDeadline {
-		failure = p.retryUntilDeadline(failure, call)
+	var failure *PublishError
+	if call.partitioned != nil {
+		failure = p.publishToPartitions(call)
+	} else if failure = p.publishPart(call); failure != nil {
+		failure.Err = explainWrongType(call.messages[0].Context(), p.config.Client, call.topic, failure.Err)
 	}
-	p.armMover(call)
+	p.armMovers(call)
 	return failure
 }
 
@@ -134,6 +149,7 @@ func (p *Publisher) Close() error {
 	}
 	p.mu.Unlock()
 	p.calls.Wait()
+	p.partitioned.asking.Wait()
 	p.movers.close()
 	p.queues.wait() // for pipelines whose callers returned when their context ended
 	if first && p.observer != nil {

@@ -87,7 +87,7 @@ func (s *Subscriber) subscribe(ctx context.Context, topic string) (<-chan *messa
 	var err error
 	if config.Backend, err = s.join(ctx, topic, consumer, config.Logger, observer); err != nil {
 		release()
-		return nil, fmt.Errorf("subscribe to %q: %w", topic, stream.Redact(err))
+		return nil, fmt.Errorf("subscribe to %q: %w", topic, explainWrongType(ctx, s.config.Client, topic, stream.Redact(err)))
 	}
 	config.OnEnd = release
 	output, err := s.start(topic, func(paused bool) running {
@@ -133,7 +133,8 @@ func (s *Subscriber) SubscribeInitialize(topic string) error {
 	}
 	err := stream.CreateGroup(context.Background(), s.config.Client, topic, s.config.ConsumerGroup, s.config.StartID)
 	if err != nil {
-		return fmt.Errorf("initialize %q: create group %q: %w", topic, s.config.ConsumerGroup, stream.Redact(err))
+		err = explainWrongType(context.Background(), s.config.Client, topic, stream.Redact(err))
+		return fmt.Errorf("initialize %q: create group %q: %w", topic, s.config.ConsumerGroup, err)
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 // AddRequest is one XADD, now or later: the caller sets what to add, and Add sets the result.
 type AddRequest struct {
 	Fields FieldList
+	Key    *Key          // the stream; nil: that of the pipeline. With a Producer and with MaxAge it is that of the pipeline
 	MaxLen int64         // approximate cap of the stream; 0: none
 	MaxAge time.Duration // entries that are about this old are dropped, by the server's clock; 0: never. Not with MaxLen
 	Later  *Later        // nil: now
@@ -36,6 +37,9 @@ type Key struct {
 
 // NewKey returns the Key of the stream with the given name.
 func NewKey(name string) Key { return Key{name: name, argument: name} }
+
+// Name returns the name.
+func (k *Key) Name() string { return k.name }
 
 // Adder adds entries to streams.
 type Adder struct {
@@ -159,6 +163,9 @@ func (a *Adder) addOnce(ctx context.Context, key Key, requests []*AddRequest) {
 func (a *AddRequest) command(ctx context.Context, key Key) once {
 	if a.Later != nil {
 		return a.schedule(ctx)
+	}
+	if a.Key != nil {
+		key = *a.Key
 	}
 	var args []any
 	switch {

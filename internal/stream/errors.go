@@ -38,6 +38,10 @@ func asNotOwner(err error) error {
 // isNoKey reports whether XINFO found no stream.
 func isNoKey(err error) bool { return redis.HasErrorPrefix(err, "no such key") }
 
+// IsWrongType reports whether the server refused a command because the key holds a value of another
+// type. A script's error begins with that of its command.
+func IsWrongType(err error) bool { return redis.HasErrorPrefix(err, "WRONGTYPE") }
+
 // noneWaiting reports whether a blocking read timed out: that is no failure.
 func noneWaiting(err error) bool { return errors.Is(err, redis.Nil) }
 

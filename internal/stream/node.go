@@ -54,6 +54,20 @@ func node(ctx context.Context, shared redis.UniversalClient, key string) (nodeCl
 	}
 }
 
+// MasterOf returns the address of the master that holds key, as far as a cluster client knows it;
+// empty: it does not, or the client is of another kind.
+func MasterOf(ctx context.Context, client redis.UniversalClient, key string) string {
+	cluster, ok := client.(clusterClient)
+	if !ok {
+		return ""
+	}
+	master, err := cluster.MasterForKey(ctx, key)
+	if err != nil {
+		return ""
+	}
+	return master.Options().Addr
+}
+
 func orNone(client *redis.Client, err error) (nodeClient, error) {
 	if err != nil {
 		return nil, err

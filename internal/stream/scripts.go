@@ -14,18 +14,19 @@ import (
 var scripts embed.FS
 
 var (
-	acquireOwnerScript = newScript("owner", "acquire_owner")
-	createGroupScript  = newScript("create_group")
-	moveDelayedScript  = newScript("texts", "move_delayed")
-	pageScript         = newScript("page")
-	publishScript      = newScript("publish")
-	recreateScript     = newScript("recreate")
-	removeIdleScript   = newScript("remove_idle")
-	replayScript       = newScript("replay")
-	reportScript       = newScript("report")
-	retryLetterScript  = newScript("texts", "retry_dead_letter")
-	rightsScript       = newScript("rights")
-	trimScript         = newScript("trim")
+	acquireOwnerScript   = newScript("owner", "acquire_owner")
+	createGroupScript    = newScript("create_group")
+	moveDelayedScript    = newScript("texts", "move_delayed")
+	pageScript           = newScript("page")
+	publishScript        = newScript("publish")
+	recreateScript       = newScript("recreate")
+	removeIdleScript     = newScript("remove_idle")
+	replayScript         = newScript("replay")
+	reportScript         = newScript("report")
+	retryLetterScript    = newScript("texts", "retry_dead_letter")
+	rightsScript         = newScript("rights")
+	swapPartitionsScript = newScript("swap_partitions")
+	trimScript           = newScript("trim")
 
 	// Of a consumer that may own the stream.
 	ackScript           = newGroupScript("ack")
@@ -54,11 +55,13 @@ var (
 	pendingPageScript      = newScript("pending_page")
 	searchScript           = newScript("search")
 
-	// These run in transactions and pipelines, where EVALSHA could not fall back to EVAL by itself.
-	deadLetterAckSource = scriptSource("dead_letter_ack")
-	replayDeleteSource  = scriptSource("replay_delete")
-	publishSource       = scriptSource("publish")
-	scheduleSource      = scriptSource("schedule")
+	// These run in transactions and pipelines, where EVALSHA could not fall back to EVAL by itself, or
+	// once in the life of a process.
+	agreePartitionsSource = scriptSource("agree_partitions")
+	deadLetterAckSource   = scriptSource("dead_letter_ack")
+	replayDeleteSource    = scriptSource("replay_delete")
+	publishSource         = scriptSource("publish")
+	scheduleSource        = scriptSource("schedule")
 )
 
 // newScript returns a script of several files, one after the other.

@@ -12,9 +12,14 @@ func slot(key string) int {
 			key = tag
 		}
 	}
+	return crcSlot(key)
+}
+
+// crcSlot returns the hash slot of a text without a hash tag.
+func crcSlot[T string | []byte](text T) int {
 	var crc uint16
-	for _, b := range []byte(key) {
-		crc ^= uint16(b) << 8
+	for i := range len(text) {
+		crc ^= uint16(text[i]) << 8
 		for range 8 {
 			if crc&0x8000 == 0 {
 				crc <<= 1
