@@ -14,6 +14,7 @@ import (
 var scripts embed.FS
 
 var (
+	beatScript          = newScript("beat")
 	claimScript         = newScript("claim")
 	commitScript        = newScript("retries", "commit")
 	createGroupScript   = newScript("create_group")
