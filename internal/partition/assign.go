@@ -1,10 +1,6 @@
 package partition
 
-import (
-	"hash/fnv"
-	"slices"
-	"strings"
-)
+import "hash/fnv"
 
 // share is what a member is to have.
 type share struct {
@@ -15,13 +11,12 @@ type share struct {
 
 // assign returns which of its partitions a member is to give up, and which partitions without an
 // owner it is to take, in this order. n is the number of partitions. Each member that knows the same
-// peers computes the same assignment.
+// peers computes the same assignment. peers is in the order of the names.
 //
 // Each active member has n/m partitions, or one more. It keeps as many as it may of those it has. So
 // a join moves only what the newcomer gets, and a leave only what the member had. The results of
 // members that follow them do not change until the last one has done so, whatever the order.
 func assign(n int, peers []peer, me string) (give, take []int) {
-	slices.SortFunc(peers, func(a, b peer) int { return strings.Compare(a.name, b.name) })
 	owned, counted, shares := newSet(n), newSet(n), make([]share, 0, len(peers))
 	for i := range peers {
 		p := &peers[i]

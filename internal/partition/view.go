@@ -2,8 +2,8 @@ package partition
 
 import (
 	"hash/fnv"
-	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -17,8 +17,8 @@ type view struct {
 	logger  watermill.LoggerAdapter
 	trouble outage
 
-	version int64 // 0: nothing is known
-	peers   map[string]peer
+	version int64  // 0: nothing is known
+	peers   []peer // in the order of their names
 	said    string // what this member said of itself last; empty: it is not known whether it is there
 
 	next      time.Time // the next call
@@ -33,7 +33,7 @@ type view struct {
 
 func newView(config Config) view {
 	return view{
-		me: config.Name, n: config.Partitions, lease: config.Lease, logger: config.Logger, peers: map[string]peer{},
+		me: config.Name, n: config.Partitions, lease: config.Lease, logger: config.Logger,
 		trouble: outage{what: "reading the members of the partitioned topic's group", logger: config.Logger},
 	}
 }
@@ -63,14 +63,21 @@ func (v *view) callAt(kind callKind, text string) time.Time {
 
 // with returns the members, with this one as it is now.
 func (v *view) with(self peer) []peer {
-	peers := make([]peer, 0, len(v.peers)+1)
-	for name, p := range v.peers {
-		if name != self.name {
-			peers = append(peers, p)
-		}
-	}
-	return append(peers, self)
+	peers := append(make([]peer, 0, len(v.peers)+1), v.peers...)
+	return put(peers, self)
 }
+
+// put adds a peer to others, or replaces it.
+func put(peers []peer, p peer) []peer {
+	at, found := slices.BinarySearchFunc(peers, p, byName)
+	if found {
+		peers[at] = p
+		return peers
+	}
+	return slices.Insert(peers, at, p)
+}
+
+func byName(a, b peer) int { return strings.Compare(a.name, b.name) }
 
 // looked takes over the version that a look returned.
 func (v *view) looked(now time.Time, version int64) {
@@ -85,25 +92,21 @@ func (v *view) looked(now time.Time, version int64) {
 // apply takes over the reply to a beat.
 func (v *view) apply(now time.Time, a answer) {
 	v.works()
-	before := v.active()
-	if a.reply.All {
-		clear(v.peers)
+	before := v.peers
+	v.peers = nil
+	if !a.reply.All {
+		v.peers = slices.Clone(before)
 	}
 	v.isMoving = a.reply.All && v.version != 0
 	for name, text := range a.reply.States {
 		v.isMoving = v.isMoving || name != v.me
-		p, err := parsePeer(v.n, name, text)
-		if err != nil {
-			v.logger.Error("the record of a member can't be read; its partitions count as free", err, nil)
-			p = peer{name, false, newSet(v.n), newSet(v.n)}
-		}
-		v.peers[name] = p
+		v.peers = put(v.peers, v.parse(name, text))
 	}
 	v.version, v.said = a.reply.Version, a.text
 	v.next, v.beatAt = now.Add(lookEvery), a.sent.Add(v.lease/3)
 	v.endsAt = now.Add(a.reply.Next + time.Millisecond + v.apart())
 	v.takeAt = now.Add(settle - a.reply.Age)
-	if slices.Equal(before, v.active()) {
+	if haveSameActive(before, v.peers) {
 		return
 	}
 	if !now.Before(v.giveAt) {
@@ -113,6 +116,16 @@ func (v *view) apply(now time.Time, a answer) {
 	if latest := v.giveSince.Add(giveLatest); latest.Before(v.giveAt) {
 		v.giveAt = latest
 	}
+}
+
+// parse reads the record of a member.
+func (v *view) parse(name, text string) peer {
+	p, err := parsePeer(v.n, name, text)
+	if err != nil {
+		v.logger.Error("the record of a member can't be read; its partitions count as free", err, nil)
+		return peer{name, false, newSet(v.n), newSet(v.n)}
+	}
+	return p
 }
 
 // mayGive reports whether partitions may be given up to others. Without an answer of the server,
@@ -130,15 +143,11 @@ func (v *view) works() {
 	v.paused = false
 }
 
-// active returns the names of the members that are not leaving.
-func (v *view) active() []string {
-	names := make([]string, 0, len(v.peers))
-	for _, name := range slices.Sorted(maps.Keys(v.peers)) {
-		if !v.peers[name].leaving {
-			names = append(names, name)
-		}
-	}
-	return names
+// haveSameActive reports whether the same members are in both lists and not leaving.
+func haveSameActive(a, b []peer) bool {
+	isLeaving := func(p peer) bool { return p.leaving }
+	named := func(a, b peer) bool { return a.name == b.name }
+	return slices.EqualFunc(slices.DeleteFunc(slices.Clone(a), isLeaving), slices.DeleteFunc(slices.Clone(b), isLeaving), named)
 }
 
 // apart returns a time that is different for each member.

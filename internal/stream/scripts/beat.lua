@@ -31,16 +31,18 @@ local function remove(who)
   end
 end
 
-for _, who in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', now, 'LIMIT', 0, 100)) do
-  remove(who)
-end
 if state == '' then
   remove(name)
 end
-if redis.call('EXISTS', leases) == 0 then
+local last = redis.call('ZRANGE', leases, -1, -1, 'WITHSCORES')[2]
+if last and tonumber(last) > now then
+  for _, who in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', now, 'LIMIT', 0, 100)) do
+    remove(who)
+  end
+else
   -- A record without members is a new one, also if all were silent for a lease: nobody reached the
   -- server then.
-  redis.call('DEL', members, changes)
+  redis.call('DEL', members, leases, changes)
   head, version, birth, base = '', following, now, following
   if state == '' then
     return {0, 1, 0, 0, {}}
