@@ -92,7 +92,12 @@ func setTargets(n int, shares []share) {
 // start returns where a member begins to look for partitions. Members that know different peers for
 // a moment then seldom want the same partition.
 func start(n int, name string) int {
+	return int(hashOf(name) % uint32(n)) //nolint:gosec // n is small
+}
+
+// hashOf returns a number that differs between names.
+func hashOf(name string) uint32 {
 	hash := fnv.New32a()
 	_, _ = hash.Write([]byte(name))
-	return int(hash.Sum32() % uint32(n)) //nolint:gosec // n is small
+	return hash.Sum32()
 }

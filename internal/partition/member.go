@@ -89,7 +89,7 @@ type Member struct {
 func Start(config Config) *Member {
 	m := &Member{
 		Config: config, leave: make(chan struct{}), done: make(chan struct{}), answers: make(chan answer, 1),
-		holdings: newHoldings(config.Partitions), view: newView(config), tries: newTries(config.Logger),
+		holdings: newHoldings(config.Partitions), view: newView(config), tries: newTries(config),
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	go m.run()

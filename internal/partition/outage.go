@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -14,9 +15,11 @@ const (
 )
 
 // outage counts consecutive failures of one kind of work. It logs one line when they begin and one
-// when they end. The pauses between tries grow.
+// when they end. The pauses between tries grow. They differ between members, and are the same in
+// each run of a simulation.
 type outage struct {
 	what     string
+	member   string
 	logger   watermill.LoggerAdapter
 	failures int
 	since    time.Time
@@ -28,7 +31,8 @@ func (o *outage) failed(err error, fields watermill.LogFields) time.Duration {
 		o.since = time.Now()
 		o.logger.Error(o.what+" failed; retrying", err, fields)
 	}
-	return backoff.Jitter(backoff.Exponential(firstPause, longestPause, o.failures), 0.5)
+	pause := backoff.Exponential(firstPause, longestPause, o.failures)
+	return pause - time.Duration(int64(hashOf(o.member+strconv.Itoa(o.failures)))%int64(pause/2))
 }
 
 // over records a success.

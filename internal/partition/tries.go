@@ -29,10 +29,10 @@ type try struct {
 	err       error
 }
 
-func newTries(logger watermill.LoggerAdapter) tries {
+func newTries(config Config) tries {
 	return tries{
 		wanted: map[int]*wanted{}, results: make(chan try, maxTries),
-		trouble: outage{what: "acquiring partitions", logger: logger},
+		trouble: outage{what: "acquiring partitions", member: config.Name, logger: config.Logger},
 	}
 }
 

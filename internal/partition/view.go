@@ -1,7 +1,6 @@
 package partition
 
 import (
-	"hash/fnv"
 	"slices"
 	"strings"
 	"time"
@@ -34,7 +33,7 @@ type view struct {
 func newView(config Config) view {
 	return view{
 		me: config.Name, n: config.Partitions, lease: config.Lease, logger: config.Logger,
-		trouble: outage{what: "reading the members of the partitioned topic's group", logger: config.Logger},
+		trouble: outage{what: "reading the members of the partitioned topic's group", member: config.Name, logger: config.Logger},
 	}
 }
 
@@ -150,9 +149,7 @@ func haveSameActive(a, b []peer) bool {
 	return slices.EqualFunc(slices.DeleteFunc(slices.Clone(a), isLeaving), slices.DeleteFunc(slices.Clone(b), isLeaving), named)
 }
 
-// apart returns a time that is different for each member.
+// apart returns a time below spread that differs between members.
 func (v *view) apart() time.Duration {
-	hash := fnv.New32a()
-	_, _ = hash.Write([]byte(v.me))
-	return time.Duration(int64(hash.Sum32()) % int64(spread))
+	return time.Duration(int64(hashOf(v.me)) % int64(spread))
 }
