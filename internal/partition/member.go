@@ -20,7 +20,8 @@ type Record interface {
 type Runner interface {
 	// Acquire tries once to become the owner of a partition, and begins to run it then. It returns 0 if
 	// this member owns it now, also if it did before. Else it returns how long the owner's lease
-	// lasts still. It is called for several partitions at a time.
+	// lasts still. It is called for several partitions at a time. When ctx has ended, it begins to run
+	// nothing.
 	Acquire(ctx context.Context, partition int) (wait time.Duration, err error)
 	// Stop begins to give a partition up: its running messages are settled, then its ownership is
 	// released. It returns at once. It is called once for each time that the partition is held.
@@ -145,7 +146,7 @@ func (m *Member) step(now time.Time) (wake time.Time) {
 	switch {
 	case m.leaving || m.view.mayGive(now):
 		m.give(give)
-	case len(give) > 0:
+	case len(give) > 0 && now.Before(m.view.giveAt): // else the next answer of the server wakes the loop
 		sooner(m.view.giveAt)
 	}
 	if at := m.view.takeAt; now.Before(at) {

@@ -22,6 +22,7 @@ type sim struct {
 	n       int
 	lease   time.Duration
 	network network
+	logger  watermill.LoggerAdapter
 	settles time.Duration // a running message takes up to that long when its partition is given up
 
 	mu       sync.Mutex
@@ -79,7 +80,7 @@ type run struct {
 func newSim(t *testing.T, seed uint64, n int, lease time.Duration) *sim {
 	t.Helper()
 	s := &sim{
-		t: t, seed: seed, n: n, lease: lease, network: nearby, settles: 100 * time.Millisecond,
+		t: t, seed: seed, n: n, lease: lease, network: nearby, settles: 100 * time.Millisecond, logger: watermill.NopLogger{},
 		owners: make([]ownerModel, n), runs: make([]run, n), procs: map[string]*proc{},
 	}
 	s.record = newRecordModel(func() int64 { return time.Now().Add(s.offset).UnixMilli() })
@@ -152,7 +153,7 @@ func (s *sim) start(i int) *proc {
 	s.procs[p.name] = p
 	s.mu.Unlock()
 	p.member = Start(Config{
-		Name: p.name, Partitions: s.n, Lease: s.lease, Record: p, Runner: p, Changed: p.changed, Logger: watermill.NopLogger{},
+		Name: p.name, Partitions: s.n, Lease: s.lease, Record: p, Runner: p, Changed: p.changed, Logger: s.logger,
 	})
 	return p
 }
