@@ -49,11 +49,13 @@ func scenarios() []scenario {
 	far := limits{within: 10 * time.Second, p99: 5 * time.Second, max: 8 * time.Second, excess: 20}
 	farDeath := limits{within: simLease + 10*time.Second, p99: simLease + 6*time.Second, max: simLease + 10*time.Second, excess: 20}
 	return []scenario{
-		{name: "all start within 2 s", isEmpty: true, limits: limits{within: 3 * time.Second, p99: time.Second, max: time.Second, excess: 100},
+		{
+			name: "all start within 2 s", isEmpty: true, limits: limits{within: 3 * time.Second, p99: time.Second, max: time.Second, excess: 100},
 			event: func(s *sim, members int) int {
 				s.startAll(0, members, 2*time.Second)
 				return s.n
-			}},
+			},
+		},
 		{name: "nothing happens", limits: nothing, event: func(*sim, int) int {
 			time.Sleep(5 * time.Second)
 			return 0
@@ -78,13 +80,17 @@ func scenarios() []scenario {
 			return 0
 		}},
 		{name: "the servers are down for half a lease", limits: nothing, event: func(s *sim, _ int) int { return s.outage(simLease / 2) }},
-		{name: "the servers are down for 1.5 leases", limits: limits{within: time.Second, p99: simLease, max: simLease},
-			event: func(s *sim, _ int) int { return s.outage(simLease * 3 / 2) }},
-		{name: "the clock is set back by an hour, and one dies", limits: limits{within: 2 * simLease, p99: 2 * simLease, max: 2 * simLease},
+		{
+			name: "the servers are down for 1.5 leases", limits: limits{within: time.Second, p99: simLease, max: simLease},
+			event: func(s *sim, _ int) int { return s.outage(simLease * 3 / 2) },
+		},
+		{
+			name: "the clock is set back by an hour, and one dies", limits: limits{within: 2 * simLease, p99: 2 * simLease, max: 2 * simLease},
 			event: func(s *sim, _ int) int {
 				s.onServer(func() { s.offset = -time.Hour })
 				return s.die(s.names()[:1])
-			}},
+			},
+		},
 		{name: "the clock is set forward by an hour", limits: nothing, event: func(s *sim, _ int) int {
 			s.onServer(func() { s.offset = time.Hour })
 			time.Sleep(2 * time.Second)
@@ -92,10 +98,14 @@ func scenarios() []scenario {
 		}},
 		{name: "slow network: one joins", network: slow, limits: far, event: func(s *sim, members int) int { return s.join(members, 1) }},
 		{name: "slow network: one leaves", network: slow, limits: far, event: func(s *sim, _ int) int { return s.leave(s.names()[:1]) }},
-		{name: "slow network: a fifth restarts", network: slow, limits: far,
-			event: func(s *sim, members int) int { return s.deploy(members, members/5, members/5) }},
-		{name: "slow network: a third dies", network: slow, limits: farDeath,
-			event: func(s *sim, members int) int { return s.die(s.names()[:members/3]) }},
+		{
+			name: "slow network: a fifth restarts", network: slow, limits: far,
+			event: func(s *sim, members int) int { return s.deploy(members, members/5, members/5) },
+		},
+		{
+			name: "slow network: a third dies", network: slow, limits: farDeath,
+			event: func(s *sim, members int) int { return s.die(s.names()[:members/3]) },
+		},
 	}
 }
 
