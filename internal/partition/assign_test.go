@@ -82,8 +82,6 @@ func (g *group) follow(view []peer, name string, some func() bool) bool {
 	return busy
 }
 
-func always() bool { return true }
-
 // settle lets all members follow, in random order and in part, until none has anything to do.
 func (g *group) settle(t *testing.T, random *rand.Rand) {
 	t.Helper()

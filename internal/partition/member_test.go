@@ -17,7 +17,7 @@ import (
 )
 
 // inGroup runs a test with a balanced group in a bubble.
-func inGroup(t *testing.T, members, partitions int, test func(t *testing.T, s *sim)) {
+func inGroup(t *testing.T, members, partitions int, test func(s *sim)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, 1, partitions, simLease)
@@ -27,7 +27,7 @@ func inGroup(t *testing.T, members, partitions int, test func(t *testing.T, s *s
 		s.await()
 		time.Sleep(giveLatest + time.Second)
 		require.True(t, s.isBalanced())
-		test(t, s)
+		test(s)
 		assert.Empty(t, s.overlaps)
 		s.end()
 	})
@@ -36,7 +36,8 @@ func inGroup(t *testing.T, members, partitions int, test func(t *testing.T, s *s
 // An outage is one line when it begins and one when it ends, and nobody gives anything up in it.
 func TestMember_outage(t *testing.T) {
 	t.Parallel()
-	inGroup(t, 1, 4, func(t *testing.T, s *sim) {
+	inGroup(t, 1, 4, func(s *sim) {
+		t := s.t
 		logger := watermill.NewCaptureLogger()
 		s.logger = logger
 		s.start(1)
@@ -56,7 +57,8 @@ func TestMember_outage(t *testing.T) {
 // Without a server Close ends with its context, and what was running ends, too.
 func TestMember_closeInAnOutage(t *testing.T) {
 	t.Parallel()
-	inGroup(t, 2, 4, func(t *testing.T, s *sim) {
+	inGroup(t, 2, 4, func(s *sim) {
+		t := s.t
 		s.onServer(func() { s.downTill = time.Now().Add(time.Hour) })
 		begun := time.Now()
 		s.procs[s.names()[0]].close(time.Second)
@@ -67,7 +69,8 @@ func TestMember_closeInAnOutage(t *testing.T) {
 // Close waits for messages that are running.
 func TestMember_closeWaitsForMessages(t *testing.T) {
 	t.Parallel()
-	inGroup(t, 2, 4, func(t *testing.T, s *sim) {
+	inGroup(t, 2, 4, func(s *sim) {
+		t := s.t
 		s.settles = 5 * time.Second
 		name := s.names()[0]
 		s.procs[name].close(time.Minute)
@@ -80,7 +83,8 @@ func TestMember_closeWaitsForMessages(t *testing.T) {
 // The partitions of a member that died are tried once before their leases are over and once after.
 func TestMember_fewTries(t *testing.T) {
 	t.Parallel()
-	inGroup(t, 3, 12, func(t *testing.T, s *sim) {
+	inGroup(t, 3, 12, func(s *sim) {
+		t := s.t
 		before := s.counts.acquires
 		s.die(s.names()[:1])
 		s.await()
@@ -91,7 +95,8 @@ func TestMember_fewTries(t *testing.T) {
 // More members than partitions: some stand by, and one of them takes over.
 func TestMember_standsBy(t *testing.T) {
 	t.Parallel()
-	inGroup(t, 5, 2, func(t *testing.T, s *sim) {
+	inGroup(t, 5, 2, func(s *sim) {
+		t := s.t
 		s.moved = 0
 		s.leave([]string{s.runs[0].by})
 		s.await()
@@ -171,7 +176,7 @@ func (r localRunner) Held() (list []int) {
 // Members share partitions through a record on a server, and leave nothing behind.
 func TestMember_onAServer(t *testing.T) {
 	t.Parallel()
-	server := newReal(t)
+	server := newServerRecord(t)
 	owners := &localOwners{of: map[int]string{}}
 	start := func(name string) *Member {
 		changed := make(chan struct{}, 1)

@@ -18,23 +18,23 @@ import (
 
 const testLease = time.Hour
 
-// real is a record on a server.
-type real struct {
+// serverRecord is a record on a server.
+type serverRecord struct {
 	*stream.PartitionMembers
 
 	client *redis.Client
 	key    string
 }
 
-func newReal(t *testing.T) real {
+func newServerRecord(t *testing.T) serverRecord {
 	t.Helper()
 	client := redistest.Shared().Client(t)
 	key := "{" + strings.ReplaceAll(t.Name(), "/", ":") + "}:partition-members:group"
-	return real{stream.NewPartitionMembers(client, key), client, key}
+	return serverRecord{stream.NewPartitionMembers(client, key), client, key}
 }
 
 // now returns the server's time.
-func (r real) now(t *testing.T) int64 {
+func (r serverRecord) now(t *testing.T) int64 {
 	t.Helper()
 	now, err := r.client.Time(t.Context()).Result()
 	require.NoError(t, err)
@@ -42,7 +42,7 @@ func (r real) now(t *testing.T) int64 {
 }
 
 // endLease sets when the lease of a member is over.
-func (r real) endLease(t *testing.T, name string, ms int64) {
+func (r serverRecord) endLease(t *testing.T, name string, ms int64) {
 	t.Helper()
 	require.NoError(t, r.client.ZAddXX(t.Context(), r.key+":leases", redis.Z{Score: float64(ms), Member: name}).Err())
 }
@@ -52,7 +52,7 @@ func (r real) endLease(t *testing.T, name string, ms int64) {
 // future, as after a clock that was set back; a lost record.
 func TestModel_agreesWithTheScript(t *testing.T) {
 	t.Parallel()
-	server := newReal(t)
+	server := newServerRecord(t)
 	now := server.now(t)
 	model := newRecordModel(func() int64 { return now })
 	random := rand.New(rand.NewPCG(4, 5))
@@ -140,7 +140,7 @@ func beat(t *testing.T, record Record, name, state string, known int64) stream.B
 // A reply has nothing of members that did not change.
 func TestRecord_repliesAreSmall(t *testing.T) {
 	t.Parallel()
-	server := newReal(t)
+	server := newServerRecord(t)
 	for i := range 200 {
 		beat(t, server, strconv.Itoa(i), "active - -", 0)
 	}
@@ -162,7 +162,7 @@ func TestRecord_repliesAreSmall(t *testing.T) {
 // The record has its keys for a day after the last beat, and none after the last member left.
 func TestRecord_keysEnd(t *testing.T) {
 	t.Parallel()
-	server := newReal(t)
+	server := newServerRecord(t)
 	beat(t, server, "a", "active - -", 0)
 	for _, key := range []string{server.key, server.key + ":leases", server.key + ":changes"} {
 		assert.Greater(t, server.client.PTTL(t.Context(), key).Val(), 23*time.Hour, key)
@@ -175,7 +175,7 @@ func TestRecord_keysEnd(t *testing.T) {
 // A group has a bound of members, so that a reply has one.
 func TestRecord_tooManyMembers(t *testing.T) {
 	t.Parallel()
-	server := newReal(t)
+	server := newServerRecord(t)
 	pipe := server.client.Pipeline()
 	for i := range 2000 {
 		pipe.ZAdd(t.Context(), server.key+":leases", redis.Z{Score: 1e15, Member: strconv.Itoa(i)})
@@ -192,7 +192,7 @@ func TestRecord_partIsLost(t *testing.T) {
 	for _, suffix := range []string{"", ":leases", ":changes"} {
 		t.Run("part"+suffix, func(t *testing.T) {
 			t.Parallel()
-			server := newReal(t)
+			server := newServerRecord(t)
 			first := beat(t, server, "a", "active 1 -", 0)
 			beat(t, server, "b", "active 2 -", 0)
 			require.NoError(t, server.client.Del(context.Background(), server.key+suffix).Err())

@@ -20,7 +20,7 @@ const (
 
 // The table in docs/scale.md is what the simulation shows. With the race detector, and with -short,
 // only some of its rows are computed.
-func TestSimulation_scaleDoc(t *testing.T) {
+func TestSimulation_scaleDoc(t *testing.T) { //nolint:tparallel // its subtests end before it goes on
 	t.Parallel()
 	list := scenarios()
 	if raceEnabled || testing.Short() {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"math/bits"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -70,9 +71,9 @@ func (s set) count() (n int) {
 
 // last returns the highest partition; -1: there is none.
 func (s set) last() int {
-	for i := len(s) - 1; i >= 0; i-- {
-		if s[i] != 0 {
-			return i*wordBits + wordBits - 1 - bits.LeadingZeros64(s[i])
+	for i, word := range slices.Backward(s) {
+		if word != 0 {
+			return i*wordBits + wordBits - 1 - bits.LeadingZeros64(word)
 		}
 	}
 	return -1

@@ -112,7 +112,7 @@ type proc struct {
 	id      uint64
 	member  *Member
 	changed chan struct{}
-	ctx     context.Context
+	ctx     context.Context //nolint:containedctx // ends with the process
 	kill    context.CancelFunc
 	tasks   sync.WaitGroup
 
@@ -143,7 +143,7 @@ const (
 	forStart
 )
 
-func (s *sim) start(i int) *proc {
+func (s *sim) start(i int) {
 	p := &proc{
 		sim: s, name: fmt.Sprintf("member-%04d", i), id: uint64(i), changed: make(chan struct{}, 1),
 		calls: map[uint64]uint64{}, parts: map[int]*part{},
@@ -155,7 +155,6 @@ func (s *sim) start(i int) *proc {
 	p.member = Start(Config{
 		Name: p.name, Partitions: s.n, Lease: s.lease, Record: p, Runner: p, Changed: p.changed, Logger: s.logger,
 	})
-	return p
 }
 
 // close ends a process in order.
