@@ -15,6 +15,7 @@ var scripts embed.FS
 
 var (
 	acquireOwnerScript   = newScript("owner", "acquire_owner")
+	beatScript           = newScript("beat")
 	createGroupScript    = newScript("create_group")
 	moveDelayedScript    = newScript("texts", "move_delayed")
 	pageScript           = newScript("page")
