@@ -92,12 +92,14 @@ func (c *capture) Read(p []byte) (int, error) {
 			c.next()
 			break
 		}
-		if err := c.fill(); err != nil {
+		if err := c.fill(p); err != nil {
 			return 0, err
 		}
 	}
 	n := copy(p, c.pass)
-	c.pass = c.pass[n:]
+	if c.pass = c.pass[n:]; len(c.pass) == 0 {
+		c.pass = nil // the buffer may be freed
+	}
 	return n, nil
 }
 
@@ -129,8 +131,9 @@ func (c *capture) grown(needed int) int {
 }
 
 // fill reads more into the buffer, behind what is there. The buffer grows with what came: it never
-// more than doubles, whatever length a reply claims.
-func (c *capture) fill() error {
+// more than doubles, whatever length a reply claims. Without a buffer it waits for the first bytes
+// with spare, which go-redis lends: an idle subscription needs none.
+func (c *capture) fill(spare []byte) error {
 	if c.err != nil {
 		return c.err
 	}
@@ -138,14 +141,29 @@ func (c *capture) fill() error {
 		c.buffer = append(c.buffer[:0], c.buffer[c.used:]...)
 		c.used = 0
 	}
+	if cap(c.buffer) == 0 {
+		n, err := c.conn.Read(spare)
+		size := n
+		if n > len(nilArray) { // there are entries, and more may follow
+			size = max(n, minBuffer)
+		}
+		c.buffer = append(make([]byte, 0, size), spare[:n]...)
+		return c.came(n, err)
+	}
 	if len(c.buffer) == cap(c.buffer) {
 		size := c.grown(c.frame.pos + c.frame.bulk + minBuffer)
 		c.buffer = append(make([]byte, 0, size), c.buffer...)
 	}
 	n, err := c.conn.Read(c.buffer[len(c.buffer):cap(c.buffer)])
-	c.buffer, c.err = c.buffer[:len(c.buffer)+n], err
+	c.buffer = c.buffer[:len(c.buffer)+n]
+	return c.came(n, err)
+}
+
+// came keeps the error of a read that brought n bytes until the buffer is used up.
+func (c *capture) came(n int, err error) error {
+	c.err = err
 	if n > 0 {
-		return nil // the error comes when the buffer is used up
+		return nil
 	}
 	return err
 }

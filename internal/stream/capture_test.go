@@ -114,4 +114,11 @@ func TestCapture_bufferGrowsWithWhatComes(t *testing.T) {
 	require.False(t, taken)
 	replies.release()
 	assert.LessOrEqual(t, cap(c.buffer), 8, "an idle subscription holds no buffer")
+	assert.Nil(t, c.pass, "nor a part of one")
+
+	waiting, replies := newCapture(iotest.ErrReader(io.EOF))
+	replies.arm()
+	_, err = waiting.Read(make([]byte, 100))
+	require.ErrorIs(t, err, io.EOF)
+	assert.Zero(t, cap(waiting.buffer), "it waits without one")
 }

@@ -22,9 +22,12 @@ const hangUpGrace = 100 * time.Millisecond
 // default, and 1 at least.
 const serverClock = time.Second
 
-// ownReadBuffer is the size of go-redis's buffer. Large replies are captured and need none: the
-// usual 32 KiB would be wasted.
-const ownReadBuffer = 4 << 10
+// ownReadBuffer and ownWriteBuffer are the sizes of go-redis's buffers, of which each subscription
+// has two. Large replies are captured, and commands are short: the usual 32 KiB would be wasted.
+const (
+	ownReadBuffer  = 1 << 10
+	ownWriteBuffer = 1 << 10
+)
 
 // privateConn is one connection for blocking reads. On the user's pool a blocked read would hold
 // one of the connections, and Interrupt needs the socket itself. It is dialled with the options of
@@ -136,7 +139,7 @@ func (c *privateConn) options(shared *redis.Options, socket net.Conn) *redis.Opt
 		c.connected = true
 		return nil
 	}
-	own.ReadBufferSize = ownReadBuffer
+	own.ReadBufferSize, own.WriteBufferSize = ownReadBuffer, ownWriteBuffer
 	own.PoolSize, own.MinIdleConns, own.MaxActiveConns, own.PipelinePoolSize = 1, 0, 0, -1
 	own.MaxRetries = -1 // a lost reply leaves entries pending, and the reader has to know
 	own.DialerRetries = 1
@@ -178,8 +181,30 @@ func hungUp() net.Conn {
 	return near
 }
 
-// onPrivate runs a command that may block on the server for the given time.
-func (c *privateConn) onPrivate(ctx context.Context, block time.Duration, run func(context.Context, privateClient) error) error {
+// onPrivate runs a command that may block on the server for the given time. The first one of a
+// connection has a goroutine of its own: dialling and the handshake need a large stack, which the
+// reader would keep.
+func (c *privateConn) onPrivate(ctx context.Context, block time.Duration, run func(context.Context, privateClient) error) (err error) {
+	if c.isOpen() {
+		return c.onOpened(ctx, block, run)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		err = c.onOpened(ctx, block, run)
+	}()
+	<-done
+	return err
+}
+
+// isOpen reports whether there is a connection.
+func (c *privateConn) isOpen() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.client != nil
+}
+
+func (c *privateConn) onOpened(ctx context.Context, block time.Duration, run func(context.Context, privateClient) error) error {
 	client, err := c.open(ctx)
 	if err != nil {
 		return err
@@ -226,13 +251,16 @@ func (c *privateConn) onPrivateDecoded(
 		reply, taken := c.captured.disarm()
 		defer c.captured.release()
 		if err != nil {
+			c.decoder = decoder{} // nothing comes: its memory is of no use
 			return err
 		}
 		if !taken {
 			return fmt.Errorf("%w: no list", errMalformed)
 		}
 		c.decoder.start(reply)
-		return decode(&c.decoder)
+		err = decode(&c.decoder)
+		c.decoder.reply = nil // the buffer may be freed
+		return err
 	})
 }
 

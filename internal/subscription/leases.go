@@ -34,7 +34,7 @@ type leases interface {
 	confirmLease(e *entry, delivery int64)
 	// offerTime is how long an offer may stand until ensureLease is called again.
 	offerTime() time.Duration
-	// renewDue renews old leases. It is called each renewEvery.
+	// renewDue renews old leases. It is called each renewEvery; 0: never.
 	renewDue(ctx context.Context)
 	renewEvery() time.Duration
 }
@@ -47,7 +47,7 @@ func (noLeases) ensureLease(ctx context.Context, _ *entry, _ int64) bool { retur
 func (noLeases) confirmLease(*entry, int64)                              {}
 func (noLeases) offerTime() time.Duration                                { return longestOffer }
 func (noLeases) renewDue(context.Context)                                {}
-func (noLeases) renewEvery() time.Duration                               { return longHoldCheck }
+func (noLeases) renewEvery() time.Duration                               { return 0 }
 
 // leaseRenewal keeps leases by resetting the entries' idle times (renew_leases.lua).
 type leaseRenewal struct {

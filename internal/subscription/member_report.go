@@ -28,7 +28,7 @@ type noReports struct{}
 func (noReports) reportEvery() time.Duration                         { return 0 }
 func (noReports) report(context.Context, func(*stream.MemberRecord)) {}
 
-// memberReports writes the member record. One goroutine uses it.
+// memberReports writes the member record. One goroutine at a time uses it.
 type memberReports struct {
 	record  *stream.MemberRecord // what does not change; nil: nothing is written
 	write   func(context.Context, stream.MemberRecord) error

@@ -18,7 +18,7 @@ const (
 )
 
 // outage counts consecutive failures of one kind of work. It logs one line when they begin and one
-// when they end. The pauses between tries grow. One goroutine uses it.
+// when they end. The pauses between tries grow. One goroutine at a time uses it.
 type outage struct {
 	what     string
 	logger   watermill.LoggerAdapter

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
-	"github.com/millrace/redisstream/internal/backoff"
 )
 
 // periodicTask is work that a subscription does for its stream at intervals.
@@ -15,20 +14,22 @@ type periodicTask struct {
 	run   func(context.Context) error
 }
 
-// repeat runs a task until ctx ends. The jitter keeps the members of a group apart.
-func (s *Subscription) repeat(ctx context.Context, task periodicTask) {
-	trouble := outage{what: task.what, logger: s.Logger}
-	for sleep(ctx, backoff.Jitter(task.every, 0.25)) {
-		err := task.run(ctx)
-		switch {
-		case hasEnded(ctx):
-			return
-		case err != nil:
-			trouble.failed(err) // it is tried again at the next interval
-		default:
-			trouble.over()
-		}
+// periodicTasks are the tasks of the subscription. The jitter keeps the members of a group apart.
+func (s *Subscription) periodicTasks() (all repeaters) {
+	for _, task := range s.backend.tasks() {
+		trouble := outage{what: task.what, logger: s.Logger}
+		all = append(all, &repeater{every: task.every, jitter: 0.25, work: func(ctx context.Context) {
+			err := task.run(ctx)
+			switch {
+			case hasEnded(ctx):
+			case err != nil:
+				trouble.failed(err) // it is tried again at the next interval
+			default:
+				trouble.over()
+			}
+		}})
 	}
+	return all
 }
 
 // tasks returns the periodic tasks of a group.

@@ -17,34 +17,39 @@ const (
 
 var errNotJoined = errors.New("a command was still under way CloseTimeout + 900 ms after the end")
 
-// goroutines are the goroutines of a subscription, by kind.
-type goroutines struct{ reader, workers, leases, reports, tasks sync.WaitGroup }
+// activities are what runs for a subscription, by kind.
+type activities struct {
+	reader, workers        sync.WaitGroup
+	leases, reports, tasks repeaters
 
-// run owns every goroutine of the subscription: it starts them, and ends them in order.
-func (s *Subscription) run(ctx, stopping context.Context) {
-	defer s.end()
-	defer s.stop()
+	stopUpkeep context.CancelFunc // of leases and reports
+}
+
+// run starts what the subscription needs, and then is its reader. The end of stopping ends all of
+// it. An idle subscription has no other goroutine than this one and the workers.
+func (s *Subscription) run(ctx, stopping context.Context, all *activities) {
 	// Not in Start: its caller may hold a lock, and the logger is the user's code.
 	s.Logger.Info("subscription started", nil)
 	background := context.WithoutCancel(ctx)
 	upkeep, stopUpkeep := context.WithCancel(background)
-	defer stopUpkeep()
-	var all goroutines
-	all.leases.Go(func() { s.keepUp(upkeep) })
-	all.reports.Go(func() { s.keepReporting(upkeep) })
-	all.reader.Go(func() { s.read(stopping) })
+	all.leases, all.reports, all.tasks, all.stopUpkeep = s.leaseKeepers(), s.reporter(), s.periodicTasks(), stopUpkeep
+	all.leases.start(upkeep)
+	all.reports.start(upkeep)
+	all.tasks.start(stopping)
 	for range s.Workers {
 		all.workers.Go(newWorker(s).run)
 	}
-	for _, task := range s.backend.tasks() {
-		all.tasks.Go(func() { s.repeat(stopping, task) })
-	}
+	context.AfterFunc(stopping, func() { s.conclude(background, all) })
+	s.read(stopping)
+}
 
-	<-stopping.Done()
+// conclude ends the subscription.
+func (s *Subscription) conclude(background context.Context, all *activities) {
+	defer s.end()
 	began := time.Now()
 	limit, endLimit := context.WithTimeout(background, s.CloseTimeout+closeGrace)
 	defer endLimit()
-	complete := s.shutDown(limit, &all, stopUpkeep)
+	complete := s.shutDown(limit, all)
 	if !complete {
 		s.Logger.Error("the server did not answer in time when the subscription ended; others claim its entries after ClaimMinIdle",
 			errNotJoined, nil)
@@ -60,9 +65,9 @@ func (s *Subscription) run(ctx, stopping context.Context) {
 	s.late.watch(time.Now().Add(s.LateTimeout))
 }
 
-// shutDown joins the goroutines, senders before receivers, and releases the entries that are left.
+// shutDown joins the activities, senders before receivers, and releases the entries that are left.
 // It reports whether it finished before the limit.
-func (s *Subscription) shutDown(limit context.Context, all *goroutines, stopUpkeep func()) (joined bool) {
+func (s *Subscription) shutDown(limit context.Context, all *activities) (joined bool) {
 	// 1. Nothing new comes in or goes out.
 	s.backend.interrupt()
 	close(s.closing)
@@ -80,14 +85,14 @@ func (s *Subscription) shutDown(limit context.Context, all *goroutines, stopUpke
 	}
 	joined = join(limit, s.backend.flush) && joined
 	abandon.Stop()
-	stopUpkeep()
-	joined = join(limit, all.leases.Wait) && joined
+	all.stopUpkeep()
+	joined = join(limit, all.leases.end) && joined
 	// 4. When the reader ends, the inbox has the entries that it read last. A task that ran after
 	// the release would create our consumer again, and a report its record.
 	joined = join(limit, all.reader.Wait) && joined
 	joined = join(limit, s.backend.close) && joined
-	joined = join(limit, all.tasks.Wait) && joined
-	joined = join(limit, all.reports.Wait) && joined
+	joined = join(limit, all.tasks.end) && joined
+	joined = join(limit, all.reports.end) && joined
 	// 5. Other consumers may claim the rest.
 	joined = limit.Err() == nil && join(limit, func() { s.backend.release(limit) }) && joined
 	s.backend.stop()

@@ -86,7 +86,8 @@ func Start(ctx context.Context, config Config) *Subscription {
 	s.SetPaused(config.Paused)
 	stopping, stop := context.WithCancel(ctx)
 	s.stop = stop
-	go s.run(ctx, stopping)
+	all := new(activities)
+	all.reader.Go(func() { s.run(ctx, stopping, all) })
 	return s
 }
 

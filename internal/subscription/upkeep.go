@@ -2,7 +2,6 @@ package subscription
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -17,47 +16,23 @@ const (
 	longHoldCheck = 30 * time.Second
 )
 
-// duty is work of the lease keeper.
-type duty struct {
-	every time.Duration // 0: never
-	run   func(context.Context)
-	due   time.Time
-}
-
-// keepUp renews leases, and logs handlers that have a message for longHold, until ctx ends.
-func (s *Subscription) keepUp(ctx context.Context) {
-	duties := []duty{
-		{every: s.backend.renewEvery(), run: s.backend.renewDue},
-		{every: longHoldCheck, run: s.reportLongHeld},
-	}
-	duties = slices.DeleteFunc(duties, func(d duty) bool { return d.every <= 0 })
-	for i := range duties {
-		duties[i].due = time.Now().Add(duties[i].every)
-	}
-	for {
-		next := slices.MinFunc(duties, func(a, b duty) int { return a.due.Compare(b.due) })
-		if !sleep(ctx, time.Until(next.due)) {
-			return
-		}
-		for i := range duties {
-			if d := &duties[i]; time.Until(d.due) <= 0 {
-				d.run(ctx)
-				d.due = time.Now().Add(d.every)
-			}
-		}
+// leaseKeepers renew leases, and log handlers that have a message for longHold.
+func (s *Subscription) leaseKeepers() repeaters {
+	return repeaters{
+		{every: s.backend.renewEvery(), work: s.backend.renewDue},
+		{every: longHoldCheck, work: s.reportLongHeld},
 	}
 }
 
-// keepReporting writes the member record until ctx ends. It is a goroutine of its own: a write that
-// hangs must not hold up renewals.
-func (s *Subscription) keepReporting(ctx context.Context) {
-	every := s.backend.reportEvery()
-	for more := every > 0; more; more = sleep(ctx, every) {
+// reporter writes the member record. It is none of the leaseKeepers: a write that hangs must not
+// hold up renewals.
+func (s *Subscription) reporter() repeaters {
+	return repeaters{{every: s.backend.reportEvery(), atOnce: true, work: func(ctx context.Context) {
 		s.backend.report(ctx, func(record *stream.MemberRecord) {
 			record.Paused, _ = s.pausedBy()
 			s.inbox.describe(record)
 		})
-	}
+	}}}
 }
 
 func (s *Subscription) reportLongHeld(context.Context) {

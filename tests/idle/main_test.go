@@ -1,0 +1,9 @@
+package idle
+
+import (
+	"testing"
+
+	"github.com/millrace/redisstream/internal/redistest"
+)
+
+func TestMain(m *testing.M) { redistest.Main(m) }
