@@ -63,13 +63,6 @@ func (c counts) minus(other counts) counts {
 func (c counts) topic() int      { return c.looks + c.beats }
 func (c counts) partitions() int { return c.acquires + c.renews + c.releases }
 
-// ownerModel does what the scripts of an ownership do.
-type ownerModel struct {
-	owner      string
-	generation int64
-	ends       time.Time
-}
-
 // run is who runs a partition, by its own belief.
 type run struct {
 	by    string // empty: nobody
@@ -289,15 +282,10 @@ func (p *proc) Acquire(_ context.Context, partition int) (wait time.Duration, er
 	s, sent, generation := p.sim, time.Now(), int64(0)
 	err = p.call(forAcquire, uint64(partition), func() {
 		s.counts.acquires++
-		now, owner := time.Now(), &s.owners[partition]
-		if owner.owner != "" && owner.owner != p.name && now.Before(owner.ends) {
-			wait = owner.ends.Sub(now)
-			return
+		generation, wait = s.owners[partition].acquire(p.name, s.lease, time.Now())
+		if wait == 0 {
+			s.checkNobodyRuns(partition, p.name)
 		}
-		s.checkNobodyRuns(partition, p.name)
-		owner.owner, owner.ends = p.name, now.Add(s.lease)
-		owner.generation++
-		generation = owner.generation
 	})
 	if err != nil || wait > 0 {
 		return wait, err
@@ -330,10 +318,7 @@ func (p *proc) renew(ctx context.Context, partition int, own *part) {
 		sent, is := time.Now(), false
 		err := p.call(forRenew, uint64(partition), func() {
 			p.sim.counts.renews++
-			owner := &p.sim.owners[partition]
-			if is = owner.owner == p.name && owner.generation == own.generation; is {
-				owner.ends = time.Now().Add(p.sim.lease)
-			}
+			is = p.sim.owners[partition].renew(p.name, own.generation, time.Now())
 		})
 		switch {
 		case err != nil:
@@ -408,10 +393,7 @@ func (p *proc) release(partition int, own *part) {
 	for {
 		err := p.call(forRelease, uint64(partition), func() {
 			p.sim.counts.releases++
-			owner := &p.sim.owners[partition]
-			if owner.owner == p.name && owner.generation == own.generation {
-				owner.owner = ""
-			}
+			p.sim.owners[partition].release(p.name, own.generation)
 		})
 		if err == nil {
 			p.lose(partition, own)
