@@ -248,31 +248,39 @@ func TestOwnership_releasedWithTheEntries(t *testing.T) {
 	}
 }
 
-// The server's clock is set back by an hour. Others wait for one more lease at most, and the owner
-// goes on.
+// The server's clock is set back by an hour. Others wait for one more lease at most, whether the owner
+// goes on or is dead.
 func TestOwnership_clockSetBack(t *testing.T) {
 	t.Parallel()
-	server := redistest.StartWithClock(t, 0)
-	client := server.Client(t)
-	key := ownKey(t)
-	const lease = 300 * time.Millisecond
-	a := stream.NewOwnership(client, ownerKey(key), "a", lease)
-	b := stream.NewOwnership(client, ownerKey(key), "b", longLease)
-	first := acquire(t, a)
-	require.NoError(t, server.SetClock(-time.Hour))
-	state, err := b.Acquire(t.Context())
-	require.NoError(t, err)
-	assert.False(t, state.Acquired)
-	assert.LessOrEqual(t, state.Wait, lease+time.Millisecond)
-	began := time.Now()
-	require.NoError(t, a.Renew(t.Context()))
-	require.Eventually(t, func() bool {
-		state, err = b.Acquire(t.Context())
-		return err == nil && state.Acquired
-	}, soon, time.Millisecond)
-	assert.GreaterOrEqual(t, time.Since(began), lease)
-	assert.Greater(t, state.Generation, first, "although the time is earlier")
-	assert.Zero(t, a.Left())
+	for name, renews := range map[string]bool{"the owner goes on": true, "the owner is dead": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := redistest.StartWithClock(t, 0)
+			client := server.Client(t)
+			key := ownKey(t)
+			const lease = 300 * time.Millisecond
+			a := stream.NewOwnership(client, ownerKey(key), "a", lease)
+			b := stream.NewOwnership(client, ownerKey(key), "b", longLease)
+			first := acquire(t, a)
+			require.NoError(t, server.SetClock(-time.Hour))
+			began := time.Now()
+			state, err := b.Acquire(t.Context())
+			require.NoError(t, err)
+			assert.False(t, state.Acquired)
+			assert.LessOrEqual(t, state.Wait, lease+time.Millisecond)
+			if renews {
+				began = time.Now()
+				require.NoError(t, a.Renew(t.Context()))
+			}
+			require.Eventually(t, func() bool {
+				state, err = b.Acquire(t.Context())
+				return err == nil && state.Acquired
+			}, soon, time.Millisecond)
+			assert.GreaterOrEqual(t, time.Since(began), lease)
+			assert.Greater(t, state.Generation, first, "although the time is earlier")
+			assert.Zero(t, a.Left())
+		})
+	}
 }
 
 // Many contend for a stream. Each owner keeps it for a while, and leaves or falls silent. What one
