@@ -66,6 +66,7 @@ func TestOwnership(t *testing.T) {
 	assert.Zero(t, a.Left())
 	require.ErrorIs(t, a.Renew(t.Context()), stream.ErrNotOwner, "nobody is the owner")
 	first := acquire(t, a)
+	assert.Positive(t, client.PTTL(t.Context(), ownerKey(key)).Val(), "it expires")
 	assert.InDelta(t, longLease.Seconds(), a.Left().Seconds(), 60)
 
 	state, err := b.Acquire(t.Context())
