@@ -3,7 +3,6 @@ package partition
 import (
 	"math/rand/v2"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -77,7 +76,7 @@ type contender struct {
 func TestOwnerModel_agreesWithTheScripts(t *testing.T) {
 	t.Parallel()
 	client := redistest.Shared().Client(t)
-	key := "{" + strings.ReplaceAll(t.Name(), "/", ":") + "}:owner:group"
+	key := ownTag(t) + ":owner:group"
 	random := rand.New(rand.NewPCG(6, 7))
 	model, generations, happened := ownerModel{}, map[int64]int64{0: 0}, map[string]int{}
 	contenders := make([]*contender, 4)

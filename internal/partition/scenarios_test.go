@@ -80,7 +80,7 @@ func scenarios(lease time.Duration) []scenario {
 		{name: "all restart, a fifth at a time", limits: quick, event: func(s *sim, members int) int { return s.deploy(members, members, members/5) }},
 		{name: "one stands still for 2 leases", limits: quick, event: func(s *sim, members int) int {
 			minimum := s.least(s.names()[:1], 0) + s.n/members
-			s.procs[s.names()[0]].pause(2 * lease)
+			s.proc(s.names()[0]).pause(2 * lease)
 			time.Sleep(2*lease + time.Second)
 			return minimum
 		}},
@@ -182,6 +182,12 @@ func (s *sim) names() []string {
 	return slices.Sorted(maps.Keys(s.procs))
 }
 
+func (s *sim) proc(name string) *proc {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.procs[name]
+}
+
 // least returns how many partitions have to move, with these processes gone and these new.
 func (s *sim) least(gone []string, join int) int {
 	s.mu.Lock()
@@ -215,7 +221,7 @@ func (s *sim) startAll(first, n int, within time.Duration) {
 func (s *sim) each(names []string, do func(p *proc)) {
 	done := make(chan struct{})
 	for i, name := range names {
-		p := s.procs[name]
+		p := s.proc(name)
 		time.AfterFunc(time.Duration(i)*time.Microsecond, func() {
 			do(p)
 			done <- struct{}{}
@@ -238,7 +244,7 @@ func (s *sim) await() (took time.Duration) {
 // end ends all processes.
 func (s *sim) end() {
 	for _, name := range s.names() {
-		p := s.procs[name]
+		p := s.proc(name)
 		p.die()
 		p.tasks.Wait()
 	}

@@ -183,6 +183,7 @@ func TestOwnership_lostReplies(t *testing.T) {
 			again(func() error { return o.Renew(t.Context()) })
 			again(func() error { return o.Release(t.Context()) })
 			assert.Zero(t, o.Left())
+			assert.Equal(t, fmt.Sprint(second), direct.HGet(t.Context(), ownerKey(key), "generation").Val(), "it was certain")
 
 			loseNext() // an Acquire without a reply, and no other one
 			_, err := o.Acquire(t.Context())
@@ -206,6 +207,29 @@ func TestOwnership_lostReplies(t *testing.T) {
 			assert.Empty(t, direct.HGet(t.Context(), ownerKey(key), "consumer").Val())
 		})
 	}
+}
+
+// A reply that arrives when its generation is over begins nothing, and ends nothing of the next one.
+func TestOwnership_lateReplies(t *testing.T) {
+	t.Parallel()
+	client := redistest.Shared().Client(t)
+	a, key, added := handedOut(t, client, 1)
+	o := own(t, client, a, key, "a")
+	replies := &sent{name: "evalsha"}
+	replies.after = func() {
+		if replies.n == 1 {
+			require.NoError(t, o.Release(t.Context()))
+		}
+	}
+	client.AddHook(replies)
+	require.NoError(t, o.Renew(t.Context()), "it was before the release")
+	assert.Zero(t, o.Left())
+	assert.True(t, isOver(o))
+
+	acquire(t, o)
+	require.ErrorIs(t, a.Ack(t.Context(), added), stream.ErrNotOwner, "of the generation before")
+	assert.Positive(t, o.Left())
+	assert.False(t, isOver(o))
 }
 
 // A consumer that leaves releases the stream with the last of its entries, unless it keeps some.
