@@ -79,6 +79,10 @@ func TestOwnership(t *testing.T) {
 	require.ErrorIs(t, b.Renew(t.Context()), stream.ErrNotOwner)
 	require.ErrorIs(t, b.Release(t.Context()), stream.ErrNotOwner)
 
+	const some = 50 * time.Millisecond
+	require.Eventually(t, func() bool { return a.Left() < longLease-some }, soon, time.Millisecond, "it passes")
+	require.Eventually(t, func() bool { return a.Renew(t.Context()) == nil && a.Left() > longLease-some }, soon, time.Millisecond)
+
 	endLease(t, client, key)
 	require.NoError(t, a.Renew(t.Context()), "nobody replaced the owner")
 	state, err = b.Acquire(t.Context())
