@@ -71,7 +71,7 @@ func TestMember_closeWaitsForMessages(t *testing.T) {
 	t.Parallel()
 	inGroup(t, 2, 4, func(s *sim) {
 		t := s.t
-		s.settles = 5 * time.Second
+		s.onServer(func() { s.settles = 5 * time.Second })
 		name := s.names()[0]
 		s.proc(name).close(time.Minute)
 		s.onServer(func() { assert.NotContains(t, s.record.members, name) })

@@ -272,7 +272,7 @@ func simulate(t *testing.T, seed uint64, of size, sc scenario) (r result) {
 			require.True(t, s.isBalanced(), "it stays balanced")
 		}
 		if sc.network != (network{}) {
-			s.network = sc.network
+			s.onServer(func() { s.network = sc.network })
 		}
 		var before counts
 		s.onServer(func() { s.moved, s.gaps, before = 0, nil, s.counts })

@@ -221,13 +221,16 @@ func rest(ctx context.Context, d time.Duration) bool {
 // call makes one round trip.
 func (p *proc) call(kind, partition uint64, do func()) error {
 	s := p.sim
+	s.mu.Lock()
+	network := s.network
+	s.mu.Unlock()
 	which := kind<<32 | partition
 	p.mu.Lock()
 	p.calls[which]++
 	nth := p.calls[which]
 	p.mu.Unlock()
 	random := func(most int64, what uint64) int64 { return s.random(most, p.id, which, nth, what) }
-	trip := s.network.least + time.Duration(random(int64(s.network.most-s.network.least), 1))
+	trip := network.least + time.Duration(random(int64(network.most-network.least), 1))
 	there := time.Duration(random(int64(trip), 2))
 	if !p.sleep(p.ctx, there) {
 		return errDead
@@ -242,8 +245,8 @@ func (p *proc) call(kind, partition uint64, do func()) error {
 		return errDown
 	}
 	back, err := trip-there, error(nil)
-	if random(1000, 3) < int64(s.network.lost) {
-		back, err = s.network.timeout-there, errLost
+	if random(1000, 3) < int64(network.lost) {
+		back, err = network.timeout-there, errLost
 	}
 	if !p.sleep(p.ctx, back) {
 		return errDead
@@ -378,7 +381,9 @@ func (p *proc) Stop(partition int) {
 
 // release gives a partition up when its running message is settled.
 func (p *proc) release(partition int, own *part) {
-	settle := p.sim.random(int64(p.sim.settles), p.id, forSettle, uint64(partition))
+	var settles time.Duration
+	p.sim.onServer(func() { settles = p.sim.settles })
+	settle := p.sim.random(int64(settles), p.id, forSettle, uint64(partition))
 	if !p.sleep(p.ctx, time.Duration(settle)) {
 		return
 	}
