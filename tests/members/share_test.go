@@ -202,8 +202,11 @@ func TestMembers_moveWaitsForTheRunningMessage(t *testing.T) {
 	handlers.Go(func() {
 		for msg := range messages { // one of each partition
 			handlers.Go(func() {
-				running <- msg
-				<-settle
+				select {
+				case running <- msg:
+					<-settle
+				case <-settle:
+				}
 				j.handled(0, msg)
 				msg.Ack()
 			})
