@@ -100,11 +100,13 @@ func (b *inbox) room() room {
 		return room{paused: true}
 	}
 	ready, blocked := b.queues.waiting()
-	return b.ahead.room(load{
+	r := b.ahead.room(load{
 		order: b.queues.order, working: b.working, pausing: b.retries.blocking,
 		ready: ready, blocked: blocked, held: len(b.table.entries) - b.table.deferred, bytes: b.table.bytes,
 		claiming: b.queues.gap != "", claimed: b.queues.claimed,
 	})
+	r.empty = len(b.table.entries) == 0
+	return r
 }
 
 // offerRoom wakes the reader if there is something to read.

@@ -50,6 +50,8 @@ func idleSubscriptions(b *fixture.Bench) {
 			fixture.Receive(b.T, output).Ack()
 		}
 	}
+	reads := calls(b)["xreadgroup"]
+	b.Eventually("all have waited in vain", func() bool { return calls(b)["xreadgroup"] > reads+all*3/2 })
 	b.Eventually("all wait for messages", func() bool { return number(b, "clients", "blocked_clients") > all*9/10 })
 }
 
