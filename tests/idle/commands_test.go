@@ -17,19 +17,18 @@ func TestIdle_commandsOfAGroup(t *testing.T) {
 	const members = 20
 	config := fixture.GroupConfig()
 	config.ClaimInterval, config.BlockTime, config.ClaimMinIdle = 300*time.Millisecond, time.Second, 12*time.Second
-	var one, many map[string]float64
-	t.Run("rates", func(t *testing.T) {
-		t.Run("one member", func(t *testing.T) { t.Parallel(); one = idleCommands(t, 1, config) })
-		t.Run("many", func(t *testing.T) { t.Parallel(); many = idleCommands(t, members, config) })
-	})
-	t.Logf("commands/s: %.1f with one member, %.1f with %d: %v", one["all"], many["all"], members, many)
+	small, large := idleGroup(t, 1, config), idleGroup(t, members, config)
+	began, beforeSmall, beforeLarge := time.Now(), calls(small), calls(large)
+	time.Sleep(8 * time.Second)
+	seconds := time.Since(began).Seconds()
+	one, many := rates(beforeSmall, calls(small), seconds), rates(beforeLarge, calls(large), seconds)
+	t.Logf("commands/s: %v with one member, %v with %d", one, many, members)
 	assert.Less(t, many["xinfo|groups"], 2*one["xinfo|groups"])
 	assert.Less(t, many["all"], one["all"]+4*members/config.BlockTime.Seconds())
 }
 
-// idleCommands returns how many commands the server runs in a second for a group that was busy and
-// has nothing to do now, by command.
-func idleCommands(t *testing.T, members int, config redisstream.SubscriberConfig) map[string]float64 {
+// idleGroup returns a server with a group that was busy and has nothing to do now.
+func idleGroup(t *testing.T, members int, config redisstream.SubscriberConfig) *fixture.Bench {
 	t.Helper()
 	b := fixture.NewOn(t, redistest.Start(t))
 	for range members {
@@ -44,13 +43,15 @@ func idleCommands(t *testing.T, members int, config redisstream.SubscriberConfig
 	b.Eventually("acknowledged", func() bool { return b.Pending() == 0 })
 	reads := calls(b)["xreadgroup"]
 	b.Eventually("all have waited in vain", func() bool { return calls(b)["xreadgroup"] >= reads+3*members })
-	before, began := calls(b), time.Now()
-	time.Sleep(8 * time.Second)
-	took := time.Since(began).Seconds()
+	return b
+}
+
+// rates returns how many commands the server ran in a second, by command.
+func rates(before, after map[string]int, seconds float64) map[string]float64 {
 	rates := map[string]float64{}
-	for name, n := range calls(b) {
+	for name, n := range after {
 		if n -= before[name]; n > 0 && name != "info" {
-			rates[name] = float64(n) / took
+			rates[name] = float64(n) / seconds
 			rates["all"] += rates[name]
 		}
 	}
