@@ -66,7 +66,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 // look arms the movers of a topic's streams whenever they have delayed messages.
 func (s *Scheduler) look(ctx context.Context, movers *movers, topic string) {
 	fields := watermill.LogFields{"topic": topic}
-	failing := false
+	names, failing := []string{topic}, false
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -75,7 +75,8 @@ func (s *Scheduler) look(ctx context.Context, movers *movers, topic string) {
 			return
 		case <-timer.C:
 		}
-		err := s.arm(ctx, movers, topic)
+		var err error
+		names, err = s.arm(ctx, movers, topic, names)
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -89,14 +90,19 @@ func (s *Scheduler) look(ctx context.Context, movers *movers, topic string) {
 	}
 }
 
-// arm arms the mover of each stream that has delayed messages.
-func (s *Scheduler) arm(ctx context.Context, movers *movers, topic string) error {
-	names, failure := stream.StreamsOf(ctx, s.config.Client, topic)
+// arm arms the mover of each stream of a topic that has delayed messages, and returns the streams:
+// names, if they can't be asked for now. A failure does not keep those on other servers from being
+// moved.
+func (s *Scheduler) arm(ctx context.Context, movers *movers, topic string, names []string) ([]string, error) {
+	now, failure := stream.StreamsOf(ctx, s.config.Client, topic)
+	if failure == nil {
+		names = now
+	}
 	for _, name := range names {
 		there, err := delayedOf(s.config.Client, name).Any(ctx)
-		if failure = cmp.Or(failure, err); there { // others may be on a server that works
+		if failure = cmp.Or(failure, err); there {
 			movers.arm(name, 0)
 		}
 	}
-	return failure
+	return names, failure
 }
