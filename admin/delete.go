@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/millrace/redisstream"
 	"github.com/millrace/redisstream/internal/stream"
 )
 
@@ -28,15 +29,10 @@ func (a *Admin) DeleteGroup(ctx context.Context, topic, group string, dryRun boo
 		return deletion, err
 	}
 	deletion.Pending, deletion.Lag, deletion.Parked = state.Pending, state.Lag, state.Parked
-	sharing, err := a.Members(ctx, topic, group)
-	if err == nil {
-		err = inUse(max(state.Members, len(sharing)))
-	}
-	if err == nil {
-		err = a.checked(ctx, topic, dryRun, func(name string, dryRun bool) error { return a.deleteGroup(ctx, name, group, dryRun) })
-	}
-	if err == nil && !dryRun {
-		err = a.membersRecord(topic, group).Destroy(ctx)
+	if state.Members > 0 {
+		err = fmt.Errorf("%d of its members are alive: %w", state.Members, ErrInUse)
+	} else {
+		err = a.deleteGroups(ctx, topic, group, dryRun)
 	}
 	if err != nil {
 		return deletion, fmt.Errorf("delete: %w", groupError(topic, group, err))
@@ -44,11 +40,17 @@ func (a *Admin) DeleteGroup(ctx context.Context, topic, group string, dryRun boo
 	return deletion, nil
 }
 
-func inUse(alive int) error {
-	if alive > 0 {
-		return fmt.Errorf("%d of its members are alive: %w", alive, ErrInUse)
+// deleteGroups deletes the group of each stream, and then the record of those that share them.
+func (a *Admin) deleteGroups(ctx context.Context, topic, group string, dryRun bool) error {
+	err := a.checked(ctx, topic, dryRun, func(name string, dryRun bool) error { return a.deleteGroup(ctx, name, group, dryRun) })
+	if err != nil || dryRun {
+		return err
 	}
-	return nil
+	names, err := a.streams(ctx, topic)
+	if err != nil || names[0] == topic {
+		return err
+	}
+	return stream.NewPartitionMembers(a.client, redisstream.PartitionMembersKey(topic, group)).Destroy(ctx)
 }
 
 // deleteGroup deletes the group of one stream.

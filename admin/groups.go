@@ -15,7 +15,7 @@ type Group struct {
 	Topic     string
 	Name      string
 	State     GroupState
-	Members   int    // consumers that are alive
+	Members   int    // consumers that are alive; members that share partitions, also those that stand by
 	Consumers int    // consumers, also dead ones
 	Position  string // the newest entry that was delivered; empty: the topic has partitions
 	Lag       Lag    // entries that no consumer has got yet
@@ -119,7 +119,21 @@ func (a *Admin) Groups(ctx context.Context, topic string) ([]Group, error) {
 			return nil, topicError(names[i], report.Err)
 		}
 	}
-	return a.groupsIn(topic, names, reports), nil
+	groups := a.groupsIn(topic, names, reports)
+	if names[0] != topic {
+		if err := a.countMembers(ctx, pointers(groups)); err != nil {
+			return nil, topicError(topic, err)
+		}
+	}
+	return groups, nil
+}
+
+func pointers(groups []Group) []*Group {
+	list := make([]*Group, len(groups))
+	for i := range groups {
+		list[i] = &groups[i]
+	}
+	return list
 }
 
 // unknownGroups is the number of groups that a survey assumes for a topic whose groups were not

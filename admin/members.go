@@ -28,7 +28,7 @@ func ownerOf(record *stream.OwnerRecord) *Owner {
 
 // Member is a member of a group that shares the partitions of a topic.
 type Member struct {
-	Name       string        // of its consumer
+	Name       string        // its consumers, one for each partition, may have others
 	Lease      time.Duration // until it counts as dead, if it does not report
 	Leaves     bool          // it ends, and gives its partitions to others
 	Partitions []int         // those that it says that it owns; none: it stands by
@@ -39,12 +39,12 @@ type Member struct {
 // A topic without partitions has no members of this kind: members of an exclusive group that stand
 // by write nothing.
 func (a *Admin) Members(ctx context.Context, topic, group string) ([]Member, error) {
-	living, err := a.membersRecord(topic, group).Living(ctx)
+	living, err := stream.LivingMembers(ctx, a.client, []string{redisstream.PartitionMembersKey(topic, group)})
 	if err != nil {
 		return nil, groupError(topic, group, err)
 	}
-	members := make([]Member, len(living))
-	for i, m := range living {
+	members := make([]Member, len(living[0]))
+	for i, m := range living[0] {
 		members[i] = Member{Name: m.Name, Lease: m.Lease}
 		// What a newer version writes differently is left out.
 		members[i].Partitions, members[i].Leaves, _ = partition.ParseState(m.State)
@@ -53,6 +53,22 @@ func (a *Admin) Members(ctx context.Context, topic, group string) ([]Member, err
 	return members, nil
 }
 
-func (a *Admin) membersRecord(topic, group string) *stream.PartitionMembers {
-	return stream.NewPartitionMembers(a.client, redisstream.PartitionMembersKey(topic, group))
+// countMembers counts the members of groups that share the partitions of their topics. A member has a
+// consumer for each of its partitions.
+func (a *Admin) countMembers(ctx context.Context, groups []*Group) error {
+	keys := make([]string, len(groups))
+	for i, g := range groups {
+		keys[i] = redisstream.PartitionMembersKey(g.Topic, g.Name)
+	}
+	living, err := stream.LivingMembers(ctx, a.client, keys)
+	if err != nil {
+		return err
+	}
+	for i, g := range groups {
+		if len(living[i]) > 0 {
+			g.Members = len(living[i])
+			g.State = stateOf(*g)
+		}
+	}
+	return nil
 }

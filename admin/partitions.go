@@ -124,9 +124,10 @@ func (t *Topic) add(p Topic) {
 	t.DeadLetters, t.Delayed, t.Parked = t.DeadLetters+p.DeadLetters, t.Delayed+p.Delayed, t.Parked+p.Parked
 }
 
-// groupsIn returns the groups of a topic, from what its streams report.
+// groupsIn returns the groups of a topic, from what its streams report. Those of several partitions
+// lack what countMembers adds.
 func (a *Admin) groupsIn(topic string, names []string, reports []stream.TopicReport) []Group {
-	if len(names) == 1 && names[0] == topic {
+	if names[0] == topic {
 		return a.groupsOf(topic, reports[0].Groups)
 	}
 	all := make(map[string]*Group)

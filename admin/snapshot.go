@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"slices"
 	"time"
@@ -59,6 +60,7 @@ func (a *Admin) addTo(ctx context.Context, snapshot *Snapshot, topics []Topic) e
 		}
 	}
 	reports := stream.Survey(ctx, a.client, surveyed)
+	var sharing []*Group
 	for _, topic := range topics {
 		names := topic.streams()
 		of := reports[:len(names)]
@@ -76,8 +78,15 @@ func (a *Admin) addTo(ctx context.Context, snapshot *Snapshot, topics []Topic) e
 			}
 		}
 		if exists {
-			snapshot.Topics = append(snapshot.Topics, TopicSnapshot{topic, a.groupsIn(topic.Name, names, of)})
+			groups := a.groupsIn(topic.Name, names, of)
+			snapshot.Topics = append(snapshot.Topics, TopicSnapshot{topic, groups})
+			if topic.Partitions > 0 {
+				sharing = append(sharing, pointers(groups)...)
+			}
 		}
+	}
+	if err := a.countMembers(ctx, sharing); err != nil {
+		return fmt.Errorf("members: %w", stream.Redact(err))
 	}
 	return nil
 }
