@@ -78,17 +78,11 @@ func (a *Admin) partitioned(ctx context.Context, names []string) []partitionedTo
 	if len(names) == 0 {
 		return topics
 	}
-	counts, err := stream.PartitionCounts(ctx, a.client, names)
-	if err != nil {
-		for i := range topics {
-			topics[i].err = err
-		}
-		return topics
-	}
+	counts, failures := stream.PartitionCounts(ctx, a.client, names)
 	var keys []stream.InspectedKeys
 	var of []int // the topic of each
 	for i, count := range counts {
-		if count.Partitions == 0 {
+		if topics[i].err = failures[i]; count.Partitions == 0 {
 			continue
 		}
 		topics[i].Topic = Topic{Name: names[i], Partitions: count.Partitions, Draining: count.Draining}

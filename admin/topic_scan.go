@@ -64,7 +64,7 @@ func (s *scan) partitioned(ctx context.Context, yield func(Topic, error) bool) {
 	topics := slices.Collect(maps.Keys(s.partitions))
 	for page := range slices.Chunk(topics, snapshotPage) {
 		for i, topic := range s.Admin.partitioned(ctx, page) {
-			if topic.err != nil {
+			if topic.err != nil && !stream.IsNoRightOnKey(topic.err) {
 				yield(Topic{}, topicError(page[i], topic.err))
 				return
 			}

@@ -22,20 +22,22 @@ func (c PartitionCount) Streams(topic string) []string {
 	return names
 }
 
-// StreamsOf returns the streams of a topic (GET). A topic whose name the user may not read counts as one
-// without partitions.
+// StreamsOf returns the streams of a topic (GET).
 func StreamsOf(ctx context.Context, client redis.UniversalClient, topic string) ([]string, error) {
-	counts, err := PartitionCounts(ctx, client, []string{topic})
+	if !CanHavePartitions(topic) {
+		return []string{topic}, nil
+	}
+	count, err := countOrNone(StoredPartitions(ctx, client, topic))
 	if err != nil {
 		return nil, err
 	}
-	return counts[0].Streams(topic), nil
+	return count.Streams(topic), nil
 }
 
-// PartitionCounts returns what is stored for each topic, as StreamsOf sees it: zero for a topic without
-// partitions.
-func PartitionCounts(ctx context.Context, client redis.UniversalClient, topics []string) ([]PartitionCount, error) {
-	counts, replies := make([]PartitionCount, len(topics)), make([]*redis.StringCmd, len(topics))
+// PartitionCounts returns what is stored for each topic, in a pipeline, and the error of each. It is
+// zero for a topic without partitions.
+func PartitionCounts(ctx context.Context, client redis.UniversalClient, topics []string) ([]PartitionCount, []error) {
+	counts, errs, replies := make([]PartitionCount, len(topics)), make([]error, len(topics)), make([]*redis.StringCmd, len(topics))
 	pipe := client.Pipeline()
 	for i, topic := range topics {
 		if CanHavePartitions(topic) {
@@ -44,16 +46,17 @@ func PartitionCounts(ctx context.Context, client redis.UniversalClient, topics [
 	}
 	_, _ = pipe.Exec(ctx) // each reply has its error; nothing is sent, if there is none
 	for i, reply := range replies {
-		if reply == nil {
-			continue
-		}
-		count, err := readPartitionCount(reply.Result())
-		switch {
-		case err == nil:
-			counts[i] = count
-		case !errors.Is(err, ErrIsStream) && !errors.Is(err, ErrNoCount) && !redis.IsPermissionError(err):
-			return nil, err
+		if reply != nil {
+			counts[i], errs[i] = countOrNone(readPartitionCount(reply.Result()))
 		}
 	}
-	return counts, nil
+	return counts, errs
+}
+
+// countOrNone returns zero for a topic that is a stream, or no topic at all.
+func countOrNone(count PartitionCount, err error) (PartitionCount, error) {
+	if errors.Is(err, ErrIsStream) || errors.Is(err, ErrNoCount) {
+		return PartitionCount{}, nil
+	}
+	return count, err
 }
