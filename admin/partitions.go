@@ -95,7 +95,7 @@ func (a *Admin) partitioned(ctx context.Context, names []string) []partitionedTo
 		topic := &topics[of[i]]
 		switch {
 		case errs[i] == nil:
-			topic.add(topicOf("", state))
+			addPartition(&topic.Topic, topicOf("", state))
 		case !stream.IsNoStream(errs[i]):
 			topic.err = cmp.Or(topic.err, errs[i])
 		}
@@ -103,8 +103,8 @@ func (a *Admin) partitioned(ctx context.Context, names []string) []partitionedTo
 	return topics
 }
 
-// add adds a partition.
-func (t *Topic) add(p Topic) {
+// addPartition adds a partition to its topic.
+func addPartition(t *Topic, p Topic) {
 	t.Length, t.Added = t.Length+p.Length, t.Added+p.Added
 	t.FirstID = older(t.FirstID, p.FirstID)
 	if stream.Precedes(cmp.Or(t.LastID, "0-0"), p.LastID) {
@@ -132,7 +132,7 @@ func (a *Admin) groupsIn(topic string, names []string, reports []stream.TopicRep
 				all[g.Name] = &Group{Topic: topic, Name: g.Name, Lag: Lag{Exact: LagExact}}
 				consumers[g.Name] = make(map[string]Consumer)
 			}
-			all[g.Name].add(g)
+			addGroup(all[g.Name], g)
 		}
 		for _, report := range reports[i].Groups {
 			for _, state := range report.Members.Consumers {
@@ -142,15 +142,15 @@ func (a *Admin) groupsIn(topic string, names []string, reports []stream.TopicRep
 	}
 	groups := make([]Group, 0, len(all))
 	for _, g := range all {
-		g.count(consumers[g.Name])
+		countConsumers(g, consumers[g.Name])
 		groups = append(groups, *g)
 	}
 	slices.SortFunc(groups, func(x, y Group) int { return strings.Compare(x.Name, y.Name) })
 	return groups
 }
 
-// add adds the group of a partition, without its consumers: one may have several partitions.
-func (g *Group) add(p Group) {
+// addGroup adds the group of a partition, without its consumers: one may have several partitions.
+func addGroup(g *Group, p Group) {
 	g.Lag = g.Lag.and(p.Lag)
 	g.Pending, g.Parked = g.Pending+p.Pending, g.Parked+p.Parked
 	g.OldestID, g.OldestAge = older(g.OldestID, p.OldestID), max(g.OldestAge, p.OldestAge)
@@ -160,8 +160,8 @@ func (g *Group) add(p Group) {
 	g.BlocksTrimming = g.BlocksTrimming || p.BlocksTrimming
 }
 
-// count counts the consumers of a group, each once.
-func (g *Group) count(consumers map[string]Consumer) {
+// countConsumers counts the consumers of a group, each once.
+func countConsumers(g *Group, consumers map[string]Consumer) {
 	g.Consumers = len(consumers)
 	for _, c := range consumers {
 		if c.State != ConsumerDead {

@@ -58,7 +58,7 @@ func (a *Admin) holder(ctx context.Context, topic, id string, has func(name stri
 	for _, name := range names {
 		found, err := has(name)
 		switch {
-		case err != nil && !(len(names) > 1 && isMissing(err)):
+		case err != nil && (len(names) == 1 || !isMissing(err)):
 			return "", err
 		case found && holder != "":
 			return "", fmt.Errorf("%s: %w: %q and %q have it", id, ErrAmbiguousID, holder, name)

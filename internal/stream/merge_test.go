@@ -50,7 +50,8 @@ func TestMerge(t *testing.T) {
 	assert.Equal(t, []int{1, 2, 5}, got)
 
 	count = 0
-	for range stream.Merge(before, sequence(&count, nil, 1, 2, 3), sequence(&count, nil, 4, 5, 6)) {
+	for _, err := range stream.Merge(before, sequence(&count, nil, 1, 2, 3), sequence(&count, nil, 4, 5, 6)) {
+		require.NoError(t, err)
 		break
 	}
 	assert.Equal(t, 2, count, "one of each sequence was read")
