@@ -1,0 +1,344 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// memberHistory is everything that is known of a run with partitions. The checker judges it.
+type memberHistory struct {
+	lease     time.Duration
+	published []memberMessage
+	uncertain bool // some messages may be in their streams twice
+	processes []*memberProcess
+	dead      map[handlerKey]bool    // the dead letters
+	committed map[[2]string][]string // by group and stream: "key number entry" of each Commit
+	troubles  []span                 // when a server was down, and clients recovered
+}
+
+// memberProcess is the journal of a process.
+type memberProcess struct {
+	name   string
+	killed int64 // 0: it was not
+	events []memberEvent
+}
+
+// handlerKey is a message for a group.
+type handlerKey struct {
+	group, key string
+	number     int
+}
+
+// memberVerdict has the findings and figures of the checker.
+type memberVerdict struct {
+	lost      []string // published, and neither acknowledged nor dead-lettered
+	disorder  []string // handled before a predecessor of its key was settled, or after a successor
+	twoOwners []string // handlers of two generations at a time without a reason, or what a former owner settled
+	again     []string // handled again after an ack without a reason
+	committed []string // committed twice, not at all, or out of order
+	late      []string // gaps are too long
+	failures  []string
+
+	handled, commits, generations, repeated, overlaps int
+
+	longestOverlap time.Duration
+	gaps           map[string][]time.Duration
+}
+
+func (v *memberVerdict) result() string {
+	for _, list := range [][]string{v.lost, v.disorder, v.twoOwners, v.again, v.committed, v.late, v.failures} {
+		if len(list) > 0 {
+			return fmt.Sprintf("FAIL: %d lost, %d out of order, %d of two owners, %d handled again, %d commits wrong, %d gaps too long, %d other failures",
+				len(v.lost), len(v.disorder), len(v.twoOwners), len(v.again), len(v.committed), len(v.late), len(v.failures))
+		}
+	}
+	return "PASS"
+}
+
+// handling is one run of a handler.
+type handling struct {
+	memberEvent // its beginning
+
+	process *memberProcess
+	ended   int64  // 0: its process died before
+	outcome string // empty: it did not end
+	stale   bool   // it ended when another owner handled messages: its ack counts nothing
+}
+
+func (h *handling) String() string {
+	return fmt.Sprintf("%s, group %s, %s, generation %d, at %s: key %s, number %d (%s, delivery %d)",
+		h.process.name, h.Group, h.Stream, h.Generation, clock(h.At), h.Key, h.Number, h.Entry, h.Deliveries)
+}
+
+func (h *handling) handlerKey() handlerKey { return handlerKey{h.Group, h.Key, h.Number} }
+
+// settled reports whether the handler acknowledged its message, as far as it knows.
+func (h *handling) settled() bool {
+	return h.outcome == outcomeAcked || h.outcome == outcomeCommitted
+}
+
+// end is when nothing of the handler runs any more.
+func (h *handling) end() int64 {
+	switch {
+	case h.ended != 0:
+		return h.ended
+	case h.process.killed != 0:
+		return h.process.killed
+	default:
+		return h.At // the run ended
+	}
+}
+
+// ownership is one generation of a stream.
+type ownership struct {
+	generation int64
+	process    *memberProcess
+	at         int64 // when its process logged that it is the owner
+	handlings  []*handling
+}
+
+// ownedStream is a stream of a group, with its generations in their order.
+type ownedStream struct {
+	group, stream string
+	owners        []*ownership
+}
+
+// streams sorts the journals by stream and generation.
+func (h *memberHistory) streams() []*ownedStream {
+	found := map[[2]string]*ownedStream{}
+	owners := map[*ownedStream]map[int64]*ownership{}
+	owner := func(p *memberProcess, e memberEvent) *ownership {
+		s := found[[2]string{e.Group, e.Stream}]
+		if s == nil {
+			s = &ownedStream{group: e.Group, stream: e.Stream}
+			found[[2]string{e.Group, e.Stream}], owners[s] = s, map[int64]*ownership{}
+		}
+		o := owners[s][e.Generation]
+		if o == nil {
+			o = &ownership{generation: e.Generation, process: p, at: e.At}
+			owners[s][e.Generation], s.owners = o, append(s.owners, o)
+		}
+		return o
+	}
+	for _, p := range h.processes {
+		running := map[memberEvent]*handling{}
+		for _, e := range p.events {
+			same := e
+			same.Kind, same.At, same.Outcome = "", 0, ""
+			switch e.Kind {
+			case memberOwns:
+				o := owner(p, e)
+				o.at = min(o.at, e.At)
+			case memberBegins:
+				o := owner(p, e)
+				running[same] = &handling{memberEvent: e, process: p}
+				o.handlings = append(o.handlings, running[same])
+			case memberEnds:
+				if r := running[same]; r != nil {
+					r.ended, r.outcome = e.At, e.Outcome
+				}
+			}
+		}
+	}
+	var all []*ownedStream
+	for _, s := range found {
+		slices.SortFunc(s.owners, func(a, b *ownership) int { return cmp.Compare(a.generation, b.generation) })
+		for i, o := range s.owners {
+			slices.SortStableFunc(o.handlings, func(a, b *handling) int { return cmp.Compare(a.At, b.At) })
+			next := s.firstAfter(i)
+			for _, one := range o.handlings {
+				one.stale = next != nil && one.outcome == outcomeAcked && one.ended > next.At
+			}
+		}
+		all = append(all, s)
+	}
+	slices.SortFunc(all, func(a, b *ownedStream) int {
+		return cmp.Or(strings.Compare(a.group, b.group), strings.Compare(a.stream, b.stream))
+	})
+	return all
+}
+
+// firstAfter returns the first handling of the generations after the ith one; nil: none.
+func (s *ownedStream) firstAfter(i int) (first *handling) {
+	for _, o := range s.owners[i+1:] {
+		if len(o.handlings) > 0 && (first == nil || o.handlings[0].At < first.At) {
+			first = o.handlings[0]
+		}
+	}
+	return first
+}
+
+// check judges the run.
+func (h *memberHistory) check() *memberVerdict {
+	v := &memberVerdict{gaps: map[string][]time.Duration{}}
+	streams := h.streams()
+	settled := map[handlerKey]bool{}
+	for _, s := range streams {
+		v.generations += len(s.owners)
+		for _, o := range s.owners {
+			v.handled += len(o.handlings)
+			for _, one := range o.handlings {
+				settled[one.handlerKey()] = settled[one.handlerKey()] || one.settled() && !one.stale
+			}
+		}
+		h.checkOrder(v, s)
+		h.checkOwners(v, s)
+		h.checkCommits(v, s)
+		h.findGaps(v, s)
+	}
+	for _, m := range h.published {
+		for _, g := range memberGroups {
+			key := handlerKey{g.name, m.key, m.number}
+			if g.topic == m.topic && m.doneAt != 0 && !settled[key] && !h.dead[key] {
+				v.lost = append(v.lost, fmt.Sprintf("group %s: key %s, number %d, published at %s", g.name, m.key, m.number, clock(m.doneAt)))
+			}
+		}
+	}
+	h.checkGaps(v)
+	return v
+}
+
+// checkOrder walks through the handlings of a stream by generation. A message begins when all its
+// predecessors in the key are settled. In a generation it does not come after a successor. A message
+// that was acknowledged comes again only after a fault.
+func (h *memberHistory) checkOrder(v *memberVerdict, s *ownedStream) {
+	done := map[string]int{}         // by key: all messages up to this one are settled
+	ackedBy := map[string]*handling{} // by entry
+	last := map[handlerKey]int64{}   // when a dead letter was handled last
+	for _, o := range s.owners {
+		for _, one := range o.handlings {
+			last[one.handlerKey()] = one.end()
+		}
+	}
+	for _, o := range s.owners {
+		newest := map[string]*handling{}
+		for _, one := range byTime(o.handlings) {
+			if one.begins {
+				h.began(v, one.handling, done, newest, ackedBy, last)
+			} else if one.settled() && !one.stale {
+				done[one.Key] = max(done[one.Key], one.Number)
+				ackedBy[one.Entry] = one.handling
+			}
+		}
+	}
+}
+
+// moment is the beginning or the end of a handling.
+type moment struct {
+	*handling
+
+	begins bool
+	at     int64
+}
+
+func byTime(handlings []*handling) []moment {
+	var all []moment
+	for _, one := range handlings {
+		all = append(all, moment{one, true, one.At})
+		if one.ended != 0 {
+			all = append(all, moment{one, false, one.ended})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b moment) int { return cmp.Compare(a.at, b.at) })
+	return all
+}
+
+func (h *memberHistory) began(v *memberVerdict, one *handling, done map[string]int, newest map[string]*handling, ackedBy map[string]*handling, last map[handlerKey]int64) {
+	for next := done[one.Key] + 1; next < one.Number; next++ {
+		before := handlerKey{one.Group, one.Key, next}
+		if !h.dead[before] || last[before] > one.At {
+			v.disorder = append(v.disorder, fmt.Sprintf("%s began before number %d was settled", one, next))
+			break
+		}
+		done[one.Key] = next
+	}
+	if n := newest[one.Key]; n != nil && n.Number > one.Number && !overlaps(h.troubles, n.At, one.At) {
+		v.disorder = append(v.disorder, fmt.Sprintf("%s came after number %d in the same generation", one, n.Number))
+	}
+	newest[one.Key] = one
+	if before := ackedBy[one.Entry]; before != nil {
+		v.repeated++
+		if !h.disturbed(before.process, before.ended, one.At) {
+			v.again = append(v.again, fmt.Sprintf("%s was acknowledged by %s at %s", one, before.process.name, clock(before.ended)))
+		}
+	}
+}
+
+// disturbed reports whether a process was killed or stood still, or a server was down, in this time.
+func (h *memberHistory) disturbed(p *memberProcess, from, to int64) bool {
+	return p.killed != 0 && from <= p.killed && p.killed <= to || overlaps(p.stood(), from, to) || overlaps(h.troubles, from, to)
+}
+
+// stood returns when the process did not run.
+func (p *memberProcess) stood() (list []span) {
+	for _, e := range p.events {
+		if e.Kind == memberStood {
+			list = append(list, span{e.From, e.At})
+		}
+	}
+	return list
+}
+
+// checkOwners checks that handlers of two generations ran at a time only if the process of the former
+// one stood still, or a server was down; and that an ack of the former one had no effect then.
+func (h *memberHistory) checkOwners(v *memberVerdict, s *ownedStream) {
+	handledAt := map[string]int64{} // by entry: the newest generation that handled it
+	for _, o := range s.owners {
+		for _, one := range o.handlings {
+			handledAt[one.Entry] = o.generation
+		}
+	}
+	for i, o := range s.owners {
+		next := s.firstAfter(i)
+		if next == nil {
+			continue
+		}
+		for _, one := range o.handlings {
+			if one.end() <= next.At {
+				continue
+			}
+			v.overlaps++
+			v.longestOverlap = max(v.longestOverlap, time.Duration(one.end()-max(next.At, one.At)))
+			if since := next.At - int64(h.lease) - int64(longPause(h.lease)); !h.disturbed(one.process, since, one.end()) {
+				v.twoOwners = append(v.twoOwners, fmt.Sprintf("%s ran until %s, and generation %d began at %s",
+					one, clock(one.end()), next.Generation, clock(next.At)))
+			}
+			if one.stale && handledAt[one.Entry] == o.generation && !h.dead[one.handlerKey()] {
+				v.twoOwners = append(v.twoOwners, fmt.Sprintf("%s was acknowledged at %s after generation %d had begun, and never came again",
+					one, clock(one.ended), next.Generation))
+			}
+		}
+	}
+}
+
+// checkCommits checks that each message that was committed is in the list of the stream once, and in
+// the order of its key.
+func (h *memberHistory) checkCommits(v *memberVerdict, s *ownedStream) {
+	type commit struct{ key, entry string }
+	seen := map[commit]bool{}
+	newest := map[string]int{}
+	for _, line := range h.committed[[2]string{s.group, s.stream}] {
+		fields := strings.Fields(line)
+		number := numberOf(fields[1])
+		c := commit{fields[0], fields[2]}
+		if seen[c] {
+			v.committed = append(v.committed, fmt.Sprintf("group %s, %s: %s is there twice", s.group, s.stream, line))
+		}
+		again := number == newest[c.key] && h.uncertain // the message is in two entries
+		if number <= newest[c.key] && !again {
+			v.committed = append(v.committed, fmt.Sprintf("group %s, %s: %s comes after number %d", s.group, s.stream, line, newest[c.key]))
+		}
+		seen[c], newest[c.key] = true, max(newest[c.key], number)
+		v.commits++
+	}
+	for _, o := range s.owners {
+		for _, one := range o.handlings {
+			if one.outcome == outcomeCommitted && !seen[commit{one.Key, one.Entry}] && !overlaps(h.troubles, one.At, one.ended+int64(h.lease)) {
+				v.committed = append(v.committed, fmt.Sprintf("%s was committed, and it is not there", one))
+			}
+		}
+	}
+}
