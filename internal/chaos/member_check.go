@@ -201,29 +201,51 @@ func (h *memberHistory) check() *memberVerdict {
 	return v
 }
 
-// checkOrder walks through the handlings of a stream by generation. A message begins when all its
-// predecessors in the key are settled. In a generation it does not come after a successor. A message
-// that was acknowledged comes again only after a fault.
+// orderWalk walks through the handlings of a stream by generation, and in a generation by time.
+type orderWalk struct {
+	*memberHistory
+
+	verdict *memberVerdict
+	all     map[handlerKey][]*handling
+	done    map[string]int       // by key: all messages up to this one are settled
+	acked   map[string]*handling // by entry
+	running map[string]*handling // of the generation, by queue
+	newest  map[string]*handling // of the generation, by queue
+}
+
+// checkOrder checks that a message begins when all its predecessors in the key are settled, and that a
+// message that was acknowledged comes again only after a fault. In a generation one message of a queue
+// runs at a time, and they come in the order of the stream.
 func (h *memberHistory) checkOrder(v *memberVerdict, s *ownedStream) {
-	done := map[string]int{}         // by key: all messages up to this one are settled
-	ackedBy := map[string]*handling{} // by entry
-	last := map[handlerKey]int64{}   // when a dead letter was handled last
+	w := orderWalk{memberHistory: h, verdict: v, all: map[handlerKey][]*handling{}, done: map[string]int{}, acked: map[string]*handling{}}
 	for _, o := range s.owners {
 		for _, one := range o.handlings {
-			last[one.handlerKey()] = one.end()
+			w.all[one.handlerKey()] = append(w.all[one.handlerKey()], one)
 		}
 	}
 	for _, o := range s.owners {
-		newest := map[string]*handling{}
+		w.running, w.newest = map[string]*handling{}, map[string]*handling{}
 		for _, one := range byTime(o.handlings) {
 			if one.begins {
-				h.began(v, one.handling, done, newest, ackedBy, last)
-			} else if one.settled() && !one.stale {
-				done[one.Key] = max(done[one.Key], one.Number)
-				ackedBy[one.Entry] = one.handling
+				w.began(one.handling)
+				continue
+			}
+			delete(w.running, one.queue())
+			if one.settled() && !one.stale {
+				w.done[one.Key] = max(w.done[one.Key], one.Number)
+				w.acked[one.Entry] = one.handling
 			}
 		}
 	}
+}
+
+// queue returns the key of a message in groups with an OrderingKey. In the others all messages of a
+// stream are in one queue.
+func (h *handling) queue() string {
+	if h.Group == "keyed" {
+		return h.Key
+	}
+	return ""
 }
 
 // moment is the beginning or the end of a handling.
@@ -246,25 +268,40 @@ func byTime(handlings []*handling) []moment {
 	return all
 }
 
-func (h *memberHistory) began(v *memberVerdict, one *handling, done map[string]int, newest map[string]*handling, ackedBy map[string]*handling, last map[handlerKey]int64) {
-	for next := done[one.Key] + 1; next < one.Number; next++ {
-		before := handlerKey{one.Group, one.Key, next}
-		if !h.dead[before] || last[before] > one.At {
-			v.disorder = append(v.disorder, fmt.Sprintf("%s began before number %d was settled", one, next))
+func (w *orderWalk) complainf(format string, args ...any) {
+	w.verdict.disorder = append(w.verdict.disorder, fmt.Sprintf(format, args...))
+}
+
+func (w *orderWalk) began(one *handling) {
+	for next := w.done[one.Key] + 1; next < one.Number; next++ {
+		if !w.wasDead(handlerKey{one.Group, one.Key, next}, one) {
+			w.complainf("%s began before number %d was settled", one, next)
 			break
 		}
-		done[one.Key] = next
+		w.done[one.Key] = next
 	}
-	if n := newest[one.Key]; n != nil && n.Number > one.Number && !overlaps(h.troubles, n.At, one.At) {
-		v.disorder = append(v.disorder, fmt.Sprintf("%s came after number %d in the same generation", one, n.Number))
+	queue := one.queue()
+	if other := w.running[queue]; other != nil {
+		w.complainf("%s began while the same owner handled %s", one, other.Entry)
 	}
-	newest[one.Key] = one
-	if before := ackedBy[one.Entry]; before != nil {
-		v.repeated++
-		if !h.disturbed(before.process, before.ended, one.At) {
-			v.again = append(v.again, fmt.Sprintf("%s was acknowledged by %s at %s", one, before.process.name, clock(before.ended)))
+	if n := w.newest[queue]; n != nil && precedes(one.Entry, n.Entry) && !overlaps(w.troubles, n.At, one.At) {
+		w.complainf("%s came after %s in the same generation", one, n.Entry)
+	}
+	w.running[queue], w.newest[queue] = one, one
+	if before := w.acked[one.Entry]; before != nil {
+		w.verdict.repeated++
+		if !w.disturbed(before.process, before.ended, one.At) {
+			w.verdict.again = append(w.verdict.again, fmt.Sprintf("%s was acknowledged by %s at %s", one, before.process.name, clock(before.ended)))
 		}
 	}
+}
+
+// wasDead reports whether a message was a dead letter when another one began. Handlers of former owners
+// may go on: the next owner dead-letters a message that has had all its deliveries.
+func (w *orderWalk) wasDead(message handlerKey, one *handling) bool {
+	return w.dead[message] && !slices.ContainsFunc(w.all[message], func(h *handling) bool {
+		return h.Generation > one.Generation || h.Generation == one.Generation && h.end() > one.At
+	})
 }
 
 // disturbed reports whether a process was killed or stood still, or a server was down, in this time.
