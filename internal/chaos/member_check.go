@@ -145,20 +145,27 @@ func (h *memberHistory) streams() []*ownedStream {
 	}
 	var all []*ownedStream
 	for _, s := range found {
-		slices.SortFunc(s.owners, func(a, b *ownership) int { return cmp.Compare(a.generation, b.generation) })
-		for i, o := range s.owners {
-			slices.SortStableFunc(o.handlings, func(a, b *handling) int { return cmp.Compare(a.At, b.At) })
-			next := s.firstAfter(i)
-			for _, one := range o.handlings {
-				one.stale = next != nil && one.outcome == outcomeAcked && one.ended > next.At
-			}
-		}
+		s.sort()
 		all = append(all, s)
 	}
 	slices.SortFunc(all, func(a, b *ownedStream) int {
 		return cmp.Or(strings.Compare(a.group, b.group), strings.Compare(a.stream, b.stream))
 	})
 	return all
+}
+
+// sort sorts the generations and their handlings, and finds the acks that came too late.
+func (s *ownedStream) sort() {
+	slices.SortFunc(s.owners, func(a, b *ownership) int { return cmp.Compare(a.generation, b.generation) })
+	for _, o := range s.owners {
+		slices.SortStableFunc(o.handlings, func(a, b *handling) int { return cmp.Compare(a.At, b.At) })
+	}
+	for i, o := range s.owners {
+		next := s.firstAfter(i)
+		for _, one := range o.handlings {
+			one.stale = next != nil && one.outcome == outcomeAcked && one.ended > next.At
+		}
+	}
 }
 
 // firstAfter returns the first handling of the generations after the ith one; nil: none.

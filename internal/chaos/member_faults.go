@@ -34,27 +34,19 @@ func (r *memberRun) play(ctx context.Context) {
 				return
 			}
 			f := memberFaults[i]
-			if f.name == "slots moved" && r.cluster == nil {
+			if f.name == "slots moved" && !r.cluster {
 				continue
 			}
-			r.done[f.name]++
+			r.made[f.name]++
 			began := time.Now()
 			f.happen(r, ctx)
-			if r.verbose {
-				fmt.Fprintf(r.out, "%s: %s, for %s\n", clock(began.UnixNano()), f.name, time.Since(began).Round(time.Millisecond))
-			}
+			r.verbose(fmt.Sprintf("%s: %s, for %s", clock(began.UnixNano()), f.name, time.Since(began).Round(time.Millisecond)))
 		}
 	}
 }
 
 func (r *memberRun) between(low, high time.Duration) time.Duration {
 	return low + time.Duration(r.random.Int64N(int64(high-low)))
-}
-
-func (r *memberRun) start(w *worker) {
-	if err := w.start(); err != nil {
-		r.failures = append(r.failures, err.Error())
-	}
 }
 
 func (r *memberRun) killOne(ctx context.Context) { r.kill(ctx, 1) }
@@ -99,20 +91,20 @@ func (r *memberRun) killMaster(ctx context.Context) {
 	began := time.Now()
 	err := r.outside.Try(func(tb testing.TB) {
 		tb.Helper()
-		server := r.servers[0]
-		if r.cluster != nil {
+		server := r.nodes[0]
+		if r.cluster {
 			key := r.anyStream()
-			r.cluster.AwaitReady(tb)
-			server = r.cluster.Master(tb, key)
+			r.full.AwaitReady(tb)
+			server = r.full.Master(tb, key)
 			server.Kill()
-			r.cluster.AwaitFailover(tb, key, server)
+			r.full.AwaitFailover(tb, key, server)
 		} else {
 			server.Kill()
 			wait(ctx, r.between(100*time.Millisecond, memberLease*3/2))
 		}
 		server.Restart(tb)
-		if r.cluster != nil {
-			r.cluster.AwaitReady(tb)
+		if r.cluster {
+			r.full.AwaitReady(tb)
 		}
 	})
 	r.trouble(began, memberLease, err) // clients look for the new master, and acquire again what they lost
@@ -123,10 +115,10 @@ func (r *memberRun) moveSlots(context.Context) {
 	began := time.Now()
 	err := r.outside.Try(func(tb testing.TB) {
 		tb.Helper()
-		r.cluster.AwaitReady(tb)
+		r.full.AwaitReady(tb)
 		for range 3 {
 			key := r.anyStream()
-			r.cluster.MoveSlot(tb, key, r.anyMaster(tb, r.cluster.Master(tb, key)))
+			r.full.MoveSlot(tb, key, r.anyMaster(tb, r.full.Master(tb, key)))
 		}
 	})
 	r.trouble(began, 0, err)
@@ -140,7 +132,7 @@ func (r *memberRun) anyStream() string {
 func (r *memberRun) anyMaster(tb testing.TB, other *redistest.Server) *redistest.Server {
 	tb.Helper()
 	for {
-		if m := r.cluster.Master(tb, r.anyStream()); m != other {
+		if m := r.full.Master(tb, r.anyStream()); m != other {
 			return m
 		}
 	}
@@ -150,6 +142,6 @@ func (r *memberRun) anyMaster(tb testing.TB, other *redistest.Server) *redistest
 func (r *memberRun) trouble(began time.Time, after time.Duration, err error) {
 	r.troubles = append(r.troubles, span{began.UnixNano(), time.Now().Add(after).UnixNano()})
 	if err != nil {
-		r.failures = append(r.failures, err.Error())
+		r.fail(err.Error())
 	}
 }

@@ -29,15 +29,15 @@ const (
 type memberEvent struct {
 	Kind       string
 	At         int64
-	From       int64  `json:",omitempty"`
-	Group      string `json:",omitempty"`
-	Stream     string `json:",omitempty"`
-	Generation int64  `json:",omitempty"`
-	Entry      string `json:",omitempty"`
-	Key        string `json:",omitempty"`
-	Number     int    `json:",omitempty"` // of the message in its key, from 1
-	Deliveries int64  `json:",omitempty"`
-	Outcome    string `json:",omitempty"`
+	From       int64
+	Group      string
+	Stream     string
+	Generation int64
+	Entry      string
+	Key        string
+	Number     int // of the message in its key, from 1
+	Deliveries int64
+	Outcome    string
 }
 
 // memberJournal is a file that a member appends to. Each event is one write, so that SIGKILL loses

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -29,31 +28,28 @@ const (
 	memberDrain     = 60 * time.Second
 )
 
-// memberRun is a run with partitions.
+// memberRun is a run with partitions. It has no proxies, and no servers of a run.
 type memberRun struct {
-	options
-	out      io.Writer
-	outside  redistest.Outside
-	servers  []*redistest.Server
-	cluster  *redistest.Cluster // nil: there is one server
-	client   redis.UniversalClient
-	workers  []*worker
-	random   *rand.Rand // of the faults
-	done     map[string]int
-	troubles []span // of a server, with the time that clients may need afterwards
-	failures []string
+	*run
 
-	mu        sync.Mutex // guards what the publishers write
-	published []memberMessage
+	outside redistest.Outside
+	nodes   []*redistest.Server
+	full    *redistest.Cluster // nil: there is one server
+	random  *rand.Rand         // of the faults
+	made    map[string]int     // faults
+
+	published []memberMessage // guarded by mu, as uncertain
 	uncertain int
 }
 
 // membersRun makes a run and reports whether the checker found nothing.
 func membersRun(ctx context.Context, o options) (ok bool, err error) {
-	began := time.Now()
-	r := &memberRun{options: o, out: os.Stdout, random: rand.New(rand.NewPCG(o.seed, 3)), done: map[string]int{}}
+	r := &memberRun{
+		run:    &run{options: o, out: os.Stdout, began: time.Now()},
+		random: rand.New(rand.NewPCG(o.seed, 3)), made: map[string]int{},
+	}
 	fmt.Fprintf(r.out, "seed %d, %s, %d partitions, %d members, cluster: %t\n", o.seed, o.duration, memberPartitions, memberProcesses, o.cluster)
-	defer func() { (&run{options: o, out: r.out}).cleanUp(!ok) }()
+	defer func() { r.cleanUp(!ok) }()
 	defer r.close()
 	if err := r.open(); err != nil {
 		return false, err
@@ -71,7 +67,7 @@ func membersRun(ctx context.Context, o options) (ok bool, err error) {
 	v := h.check()
 	v.failures = append(v.failures, r.failures...)
 	r.report(h, v)
-	fmt.Fprintf(r.out, "%s, seed %d, %s\n", v.result(), o.seed, time.Since(began).Round(time.Second))
+	fmt.Fprintf(r.out, "%s, seed %d, %s\n", v.result(), o.seed, time.Since(r.began).Round(time.Second))
 	return v.result() == "PASS", nil
 }
 
@@ -79,18 +75,18 @@ func membersRun(ctx context.Context, o options) (ok bool, err error) {
 func (r *memberRun) open() error {
 	err := r.outside.Try(func(tb testing.TB) {
 		tb.Helper()
-		if r.cluster = nil; r.options.cluster {
-			r.cluster = redistest.StartFullCluster(tb)
-			r.servers = r.cluster.Nodes
+		if r.cluster {
+			r.full = redistest.StartFullCluster(tb)
+			r.nodes = r.full.Nodes
 			return
 		}
-		r.servers = []*redistest.Server{redistest.Start(tb, redistest.Durable...)}
+		r.nodes = []*redistest.Server{redistest.Start(tb, redistest.Durable...)}
 	})
 	if err != nil {
 		return err
 	}
 	link := connection{ReadTimeout: time.Second}
-	for _, server := range r.servers {
+	for _, server := range r.nodes {
 		link.Addrs = append(link.Addrs, server.Addr)
 	}
 	r.client = link.client()
@@ -129,9 +125,7 @@ func (r *memberRun) execute(ctx context.Context) {
 	r.play(quiet)
 	all.Wait()
 	for _, w := range r.workers {
-		if err := w.start(); err != nil {
-			r.failures = append(r.failures, err.Error())
-		}
+		r.start(w)
 	}
 }
 
@@ -157,7 +151,7 @@ func (r *memberRun) publish(quiet, ctx context.Context, number int, topic string
 	if topic == sharedTopic {
 		config.Partitions, config.PartitionKey = memberPartitions, orderingKeyOf
 	}
-	if r.cluster != nil { // otherwise a failover may lose messages
+	if r.cluster { // otherwise a failover may lose messages
 		config.WaitReplicas = 1
 	}
 	publisher, err := redisstream.NewPublisher(config, nil)
@@ -206,18 +200,17 @@ func (r *memberRun) unpublished(err error) []*message.Message {
 
 // drain waits until every group has handled every entry.
 func (r *memberRun) drain(ctx context.Context) {
-	left := ""
 	for began := time.Now(); ; {
-		left = r.undrained(ctx)
+		left := r.undrained(ctx)
 		if left == "" {
 			fmt.Fprintf(r.out, "drained in %s\n", time.Since(began).Round(time.Millisecond))
 			return
 		}
 		if time.Since(began) > memberDrain || !wait(ctx, 50*time.Millisecond) {
-			break
+			r.fail(fmt.Sprintf("not drained after %s: %s", memberDrain, left))
+			return
 		}
 	}
-	r.failures = append(r.failures, fmt.Sprintf("not drained after %s: %s", memberDrain, left))
 }
 
 // undrained describes what is not handled yet; empty: nothing.
@@ -249,7 +242,7 @@ func (r *memberRun) history(ctx context.Context) (*memberHistory, error) {
 	for _, w := range r.workers {
 		for _, l := range w.lives {
 			if l.failure != "" {
-				r.failures = append(r.failures, l.failure)
+				r.fail(l.failure)
 			}
 			file, err := os.Open(l.journal)
 			if os.IsNotExist(err) {
@@ -266,7 +259,6 @@ func (r *memberRun) history(ctx context.Context) (*memberHistory, error) {
 			h.processes = append(h.processes, &memberProcess{name: l.name, killed: l.killed, events: events})
 		}
 	}
-	reader := &run{client: r.client}
 	for _, g := range memberGroups {
 		for _, name := range g.streams() {
 			list, err := r.client.LRange(ctx, committedKey(name, g.name), 0, -1).Result()
@@ -274,7 +266,7 @@ func (r *memberRun) history(ctx context.Context) (*memberHistory, error) {
 				return nil, err
 			}
 			h.committed[[2]string{g.name, name}] = list
-			err = reader.readAll(ctx, redisstream.DeadLetterTopic(name), func(m redis.XMessage) error {
+			err = r.readAll(ctx, redisstream.DeadLetterTopic(name), func(m redis.XMessage) error {
 				group, _ := m.Values[redisstream.DeadLetterGroupKey].(string)
 				msg, err := redisstream.MsgpackMarshaler{}.Unmarshal(m.ID, m.Values)
 				if err == nil {
@@ -295,18 +287,17 @@ func (r *memberRun) report(h *memberHistory, v *memberVerdict) {
 		len(h.published), r.uncertain, v.handled, v.commits, len(h.dead), len(h.processes))
 	fmt.Fprintf(r.out, "%d generations, %d messages handled again after an ack, %d handlers of two owners at a time (at most %s)\n",
 		v.generations, v.repeated, v.overlaps, v.longestOverlap.Round(time.Millisecond))
-	for _, kind := range slices.Sorted(maps.Keys(r.done)) {
-		fmt.Fprintf(r.out, "  %5d %s\n", r.done[kind], kind)
+	for _, kind := range slices.Sorted(maps.Keys(r.made)) {
+		fmt.Fprintf(r.out, "  %5d %s\n", r.made[kind], kind)
 	}
 	for _, kind := range []string{gapLeaving, gapDying} {
 		fmt.Fprintf(r.out, "gap after %s: %s\n", kind, figures(v.gaps[kind]))
 	}
-	printer := &run{options: r.options, out: r.out}
-	printer.findings("LOST", v.lost)
-	printer.findings("OUT OF ORDER", v.disorder)
-	printer.findings("TWO OWNERS", v.twoOwners)
-	printer.findings("HANDLED AGAIN", v.again)
-	printer.findings("COMMITTED", v.committed)
-	printer.findings("GAPS", v.late)
-	printer.findings("FAILED", v.failures)
+	r.findings("LOST", v.lost)
+	r.findings("OUT OF ORDER", v.disorder)
+	r.findings("TWO OWNERS", v.twoOwners)
+	r.findings("HANDLED AGAIN", v.again)
+	r.findings("COMMITTED", v.committed)
+	r.findings("GAPS", v.late)
+	r.findings("FAILED", v.failures)
 }
