@@ -15,7 +15,7 @@ type memberHistory struct {
 	uncertain bool // some messages may be in their streams twice
 	processes []*memberProcess
 	dead      map[handlerKey]bool    // the dead letters
-	committed map[[2]string][]string // by group and stream: "key number entry" of each Commit
+	committed map[[2]string][]string // by group and stream: "key number entry generation" of each Commit
 	troubles  []span                 // when a server was down, and clients recovered
 }
 
@@ -145,7 +145,7 @@ func (h *memberHistory) streams() []*ownedStream {
 	}
 	var all []*ownedStream
 	for _, s := range found {
-		s.sort()
+		s.sort(h.committed[[2]string{s.group, s.stream}])
 		all = append(all, s)
 	}
 	slices.SortFunc(all, func(a, b *ownedStream) int {
@@ -154,11 +154,21 @@ func (h *memberHistory) streams() []*ownedStream {
 	return all
 }
 
-// sort sorts the generations and their handlings, and finds the acks that came too late.
-func (s *ownedStream) sort() {
+// sort sorts the generations and their handlings. It finds the acks that came too late, and what was
+// committed although the handler did not learn it: its process was killed, or the reply was lost.
+func (s *ownedStream) sort(committed []string) {
 	slices.SortFunc(s.owners, func(a, b *ownership) int { return cmp.Compare(a.generation, b.generation) })
+	last := map[string]*handling{}
 	for _, o := range s.owners {
 		slices.SortStableFunc(o.handlings, func(a, b *handling) int { return cmp.Compare(a.At, b.At) })
+		for _, one := range o.handlings {
+			last[fmt.Sprint(one.Key, " ", one.Number, " ", one.Entry, " ", one.Generation)] = one
+		}
+	}
+	for _, line := range committed {
+		if one := last[line]; one != nil {
+			one.outcome, one.ended = outcomeCommitted, one.end()
+		}
 	}
 	for i, o := range s.owners {
 		next := s.firstAfter(i)

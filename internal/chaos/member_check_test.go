@@ -73,8 +73,12 @@ func TestMemberCheck_allWell(t *testing.T) {
 			"a": "100 begins 1 1, 5000 stood 100 0, 5001 acked 1 1",
 			"b": "2200 begins 2 1, 2201 acked 2 1, 2202 begins 2 2, 2203 acked 2 2",
 		}},
+		"killed before it learnt of its commit": {
+			journals: map[string]string{"a": "100 begins 1 1", "b": "2200 begins 2 2, 2201 acked 2 2"}, killed: map[string]int64{"a": 101},
+			committed: []string{"k 1 1-0 1"},
+		},
 		"a commit": {
-			journals: one("100 begins 1 1, 101 committed 1 1, 104 begins 1 2, 105 acked 1 2"), committed: []string{"k 1 1-0"},
+			journals: one("100 begins 1 1, 101 committed 1 1, 104 begins 1 2, 105 acked 1 2"), committed: []string{"k 1 1-0 1"},
 		},
 	} {
 		v := s.verdict(t)
@@ -141,7 +145,7 @@ func TestMemberCheck_findsWrongCommits(t *testing.T) {
 	t.Parallel()
 	journals := one("100 begins 1 1, 101 committed 1 1, 104 begins 1 2, 105 committed 1 2")
 	for name, committed := range map[string][]string{
-		"twice": {"k 1 1-0", "k 1 1-0", "k 2 2-0"}, "missing": {"k 1 1-0"}, "out of order": {"k 2 2-0", "k 1 1-0"}, "two entries": {"k 1 1-0", "k 1 3-0", "k 2 2-0"},
+		"twice": {"k 1 1-0 1", "k 1 1-0 1", "k 2 2-0 1"}, "missing": {"k 1 1-0 1"}, "out of order": {"k 2 2-0 1", "k 1 1-0 1"}, "two entries": {"k 1 1-0 1", "k 1 3-0 1", "k 2 2-0 1"},
 	} {
 		assert.NotEmpty(t, memberStory{journals: journals, committed: committed}.verdict(t).committed, name)
 	}

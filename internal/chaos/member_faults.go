@@ -140,7 +140,7 @@ func (r *memberRun) anyMaster(tb testing.TB, other *redistest.Server) *redistest
 
 // trouble records that a server was down, and how long clients may need until all is as before.
 func (r *memberRun) trouble(began time.Time, after time.Duration, err error) {
-	r.troubles = append(r.troubles, span{began.UnixNano(), time.Now().Add(after).UnixNano()})
+	r.note(func() { r.troubles = append(r.troubles, span{began.UnixNano(), time.Now().Add(after).UnixNano()}) })
 	if err != nil {
 		r.fail(err.Error())
 	}

@@ -26,6 +26,7 @@ const (
 	memberKeys      = 40              // of the topic with partitions; the other one has a quarter
 	memberEvery     = 80 * time.Millisecond
 	memberDrain     = 60 * time.Second
+	stalled         = 200 * time.Millisecond
 )
 
 // memberRun is a run with partitions. It has no proxies, and no servers of a run.
@@ -54,8 +55,15 @@ func membersRun(ctx context.Context, o options) (ok bool, err error) {
 	if err := r.open(); err != nil {
 		return false, err
 	}
+	watching, stopWatch := context.WithCancel(ctx)
+	defer stopWatch()
+	for _, server := range r.nodes {
+		r.watch.Go(func() { r.watchNode(watching, server.Addr) })
+	}
 	r.execute(ctx)
 	r.drain(ctx)
+	stopWatch()
+	r.watch.Wait()
 	for _, w := range r.workers {
 		w.retire()
 		_ = w.terminate() // a failure is recorded in its life
@@ -99,6 +107,21 @@ func (r *memberRun) open() error {
 		}
 	}
 	return nil
+}
+
+// watchNode records when a server did not answer at once. On a busy machine its disk may hold it up.
+func (r *memberRun) watchNode(ctx context.Context, addr string) {
+	client := connection{Addrs: []string{addr}, ReadTimeout: time.Second, Impatient: true}.client()
+	defer client.Close()
+	for last := time.Now(); wait(ctx, pulse); {
+		if client.Ping(ctx).Err() != nil {
+			continue
+		}
+		if now := time.Now(); now.Sub(last) > stalled {
+			r.note(func() { r.troubles = append(r.troubles, span{last.UnixNano(), now.UnixNano()}) })
+		}
+		last = time.Now()
+	}
 }
 
 func (r *memberRun) close() {

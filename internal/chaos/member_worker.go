@@ -186,7 +186,8 @@ func (m *member) handle(msg *message.Message) {
 func (m *member) commit(msg *message.Message, entry redisstream.Entry) string {
 	ctx := context.WithoutCancel(msg.Context())
 	err := redisstream.Commit(ctx, func(tx redis.Pipeliner) error {
-		tx.RPush(ctx, committedKey(entry.Stream, m.group.name), orderingKeyOf(msg)+" "+msg.Metadata.Get(memberNumber)+" "+entry.ID)
+		line := fmt.Sprint(orderingKeyOf(msg), " ", msg.Metadata.Get(memberNumber), " ", entry.ID, " ", entry.Generation)
+		tx.RPush(ctx, committedKey(entry.Stream, m.group.name), line)
 		return nil
 	})
 	if err != nil {
