@@ -26,6 +26,13 @@ type memberProcess struct {
 	events []memberEvent
 }
 
+// logged reports whether a journal tells that a member of the group owned a stream.
+func (h *memberHistory) logged(g memberGroup) bool {
+	return slices.ContainsFunc(h.processes, func(p *memberProcess) bool {
+		return slices.ContainsFunc(p.events, func(e memberEvent) bool { return e.Kind == memberOwns && e.Group == g.name })
+	})
+}
+
 // handlerKey is a message for a group.
 type handlerKey struct {
 	group, key string

@@ -283,6 +283,9 @@ func (r *memberRun) history(ctx context.Context) (*memberHistory, error) {
 		}
 	}
 	for _, g := range memberGroups {
+		if !h.logged(g) {
+			r.fail("no member of the group " + g.name + " logged that it owns a stream: do the log lines have another text?")
+		}
 		for _, name := range g.streams() {
 			list, err := r.client.LRange(ctx, committedKey(name, g.name), 0, -1).Result()
 			if err != nil {
