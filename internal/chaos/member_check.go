@@ -17,6 +17,7 @@ type memberHistory struct {
 	dead      map[handlerKey]bool    // the dead letters
 	committed map[[2]string][]string // by group and stream: "key number entry generation" of each Commit
 	troubles  []span                 // when a server was down, and clients recovered
+	busy      []span                 // when the machine was too busy to measure gaps; check finds it
 }
 
 // memberProcess is the journal of a process.
@@ -53,6 +54,7 @@ type memberVerdict struct {
 
 	longestOverlap time.Duration
 	gaps           map[string][]time.Duration
+	ignoredGaps    int // a server was down, or the machine was too busy
 }
 
 func (v *memberVerdict) result() string {
@@ -211,6 +213,9 @@ func (h *memberHistory) check() *memberVerdict {
 		h.checkOrder(v, s)
 		h.checkOwners(v, s)
 		h.checkCommits(v, s)
+	}
+	h.busy = busy(streams)
+	for _, s := range streams {
 		h.findGaps(v, s)
 	}
 	for _, m := range h.published {

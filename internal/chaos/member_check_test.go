@@ -182,6 +182,12 @@ func TestMemberCheck_gaps(t *testing.T) {
 	down := story(1040)
 	down.troubles = []span{{900e6, 1000e6}}
 	assert.Empty(t, down.verdict(t).gaps, "a server was down")
+	slow := story(1040)
+	slow.journals["a"] += ", 500 begins 1 1, 601 nacked 1 1, 610 begins 1 1, 611 acked 1 1"
+	slow.journals["b"] = "1701 owns 2 0, 1702 begins 2 2, 1703 acked 2 2"
+	assert.NotEmpty(t, slow.verdict(t).late, "before the gap")
+	slow.journals["c"] = "800 begins 3 3, 901 acked 3 3"
+	assert.Empty(t, slow.verdict(t).late, "the machine was too busy")
 	idle := story(1040)
 	idle.journals["b"] = "10 owns 2 0, 1040 begins 2 2, 1041 acked 2 2"
 	assert.Empty(t, idle.verdict(t).gaps, "nothing waited when the owner changed")

@@ -46,8 +46,12 @@ func (h *memberHistory) findGaps(v *memberVerdict, s *ownedStream) {
 			kind, ended = gapDying, max(death, ended)
 		}
 		began := published[fmt.Sprint(first.Key, " ", first.Number)]
-		if began == 0 || began > first.At || began > next.at || overlaps(h.troubles, ended-int64(h.lease), first.At) {
-			continue // nothing was waiting when the next owner began, or a server was down
+		if began == 0 || began > first.At || began > next.at {
+			continue // nothing was waiting when the next owner began
+		}
+		if overlaps(h.troubles, ended-int64(h.lease), first.At) || overlaps(h.busy, ended, first.At) {
+			v.ignoredGaps++
+			continue
 		}
 		gap := time.Duration(first.At - max(began, ended))
 		v.gaps[kind] = append(v.gaps[kind], gap)
@@ -56,6 +60,25 @@ func (h *memberHistory) findGaps(v *memberVerdict, s *ownedStream) {
 				gap.Round(time.Millisecond), kind, first, old.generation, old.process.name, clock(ended)))
 		}
 	}
+}
+
+// sluggish is how long a handler takes at most if the machine is not too busy: they work for 20 ms, and
+// some commit.
+const sluggish = 100 * time.Millisecond
+
+// busy returns when handlers took too long, in processes that neither died nor stood still.
+func busy(streams []*ownedStream) (list []span) {
+	for _, s := range streams {
+		for _, o := range s.owners {
+			for _, one := range o.handlings {
+				long := one.ended-one.At > int64(sluggish)
+				if long && one.process.killed == 0 && !overlaps(one.process.stood(), one.At, one.ended) {
+					list = append(list, span{one.At, one.ended})
+				}
+			}
+		}
+	}
+	return list
 }
 
 // lastDeath returns when a process was last killed or began to stand still, from this time until the

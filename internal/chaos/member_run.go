@@ -319,6 +319,7 @@ func (r *memberRun) report(h *memberHistory, v *memberVerdict) {
 	for _, kind := range []string{gapLeaving, gapDying} {
 		fmt.Fprintf(r.out, "gap after %s: %s\n", kind, figures(v.gaps[kind]))
 	}
+	fmt.Fprintf(r.out, "%d gaps do not count: a server was down, or the machine was too busy\n", v.ignoredGaps)
 	r.findings("LOST", v.lost)
 	r.findings("OUT OF ORDER", v.disorder)
 	r.findings("TWO OWNERS", v.twoOwners)
