@@ -30,16 +30,18 @@ type partitionLoad struct {
 	keyed            bool
 	messages         int
 	consume          bool // measures a subscription on what the callers have published
+	polling          bool // with the busy-polling client of Connect
 }
 
 var partitionLoads = []partitionLoad{
-	{"Publish of 1, 64 goroutines", 64, 1, true, 12_800, false},
-	{"Publish of 1, 64 goroutines, no keys", 64, 1, false, 12_800, false},
-	{"Publish of 100, 1 goroutine", 1, 100, true, 12_000, false},
-	{"Publish of 100, 1 goroutine, no keys", 1, 100, false, 12_000, false},
-	{"Publish of 100, 8 goroutines", 8, 100, true, 24_000, false},
-	{"Publish of 100, 8 goroutines, no keys", 8, 100, false, 24_000, false},
-	{"1 subscription on a backlog", 8, 100, true, 30_000, true},
+	{"Publish of 1, 64 goroutines", 64, 1, true, 12_800, false, false},
+	{"Publish of 1, 64 goroutines, busy-polling", 64, 1, true, 12_800, false, true},
+	{"Publish of 1, 64 goroutines, no keys", 64, 1, false, 12_800, false, false},
+	{"Publish of 100, 1 goroutine", 1, 100, true, 12_000, false, false},
+	{"Publish of 100, 1 goroutine, no keys", 1, 100, false, 12_000, false, false},
+	{"Publish of 100, 8 goroutines", 8, 100, true, 24_000, false, false},
+	{"Publish of 100, 8 goroutines, no keys", 8, 100, false, 24_000, false, false},
+	{"1 subscription on a backlog", 8, 100, true, 30_000, true, false},
 }
 
 // effort is what some messages cost.
@@ -62,7 +64,8 @@ type partitionBench struct {
 	outside redistest.Outside
 	cluster *redistest.Cluster
 	nodes   [masters]*redis.Client
-	client  redis.UniversalClient
+	parking redis.UniversalClient // go-redis's defaults
+	polling redis.UniversalClient // of Connect
 	keyed   []*message.Message
 }
 
@@ -76,9 +79,10 @@ func benchPartitions(w io.Writer, rounds int, out string) (err error) {
 		b.nodes[i] = redis.NewClient(&redis.Options{Addr: b.cluster.Nodes[i].Addr})
 		defer b.nodes[i].Close()
 	}
-	b.client, err = redisstream.Connect(context.Background(), b.cluster.URL())
+	b.polling, err = redisstream.Connect(context.Background(), b.cluster.URL())
 	check(err)
-	defer b.client.Close()
+	defer b.polling.Close()
+	check(b.outside.Try(func(tb testing.TB) { b.parking = b.cluster.Client(tb) }))
 	b.keyed = newMessages(12_000) // so many keys that each third of the partitions has a third of them
 	for i, msg := range b.keyed {
 		msg.UUID = fmt.Sprint("customer-", i)
@@ -92,7 +96,7 @@ func benchPartitions(w io.Writer, rounds int, out string) (err error) {
 		for round := range rounds + 1 {
 			for turn := range partitionCounts {
 				i := (turn + round) % len(partitionCounts)
-				e := b.measure(load, partitionCounts[i], fmt.Sprintf("bench-%d-%d", round, partitionCounts[i]))
+				e := b.measure(load, partitionCounts[i], fmt.Sprint("bench", partitionCounts[i]))
 				if round > 0 { // the first one dials
 					efforts[i] = append(efforts[i], e)
 				}
@@ -115,8 +119,9 @@ Written by ` + "`go run . -partitions`" + ` on %s: %s.
 
 One topic in a cluster of three masters with a replica each, all on this machine, with an append-only file each. Medians of %d interleaved rounds. Payloads have
 256 bytes. With keys there are 12,000 of them. "none" is a topic without partitions.
+The client has go-redis's defaults. "busy-polling" has that of Connect: its readers poll before they park, which the CPU time of the client includes.
 
-- **messages/s** has the noise of a machine on which seven processes share the cores. More partitions can't make it faster there: all servers have the same cores.
+- **messages/s** has the noise of a machine on which seven processes or more share the cores. More partitions can't make it faster there: all servers have the same cores.
 - **client**: CPU time of the publishing or consuming process for a message. **servers**: that of the three masters together (INFO cpu).
 - **share of each master**: of the CPU time of the three, over all rounds. 33 %% is even.
 - A ratio is the median of the rounds' own ratios to 1 partition.
@@ -170,7 +175,11 @@ func shares(efforts []effort) string {
 
 // measure does a load on a topic of its own, which it deletes.
 func (b *partitionBench) measure(load partitionLoad, partitions int, topic string) (e effort) {
-	config := redisstream.PublisherConfig{Client: b.client, Partitions: partitions}
+	client := b.parking
+	if load.polling {
+		client = b.polling
+	}
+	config := redisstream.PublisherConfig{Client: client, Partitions: partitions}
 	if load.keyed && partitions > 0 {
 		config.PartitionKey = func(msg *message.Message) string { return msg.UUID }
 	}
@@ -183,7 +192,7 @@ func (b *partitionBench) measure(load partitionLoad, partitions int, topic strin
 	}
 	defer func() {
 		for _, name := range append(streams, topic) {
-			check(b.client.Unlink(context.Background(), name).Err())
+			check(client.Unlink(context.Background(), name).Err())
 		}
 	}()
 	check(publisher.Publish(topic, b.keyed[:masters*load.perCall]...)) // asks for the number of partitions
@@ -214,7 +223,7 @@ func (b *partitionBench) publish(publisher message.Publisher, topic string, load
 // consume measures a subscription from a tenth of its backlog to nine tenths: the start, and the end when only
 // some partitions have messages, are left out.
 func (b *partitionBench) consume(topic string, streams []string, partitions, backlog int) effort {
-	subscriber, err := redisstream.NewSubscriber(redisstream.SubscriberConfig{Client: b.client, ConsumerGroup: group, Partitions: partitions}, nil)
+	subscriber, err := redisstream.NewSubscriber(redisstream.SubscriberConfig{Client: b.parking, ConsumerGroup: group, Partitions: partitions}, nil)
 	check(err)
 	defer func() { check(subscriber.Close()) }()
 	messages, err := subscriber.Subscribe(context.Background(), topic)
@@ -222,7 +231,7 @@ func (b *partitionBench) consume(topic string, streams []string, partitions, bac
 	if partitions > 0 {
 		waitFor("the owners of all partitions", func() bool {
 			return !slices.ContainsFunc(streams, func(name string) bool {
-				return b.client.HGet(context.Background(), redisstream.OwnerKey(name, group), "consumer").Val() == ""
+				return b.parking.HGet(context.Background(), redisstream.OwnerKey(name, group), "consumer").Val() == ""
 			})
 		})
 	}
