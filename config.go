@@ -307,7 +307,10 @@ type SubscriberConfig struct {
 	ClaimMinIdle time.Duration
 
 	// ClaimInterval is how often a subscription checks for entries to take over. It is also the
-	// longest time that an entry waits which another consumer released at its Close.
+	// longest time that an entry waits which another consumer released at its Close. The members of
+	// an idle group, in which nothing is pending, share the checks: each waits ClaimInterval times
+	// the number of consumers, at most half of ClaimMinIdle. So if a message comes to an idle group
+	// and is released soon, it waits for ClaimInterval on average, and at most for that half.
 	//
 	// Lower it to take over sooner, raise it to send fewer commands. Negative: this Subscriber
 	// takes over no entry of another consumer. It still recovers entries that are pending for its

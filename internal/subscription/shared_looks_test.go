@@ -146,9 +146,12 @@ func TestPause_heldByAnEntryThatEndsALongRead(t *testing.T) {
 			assert.Zero(t, g.looks, "no look of its own")
 			g.paused = true
 		})
+		time.Sleep(pauseLook + pauseGrace) // a shorter read may end without a look
 		g.add(1)
 		nothingComes(t, s, minIdle)
-		assert.Equal(t, map[string]int64{"1-0": 0}, g.releasedNow())
+		for _, deliveries := range g.releasedNow() { // none, if a look at the group came before the entry
+			assert.Zero(t, deliveries)
+		}
 		g.locked(func() { g.paused = false })
 		(<-s.Output()).Ack()
 		s.Close()
