@@ -240,6 +240,7 @@ type orderWalk struct {
 	acked   map[string]*handling // by entry
 	running map[string]*handling // of the generation, by queue
 	newest  map[string]*handling // of the generation, by queue
+	waiting []*handling          // without an OrderingKey: one for each entry, in the order of the stream, from the first that is not settled on
 }
 
 // checkOrder checks that a message begins when all its predecessors in the key are settled, and that a
@@ -251,6 +252,9 @@ func (h *memberHistory) checkOrder(v *memberVerdict, s *ownedStream) {
 		for _, one := range o.handlings {
 			w.all[one.handlerKey()] = append(w.all[one.handlerKey()], one)
 		}
+	}
+	if s.group != "keyed" {
+		w.waiting = s.entries()
 	}
 	for _, o := range s.owners {
 		w.running, w.newest = map[string]*handling{}, map[string]*handling{}
@@ -266,6 +270,24 @@ func (h *memberHistory) checkOrder(v *memberVerdict, s *ownedStream) {
 			}
 		}
 	}
+}
+
+// entries returns a handling of each entry, in the order of the stream.
+func (s *ownedStream) entries() (list []*handling) {
+	for _, o := range s.owners {
+		list = append(list, o.handlings...)
+	}
+	slices.SortFunc(list, func(a, b *handling) int {
+		switch {
+		case precedes(a.Entry, b.Entry):
+			return -1
+		case a.Entry == b.Entry:
+			return 0
+		default:
+			return 1
+		}
+	})
+	return slices.CompactFunc(list, func(a, b *handling) bool { return a.Entry == b.Entry })
 }
 
 // queue returns the key of a message in groups with an OrderingKey. In the others all messages of a
@@ -315,6 +337,13 @@ func (w *orderWalk) began(one *handling) {
 	}
 	if n := w.newest[queue]; n != nil && precedes(one.Entry, n.Entry) && !overlaps(w.troubles, n.At, one.At) {
 		w.complainf("%s came after %s in the same generation", one, n.Entry)
+	}
+	for len(w.waiting) > 0 && precedes(w.waiting[0].Entry, one.Entry) {
+		if first := w.waiting[0]; w.acked[first.Entry] == nil && !w.wasDead(first.handlerKey(), one) {
+			w.complainf("%s began before %s was settled", one, first.Entry)
+			break
+		}
+		w.waiting = w.waiting[1:]
 	}
 	w.running[queue], w.newest[queue] = one, one
 	if before := w.acked[one.Entry]; before != nil {

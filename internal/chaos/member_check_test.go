@@ -11,7 +11,8 @@ import (
 )
 
 // memberStory is a run on the topic without partitions. A line of a journal is the time in ms, what
-// happened, the generation and the number of the message in key "k". Entry n-0 has message n.
+// happened, the generation and the number of the message in key "k". Entry n-0 has message n. A message
+// of another key has "other" behind the number of its entry.
 type memberStory struct {
 	journals  map[string]string
 	killed    map[string]int64 // ms
@@ -38,6 +39,7 @@ func (s memberStory) verdict(t *testing.T) *memberVerdict {
 		p := &memberProcess{name: name, killed: s.killed[name] * ms}
 		for line := range strings.SplitSeq(text, ", ") {
 			e := memberEvent{Group: "exclusive", Stream: wholeTopic, Key: "k"}
+			line, other := strings.CutSuffix(line, " other")
 			what := ""
 			_, err := fmt.Sscan(line, &e.At, &what, &e.Generation, &e.Number)
 			require.NoError(t, err, line)
@@ -51,6 +53,9 @@ func (s memberStory) verdict(t *testing.T) *memberVerdict {
 			}
 			e.At *= ms
 			e.Entry = fmt.Sprintf("%d-0", e.Number)
+			if other { // the first message of another key
+				e.Key, e.Number = "l", 1
+			}
 			p.events = append(p.events, e)
 		}
 		h.processes = append(h.processes, p)
@@ -109,6 +114,11 @@ func TestMemberCheck_findsDisorder(t *testing.T) {
 		"the next owner overtakes": {journals: map[string]string{
 			"a": "100 begins 1 1, 5000 stood 100 0, 5001 acked 1 1", "b": "2200 begins 2 2, 2201 acked 2 2, 2202 begins 2 1, 2203 acked 2 1",
 		}},
+		"another key overtakes": {journals: one("100 begins 1 1, 101 nacked 1 1, 102 begins 1 2 other, 103 acked 1 2 other, 104 begins 1 1, 105 acked 1 1")},
+		"another key overtakes at the next owner": {
+			journals: map[string]string{"a": "100 begins 1 1", "b": "2200 begins 2 2 other, 2201 acked 2 2 other, 2202 begins 2 1, 2203 acked 2 1"},
+			killed:   map[string]int64{"a": 101},
+		},
 		"before it was dead": {journals: one("100 begins 1 1, 101 nacked 1 1, 102 begins 1 2, 103 acked 1 2, 104 begins 1 1, 105 nacked 1 1"), dead: []int{1}},
 	} {
 		assert.NotEmpty(t, s.verdict(t).disorder, name)
