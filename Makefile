@@ -57,7 +57,7 @@ fuzz: redis
 		done; \
 	done
 
-## chaos: everything goes wrong at random for DURATION; with the printed SEED, by the same schedule again; CHAOSFLAGS=-cluster
+## chaos: everything goes wrong at random for DURATION; with the printed SEED, by the same schedule again; CHAOSFLAGS=-cluster, -partitions
 chaos: redis
 	go run ./internal/chaos -duration $(DURATION) -seed $(SEED) $(CHAOSFLAGS)
 

@@ -2,7 +2,6 @@ package redisstream
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -19,7 +18,7 @@ type DeadLetter struct {
 	ID         string    // its ID in DeadLetterTopic(topic), for ReplayDeadLettersByID and DropDeadLettersByID
 	Reason     string    // why it is a dead letter
 	Error      string    // its handler's last error; empty: unknown
-	Stream     string    // the topic of its entry
+	Stream     string    // the stream of its entry: the topic, or one of its partitions
 	EntryID    string    // the ID of its entry
 	Group      string    // the consumer group that dead-lettered it
 	Consumer   string    // the consumer that had it last
@@ -34,18 +33,26 @@ type DeadLetter struct {
 // letters and about 1 MiB, from the master also where client reads from replicas. The loop may
 // replay or drop the dead letter that it gets. Those of another topic in the same stream, as of
 // "{orders}" beside "orders", are left out. After an error the iteration ends.
+//
+// If the topic has partitions (GET), the functions for dead letters work on all of them, and
+// DeadLetter.Stream is the partition. Entries of two partitions may have the same ID: then the
+// functions that take IDs act on neither, and return an error that wraps ErrAmbiguousID.
 func DeadLetters(ctx context.Context, client redis.UniversalClient, topic string) iter.Seq2[DeadLetter, error] {
 	return func(yield func(DeadLetter, error) bool) {
-		deadLetters := deadLettersOf(client, topic)
-		if err := deadLetters.CheckRights(ctx, stream.ReadDeadLetters); err != nil {
+		all, err := deadLettersOf(ctx, client, topic, stream.ReadDeadLetters)
+		if err != nil {
 			yield(DeadLetter{}, deadLettersError("read", topic, err))
 			return
 		}
-		readAll(ctx, deadLetters, topic)(yield)
+		for letter, err := range all.read(ctx) {
+			if !yield(letter.DeadLetter, err) {
+				return
+			}
+		}
 	}
 }
 
-// readAll is DeadLetters without the check of rights.
+// readAll iterates over the dead letters of one stream.
 func readAll(ctx context.Context, deadLetters *stream.DeadLetters, topic string) iter.Seq2[DeadLetter, error] {
 	return func(yield func(DeadLetter, error) bool) {
 		for letter, err := range deadLetters.All(ctx) {
@@ -94,19 +101,19 @@ func ReplayDeadLettersByID(ctx context.Context, client redis.UniversalClient, to
 // moved, also with an error. A dead letter that names no group is an error that names it: replay it
 // instead.
 func RetryDeadLetters(ctx context.Context, client redis.UniversalClient, topic string, limit int) (int, error) {
-	return applyWhere(ctx, client, topic, retrying(topic), max(limit, 0), func(DeadLetter) bool { return true })
+	return applyWhere(ctx, client, topic, retrying, max(limit, 0), func(DeadLetter) bool { return true })
 }
 
 // RetryDeadLettersFunc gives the dead letters for which choose returns true back to their group, as
 // RetryDeadLetters does.
 func RetryDeadLettersFunc(ctx context.Context, client redis.UniversalClient, topic string, choose func(DeadLetter) bool) (int, error) {
-	return applyWhere(ctx, client, topic, retrying(topic), -1, choose)
+	return applyWhere(ctx, client, topic, retrying, -1, choose)
 }
 
 // RetryDeadLettersByID gives the dead letters with the given IDs (DeadLetter.ID) back to their group,
 // as RetryDeadLetters does. It ignores IDs that no dead letter of topic has.
 func RetryDeadLettersByID(ctx context.Context, client redis.UniversalClient, topic string, ids ...string) (int, error) {
-	return applyByID(ctx, client, topic, retrying(topic), ids)
+	return applyByID(ctx, client, topic, retrying, ids)
 }
 
 // DropDeadLettersFunc deletes the dead letters of topic for which choose returns true (XDEL in a
@@ -125,56 +132,35 @@ func DropDeadLettersByID(ctx context.Context, client redis.UniversalClient, topi
 type action struct {
 	name   string
 	rights stream.DeadLetterAction
-	do     func(*stream.DeadLetters, context.Context, string) (bool, error)
+	do     func(streamLetters, context.Context, string) (bool, error)
 }
 
 var (
-	replaying = action{"replay", stream.ReplayDeadLetters, (*stream.DeadLetters).Replay}
-	dropping  = action{"drop", stream.DropDeadLetters, (*stream.DeadLetters).Drop}
+	replaying = action{"replay", stream.ReplayDeadLetters, streamLetters.Replay}
+	retrying  = action{"retry", stream.RetryDeadLetters, streamLetters.retry}
+	dropping  = action{"drop", stream.DropDeadLetters, streamLetters.Drop}
 )
-
-var errNoGroup = errors.New("names no group or no entry")
-
-// retrying is the action that gives the dead letters of topic back to their groups.
-func retrying(topic string) action {
-	retry := func(letters *stream.DeadLetters, ctx context.Context, id string) (bool, error) {
-		stored, found, err := letters.Get(ctx, id)
-		letter := readDeadLetter(stored)
-		switch {
-		case err != nil || !found || letter.Stream != "" && letter.Stream != topic:
-			return false, err
-		case letter.Group == "" || !stream.ValidID(letter.EntryID):
-			return false, fmt.Errorf("dead letter %s: %w", id, errNoGroup)
-		}
-		return letters.Retry(ctx, id, RetryQueueKey(topic, letter.Group), letter.EntryID)
-	}
-	return action{"retry", stream.RetryDeadLetters, retry}
-}
-
-func deadLettersOf(client redis.UniversalClient, topic string) *stream.DeadLetters {
-	return stream.NewDeadLetters(client, DeadLetterTopic(topic), topic, DeadLetterStreamKey, deadLetterPrefix)
-}
 
 // applyWhere applies the action to the oldest dead letters that choose accepts: to at most limit,
 // or to all if limit is negative.
 func applyWhere(
 	ctx context.Context, client redis.UniversalClient, topic string, action action, limit int, choose func(DeadLetter) bool,
 ) (applied int, err error) {
-	deadLetters := deadLettersOf(client, topic)
-	if err := deadLetters.CheckRights(ctx, action.rights); err != nil {
+	all, err := deadLettersOf(ctx, client, topic, action.rights)
+	if err != nil {
 		return 0, deadLettersError(action.name, topic, err)
 	}
 	if limit == 0 {
 		return 0, nil
 	}
-	for letter, err := range readAll(ctx, deadLetters, topic) {
+	for letter, err := range all.read(ctx) {
 		if err != nil {
 			return applied, fmt.Errorf("%s: %w", action.name, err)
 		}
-		if !choose(letter) {
+		if !choose(letter.DeadLetter) {
 			continue
 		}
-		done, err := action.do(deadLetters, ctx, letter.ID)
+		done, err := action.do(letter.in, ctx, letter.ID)
 		if err != nil {
 			return applied, deadLettersError(action.name, topic, err)
 		}
@@ -194,12 +180,16 @@ func applyByID(ctx context.Context, client redis.UniversalClient, topic string, 
 			return 0, deadLettersError(action.name, topic, fmt.Errorf("%q is not an entry's ID", id))
 		}
 	}
-	deadLetters := deadLettersOf(client, topic)
-	if err := deadLetters.CheckRights(ctx, action.rights); err != nil {
+	all, err := deadLettersOf(ctx, client, topic, action.rights)
+	if err != nil {
 		return 0, deadLettersError(action.name, topic, err)
 	}
 	for _, id := range ids {
-		done, err := action.do(deadLetters, ctx, id)
+		in, err := all.holding(ctx, id)
+		done := false
+		if err == nil {
+			done, err = action.do(in, ctx, id)
+		}
 		if err != nil {
 			return applied, deadLettersError(action.name, topic, err)
 		}

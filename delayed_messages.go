@@ -12,16 +12,32 @@ import (
 
 // DelayedMessage is a message that is not due yet, as DelayedMessages returns it.
 type DelayedMessage struct {
-	ID  string    // its ID among the delayed messages of the topic
-	Due time.Time // by the server's clock
+	ID     string    // its ID among the delayed messages of the topic
+	Stream string    // the stream that gets it: the topic, or one of its partitions
+	Due    time.Time // by the server's clock
 	// Fields are the fields of its entry, as a Marshaler returned them. Values are strings.
 	Fields map[string]any
 }
 
 // DelayedMessages iterates over the delayed messages of topic, in the order in which they are due
 // (ZRANGE in pages of 100). What is scheduled, moved or dropped meanwhile may be missing; all others
-// come once. After an error the iteration ends.
+// come once. After an error the iteration ends. If the topic has partitions (GET), those of all
+// partitions come.
 func DelayedMessages(ctx context.Context, client redis.UniversalClient, topic string) iter.Seq2[DelayedMessage, error] {
+	read := func(name string) iter.Seq2[DelayedMessage, error] { return delayedIn(ctx, client, name) }
+	sooner := func(a, b DelayedMessage) bool { return a.Due.Before(b.Due) }
+	return func(yield func(DelayedMessage, error) bool) {
+		all, err := inAllStreams(ctx, client, topic, read, sooner)
+		if err != nil {
+			yield(DelayedMessage{}, delayedError("read", topic, err))
+			return
+		}
+		all(yield)
+	}
+}
+
+// delayedIn is DelayedMessages of one stream.
+func delayedIn(ctx context.Context, client redis.UniversalClient, topic string) iter.Seq2[DelayedMessage, error] {
 	return func(yield func(DelayedMessage, error) bool) {
 		pages := delayedOf(client, topic).Pages()
 		for {
@@ -31,7 +47,7 @@ func DelayedMessages(ctx context.Context, client redis.UniversalClient, topic st
 				return
 			}
 			for _, entry := range page {
-				if !yield(readDelayed(entry), nil) {
+				if !yield(readDelayed(topic, entry), nil) {
 					return
 				}
 			}
@@ -43,15 +59,23 @@ func DelayedMessages(ctx context.Context, client redis.UniversalClient, topic st
 }
 
 // DropDelayedMessages deletes the delayed messages of topic for which choose returns true (ZREM), as
-// it reads them. It returns how many it deleted, also with an error.
+// it reads them. It returns how many it deleted, also with an error. If the topic has partitions, it
+// looks at one after the other.
 func DropDelayedMessages(ctx context.Context, client redis.UniversalClient, topic string, choose func(DelayedMessage) bool) (int, error) {
-	return applyToDelayed(ctx, client, topic, "drop", choose, (*stream.DelayedPages).Drop)
+	return onEachStream(ctx, client, topic, func(name string) (int, error) {
+		return applyToDelayed(ctx, client, name, "drop", choose, (*stream.DelayedPages).Drop)
+	})
 }
 
 // DeliverDelayedMessages makes the delayed messages of topic due for which choose returns true
 // (ZADD), as it reads them, and moves what is due to the topic. It returns how many it made due,
-// also with an error.
+// also with an error. If the topic has partitions, it looks at one after the other.
 func DeliverDelayedMessages(ctx context.Context, client redis.UniversalClient, topic string, choose func(DelayedMessage) bool) (int, error) {
+	return onEachStream(ctx, client, topic, func(name string) (int, error) { return deliverDelayed(ctx, client, name, choose) })
+}
+
+// deliverDelayed is DeliverDelayedMessages of one stream.
+func deliverDelayed(ctx context.Context, client redis.UniversalClient, topic string, choose func(DelayedMessage) bool) (int, error) {
 	n, err := applyToDelayed(ctx, client, topic, "deliver", choose, (*stream.DelayedPages).MakeDue)
 	if n == 0 {
 		return n, err
@@ -82,7 +106,7 @@ func applyToDelayed(
 			return applied, nil
 		}
 		for _, entry := range page {
-			if !choose(readDelayed(entry)) {
+			if !choose(readDelayed(topic, entry)) {
 				continue
 			}
 			done, err := act(pages, ctx, entry)
@@ -104,10 +128,10 @@ func delayedError(doing, topic string, err error) error {
 	return fmt.Errorf("%s delayed messages of %q: %w", doing, topic, stream.Redact(err))
 }
 
-func readDelayed(entry stream.DelayedEntry) DelayedMessage {
+func readDelayed(topic string, entry stream.DelayedEntry) DelayedMessage {
 	fields := make(map[string]any, len(entry.Fields)/2)
 	for i := 0; i+1 < len(entry.Fields); i += 2 {
 		fields[entry.Fields[i]] = entry.Fields[i+1]
 	}
-	return DelayedMessage{ID: entry.ID, Due: entry.Due, Fields: fields}
+	return DelayedMessage{ID: entry.ID, Stream: topic, Due: entry.Due, Fields: fields}
 }

@@ -15,6 +15,10 @@ import (
 // the topic and both numbers. Nothing was sent to a stream.
 var ErrPartitions = errors.New("the number of partitions differs")
 
+// ErrAmbiguousID is wrapped by the error of functions that take IDs of entries, if several partitions of
+// the topic have an entry with that ID. Call the function with the PartitionTopic of one of them.
+var ErrAmbiguousID = errors.New("several partitions have an entry with that ID: give the name of one")
+
 var (
 	errPartitionedName = errors.New(`a topic with a "{" or "}" can't have partitions`)
 	errNotMaxed        = fmt.Errorf("is not from 1 to %d", MaxPartitions)

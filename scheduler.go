@@ -1,6 +1,7 @@
 package redisstream
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -24,9 +25,10 @@ type Scheduler struct {
 type SchedulerConfig struct {
 	// Client is the client of the server. Required. The Scheduler does not close it.
 	Client redis.UniversalClient
-	// Topics are the topics whose delayed messages it moves. Required.
+	// Topics are the topics whose delayed messages it moves. It moves those of all partitions of a topic
+	// that has some (GET). Required.
 	Topics []string
-	// Interval is how often it looks for delayed messages (EXISTS). It moves those that it knows
+	// Interval is how often it looks for delayed messages (EXISTS of each stream). It moves those that it knows
 	// when they are due. So a message that another process schedules is late by at most Interval.
 	// Defaults to DefaultClaimInterval.
 	Interval time.Duration
@@ -61,11 +63,10 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	return nil
 }
 
-// look arms the mover of a topic whenever it has delayed messages.
+// look arms the movers of a topic's streams whenever they have delayed messages.
 func (s *Scheduler) look(ctx context.Context, movers *movers, topic string) {
-	messages := stream.NewDelayed(s.config.Client, DelayedKey(topic), topic)
 	fields := watermill.LogFields{"topic": topic}
-	failing := false
+	names, failing := []string{topic}, false
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -74,7 +75,8 @@ func (s *Scheduler) look(ctx context.Context, movers *movers, topic string) {
 			return
 		case <-timer.C:
 		}
-		there, err := messages.Any(ctx)
+		var err error
+		names, err = s.arm(ctx, movers, topic, names)
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -83,9 +85,24 @@ func (s *Scheduler) look(ctx context.Context, movers *movers, topic string) {
 		case err == nil && failing:
 			s.logger.Info("looking for delayed messages works again", fields)
 		}
-		if failing = err != nil; there {
-			movers.arm(topic, 0)
-		}
+		failing = err != nil
 		timer.Reset(backoff.Jitter(s.config.Interval, 0.25))
 	}
+}
+
+// arm arms the mover of each stream of a topic that has delayed messages, and returns the streams:
+// names, if they can't be asked for now. A failure does not keep those on other servers from being
+// moved.
+func (s *Scheduler) arm(ctx context.Context, movers *movers, topic string, names []string) ([]string, error) {
+	now, failure := stream.StreamsOf(ctx, s.config.Client, topic)
+	if failure == nil {
+		names = now
+	}
+	for _, name := range names {
+		there, err := delayedOf(s.config.Client, name).Any(ctx)
+		if failure = cmp.Or(failure, err); there {
+			movers.arm(name, 0)
+		}
+	}
+	return names, failure
 }

@@ -153,11 +153,11 @@ func (s *Subscriber) SubscribeInitialize(topic string) error {
 		return nil
 	}
 	ctx := context.Background()
-	createGroups := s.createGroup
+	initialize := s.createGroup
 	if s.config.Partitions > 0 {
-		createGroups = s.createGroups
+		initialize = s.createGroups
 	}
-	if err := createGroups(ctx, topic); err != nil {
+	if err := initialize(ctx, topic); err != nil {
 		return fmt.Errorf("initialize %q: %w", topic, explainWrongType(ctx, s.config.Client, topic, stream.Redact(err)))
 	}
 	return nil

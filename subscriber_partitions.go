@@ -13,9 +13,6 @@ import (
 func (s *Subscriber) preparePartitions(ctx context.Context, topic string) (ready prepared, err error) {
 	c := s.config
 	record := stream.NewPartitionMembers(c.Client, PartitionMembersKey(topic, c.ConsumerGroup))
-	if err := s.agreeOnPartitions(ctx, topic); err != nil {
-		return ready, err
-	}
 	if err := record.CheckRights(ctx); err != nil {
 		return ready, err
 	}
@@ -62,8 +59,12 @@ func (s *Subscriber) agreeOnPartitions(ctx context.Context, topic string) error 
 	return agreeOnPartitions(ctx, s.config.Client, topic, s.config.Partitions, true)
 }
 
-// createGroups creates the group of each partition's stream, if it is missing.
+// createGroups creates the group of each partition's stream, if it is missing. It fails if the topic
+// has another number of partitions.
 func (s *Subscriber) createGroups(ctx context.Context, topic string) error {
+	if err := s.agreeOnPartitions(ctx, topic); err != nil {
+		return err
+	}
 	return s.eachPartition(topic, func(_ int, name string) error { return s.createGroup(ctx, name) })
 }
 

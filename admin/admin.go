@@ -29,6 +29,10 @@ type Config struct {
 }
 
 // Admin inspects and repairs topics. It is safe for concurrent use, and needs no Close.
+//
+// A topic with partitions is one topic: its methods take the topic's name and work on all partitions,
+// also on those that drain; one GET finds them. What is wrong in one of them ends an action there. With
+// the redisstream.PartitionTopic of a partition they work on that one.
 type Admin struct {
 	client      redis.UniversalClient
 	unmarshaler redisstream.Unmarshaler
@@ -51,6 +55,8 @@ var (
 	ErrInUse = errors.New("the group or the consumer is in use")
 	// ErrInvalidID: a text is not the ID of an entry.
 	ErrInvalidID = errors.New("not the ID of an entry")
+	// ErrAmbiguousID: several partitions of the topic have an entry with that ID. Give the name of one.
+	ErrAmbiguousID = redisstream.ErrAmbiguousID
 )
 
 // New returns an Admin. The error wraps ErrInvalidConfig and names the field; the server is not
@@ -82,7 +88,7 @@ func keysOf(topic string) stream.InspectedKeys {
 	return stream.InspectedKeys{
 		Stream: topic, DeadLetters: redisstream.DeadLetterTopic(topic), Delayed: redisstream.DelayedKey(topic),
 		RetryQueues: redisstream.RetryQueueKey(topic, ""), Pauses: redisstream.PauseKey(topic, ""),
-		MembersOfGroups: redisstream.MembersKey(topic, ""),
+		MembersOfGroups: redisstream.MembersKey(topic, ""), Owners: redisstream.OwnerKey(topic, ""),
 	}
 }
 

@@ -2,6 +2,9 @@ package admin
 
 import (
 	"context"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/millrace/redisstream/internal/stream"
@@ -26,6 +29,8 @@ type Consumer struct {
 	Held      []Held // what its handlers have had for longest, the longest first, up to 10
 	Failing   []Held // nacked messages that wait for a redelivery, up to 10
 	Paused    bool   // by Subscriber.Pause
+
+	Owns []string // of an exclusive group: the streams whose active consumer it is: the topic, or some of its partitions
 }
 
 // Held is an entry that a handler has, or that waits for a redelivery.
@@ -46,10 +51,27 @@ const (
 	ConsumerDead    ConsumerState = "dead"    // it shows no activity
 )
 
-// Consumers returns the consumers of a group, in the order of their names. The error wraps ErrNoTopic
-// or ErrNoGroup.
+// Consumers returns the consumers of a group, in the order of their names. One that has several
+// partitions comes once. The error wraps ErrNoTopic or ErrNoGroup.
 func (a *Admin) Consumers(ctx context.Context, topic, group string) ([]Consumer, error) {
-	if err := a.checkGroup(ctx, topic, group); err != nil {
+	all := make(map[string]Consumer)
+	err := a.onEach(ctx, topic, func(name string) error {
+		consumers, err := a.consumersIn(ctx, name, group)
+		for _, c := range consumers {
+			addConsumer(all, c)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return slices.SortedFunc(maps.Values(all), func(x, y Consumer) int { return strings.Compare(x.Name, y.Name) }), nil
+}
+
+// consumersIn is Consumers of one stream.
+func (a *Admin) consumersIn(ctx context.Context, topic, group string) ([]Consumer, error) {
+	about, err := a.checkGroup(ctx, topic, group)
+	if err != nil {
 		return nil, err
 	}
 	states, err := a.inspect(topic).Consumers(ctx, group)
@@ -58,7 +80,11 @@ func (a *Admin) Consumers(ctx context.Context, topic, group string) ([]Consumer,
 	}
 	consumers := make([]Consumer, 0, len(states.Consumers))
 	for _, state := range states.Consumers {
-		consumers = append(consumers, a.consumerOf(state, states.Now))
+		c := a.consumerOf(state, states.Now)
+		if about.Owner != nil && about.Owner.Consumer == c.Name {
+			c.Owns = []string{topic}
+		}
+		consumers = append(consumers, c)
 	}
 	return consumers, nil
 }

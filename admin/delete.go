@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/millrace/redisstream"
 	"github.com/millrace/redisstream/internal/stream"
 )
 
@@ -17,26 +18,53 @@ type Deletion struct {
 	DryRun  bool  // nothing was changed
 }
 
-// DeleteGroup deletes a group with its pending entries and its retry queue (UNLINK, XGROUP DESTROY).
-// The entries stay in the topic. If it is interrupted, run it again. While the group has live members
-// the error wraps ErrInUse: these members would recreate the group. It may also wrap ErrNoTopic or
-// ErrNoGroup.
+// DeleteGroup deletes a group with its pending entries, its retry queue and what says who owns the
+// topic (UNLINK, XGROUP DESTROY). The entries stay in the topic. If it is interrupted, run it again.
+// While the group has live members, or an owner whose lease is not over, the error wraps ErrInUse:
+// these members would recreate the group. It may also wrap ErrNoTopic or ErrNoGroup.
 func (a *Admin) DeleteGroup(ctx context.Context, topic, group string, dryRun bool) (Deletion, error) {
+	deletion := Deletion{DryRun: dryRun}
 	state, err := a.Group(ctx, topic, group)
 	if err != nil {
-		return Deletion{}, err
+		return deletion, err
 	}
-	deletion := Deletion{Pending: state.Pending, Lag: state.Lag, Parked: state.Parked, DryRun: dryRun}
-	switch {
-	case state.Members > 0:
+	deletion.Pending, deletion.Lag, deletion.Parked = state.Pending, state.Lag, state.Parked
+	if state.Members > 0 {
 		err = fmt.Errorf("%d of its members are alive: %w", state.Members, ErrInUse)
-	case !dryRun:
-		err = a.repair(topic, group).Destroy(ctx)
+	} else {
+		err = a.deleteGroups(ctx, topic, group, dryRun)
 	}
 	if err != nil {
 		return deletion, fmt.Errorf("delete: %w", groupError(topic, group, err))
 	}
 	return deletion, nil
+}
+
+// deleteGroups deletes the group of each stream, and then the record of those that share them.
+func (a *Admin) deleteGroups(ctx context.Context, topic, group string, dryRun bool) error {
+	err := a.checked(ctx, topic, dryRun, func(name string, dryRun bool) error { return a.deleteGroup(ctx, name, group, dryRun) })
+	if err != nil || dryRun {
+		return err
+	}
+	names, err := a.streams(ctx, topic)
+	if err != nil || names[0] == topic {
+		return err
+	}
+	return stream.NewPartitionMembers(a.client, redisstream.PartitionMembersKey(topic, group)).Destroy(ctx)
+}
+
+// deleteGroup deletes the group of one stream.
+func (a *Admin) deleteGroup(ctx context.Context, topic, group string, dryRun bool) error {
+	state, err := a.checkGroup(ctx, topic, group)
+	switch {
+	case err != nil:
+		return err
+	case state.Owner != nil && state.Owner.Lease > 0:
+		return fmt.Errorf("%q owns %q: %w", state.Owner.Consumer, topic, ErrInUse)
+	case dryRun:
+		return nil
+	}
+	return a.repair(topic, group).Destroy(ctx)
 }
 
 // DropConsumer removes a consumer from its group (XGROUP DELCONSUMER), and releases its pending
@@ -45,7 +73,14 @@ func (a *Admin) DeleteGroup(ctx context.Context, topic, group string, dryRun boo
 // the consumer is alive the error wraps ErrInUse. It may also wrap ErrNoTopic, ErrNoGroup or
 // ErrNoConsumer.
 func (a *Admin) DropConsumer(ctx context.Context, topic, group, consumer string, dryRun bool) (Deletion, error) {
-	deletion, err := a.dropConsumer(ctx, topic, group, consumer, dryRun)
+	deletion := Deletion{DryRun: dryRun}
+	err := a.checked(ctx, topic, dryRun, func(name string, dry bool) error {
+		dropped, err := a.dropConsumer(ctx, name, group, consumer, dry)
+		if dry == dryRun {
+			deletion.Pending += dropped.Pending
+		}
+		return err
+	})
 	if err != nil {
 		return deletion, fmt.Errorf("drop consumer %q: %w", consumer, groupError(topic, group, err))
 	}
@@ -58,7 +93,7 @@ func (a *Admin) dropConsumer(ctx context.Context, topic, group, name string, dry
 	if err != nil {
 		return deletion, err
 	}
-	consumers, err := a.Consumers(ctx, topic, group)
+	consumers, err := a.consumersIn(ctx, topic, group)
 	if err != nil {
 		return deletion, err
 	}

@@ -62,7 +62,26 @@ const (
 // of up to 250 entries and about 1 MiB (XRANGE in a script). Any other Unmarshaler may decrypt or
 // decompress, so it gets all entries: give a Range if the topic is large. Once something is found,
 // all dead letters are searched before it is yielded, because they show what the groups did.
+// Partitions are searched one after the other.
 func (a *Admin) Find(ctx context.Context, topic, uuid string, r Range) iter.Seq2[Found, error] {
+	return func(yield func(Found, error) bool) {
+		names, err := a.streams(ctx, topic)
+		if err != nil {
+			yield(Found{}, err)
+			return
+		}
+		for _, name := range names {
+			for found, err := range a.findIn(ctx, name, uuid, r) {
+				if !yield(found, err) || err != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+// findIn is Find in one stream.
+func (a *Admin) findIn(ctx context.Context, topic, uuid string, r Range) iter.Seq2[Found, error] {
 	return func(yield func(Found, error) bool) {
 		search := &search{Admin: a, inspection: a.inspect(topic), topic: topic, uuid: uuid, match: a.matchOf(uuid)}
 		for _, look := range []func(context.Context, Range, func(Found) bool) (bool, error){
@@ -130,7 +149,7 @@ func (s *search) offer(ctx context.Context, entry stream.Stored, place Place, yi
 	if fields, _ := fieldsOf(entry); !s.has(fields) {
 		return true, nil
 	}
-	msg := s.decode(entry)
+	msg := s.decode(s.topic, entry)
 	if msg.Err == nil && msg.UUID == s.uuid {
 		groups, err := s.handled(ctx, msg.ID)
 		return err == nil && yield(Found{Message: msg, Place: place, Groups: groups}), err

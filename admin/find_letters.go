@@ -52,6 +52,6 @@ func (s *search) letterOf(entry stream.Stored) (l letter, found bool) {
 	if !s.has(fields) {
 		return l, false
 	}
-	l.Message = s.decodeFields(entryID, fields, sizeOf(fields))
+	l.Message = s.decodeFields(s.topic, entryID, fields, sizeOf(fields))
 	return l, l.Err == nil && l.UUID == s.uuid
 }

@@ -17,16 +17,17 @@ const (
 // Follow iterates over the entries of a topic that are newer than after, and waits for further ones
 // until ctx ends, which is no error. after is an ID; empty: only what is added from now on. It asks
 // each 200 ms, so it holds no connection. It goes on after a restart or failover of the server, and
-// when the topic does not exist yet; it ends after a permanent error, such as a missing right. The
-// error wraps ErrInvalidID.
+// when the topic does not exist yet; it ends after a permanent error, such as a missing right. Between
+// partitions there is no order. The error wraps ErrInvalidID.
 func (a *Admin) Follow(ctx context.Context, topic, after string) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
+		f := follower{Admin: a, topic: topic, from: after, after: make(map[string]string)}
 		for {
-			err := a.follow(ctx, topic, &after, yield)
+			err := f.follow(ctx, yield)
 			if ctx.Err() != nil || err == nil {
 				return
 			}
-			if !stream.IsTransient(err) {
+			if !stream.IsTransient(err) && !f.gotPartitions(ctx, err) {
 				yield(Message{}, topicError(topic, err))
 				return
 			}
@@ -37,20 +38,38 @@ func (a *Admin) Follow(ctx context.Context, topic, after string) iter.Seq2[Messa
 	}
 }
 
-// follow yields entries until an error, or until yield or ctx ends it: then it returns nil. after is
-// the last one that it yielded.
-func (a *Admin) follow(ctx context.Context, topic string, after *string, yield func(Message, error) bool) error {
-	if err := a.begin(ctx, topic, after); err != nil {
+// follower is one call of Follow.
+type follower struct {
+	*Admin
+
+	topic, from string            // from: the ID to begin after; empty: the newest ones
+	after       map[string]string // the last ID that was yielded of each stream
+}
+
+// follow yields entries until an error, or until yield or ctx ends it: then it returns nil.
+func (f *follower) follow(ctx context.Context, yield func(Message, error) bool) error {
+	if f.from != "" && !stream.ValidID(f.from) {
+		return ErrInvalidID
+	}
+	names, err := stream.StreamsOf(ctx, f.client, f.topic)
+	if err != nil {
 		return err
 	}
+	for _, name := range names {
+		if err := f.begin(ctx, name); err != nil {
+			return err
+		}
+	}
 	for {
-		for entry, err := range stream.ReadEntries(ctx, a.client, topic, stream.Span{From: "(" + *after, To: "+"}) {
-			if err != nil {
-				return err
-			}
-			*after = entry.ID
-			if !yield(a.decode(entry), nil) {
-				return nil
+		for _, name := range names {
+			for entry, err := range stream.ReadEntries(ctx, f.client, name, stream.Span{From: "(" + f.after[name], To: "+"}) {
+				if err != nil {
+					return err
+				}
+				f.after[name] = entry.ID
+				if !yield(f.decode(name, entry), nil) {
+					return nil
+				}
 			}
 		}
 		if !pause(ctx, followPause) {
@@ -59,24 +78,39 @@ func (a *Admin) follow(ctx context.Context, topic string, after *string, yield f
 	}
 }
 
-// begin sets after to the newest ID, if it is empty.
-func (a *Admin) begin(ctx context.Context, topic string, after *string) error {
-	if *after != "" {
-		if !stream.ValidID(*after) {
-			return ErrInvalidID
-		}
+// begin sets where a stream begins.
+func (f *follower) begin(ctx context.Context, name string) error {
+	if f.after[name] != "" {
 		return nil
 	}
-	state, err := a.inspect(topic).Topic(ctx)
+	if f.from != "" {
+		f.after[name] = f.from
+		return nil
+	}
+	state, err := f.inspect(name).Topic(ctx)
 	switch {
 	case stream.IsNoStream(err):
-		*after = "0-0"
+		f.after[name] = "0-0"
 	case err != nil:
 		return err
 	default:
-		*after = state.Last
+		f.after[name] = state.Last
 	}
 	return nil
+}
+
+// gotPartitions reports whether the topic, which did not exist, got partitions. All their entries are
+// new.
+func (f *follower) gotPartitions(ctx context.Context, err error) bool {
+	if !stream.IsWrongType(err) {
+		return false
+	}
+	names, err := stream.StreamsOf(ctx, f.client, f.topic)
+	got := err == nil && len(names) > 0 && names[0] != f.topic
+	if got && f.from == "" {
+		f.from = "0-0"
+	}
+	return got
 }
 
 // pause waits, and reports whether ctx goes on.

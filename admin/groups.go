@@ -15,9 +15,9 @@ type Group struct {
 	Topic     string
 	Name      string
 	State     GroupState
-	Members   int    // consumers that are alive
+	Members   int    // consumers that are alive; members that share partitions, also those that stand by
 	Consumers int    // consumers, also dead ones
-	Position  string // the newest entry that was delivered
+	Position  string // the newest entry that was delivered; empty: the topic has partitions
 	Lag       Lag    // entries that no consumer has got yet
 	Pending   int64  // entries that a consumer got, and that are not acknowledged
 	Parked    int64  // messages in the group's retry queue
@@ -28,7 +28,8 @@ type Group struct {
 	MaxDeliveries int64  // the highest delivery count of the 1,000 oldest pending entries
 	BlockedBy     string // the entry behind which others wait; empty: none, or unknown
 	Hung          int    // members with a handler that has had a message for longer than Config.HungAfter
-	Paused        *Pause // nil: it is not paused
+	Paused        *Pause // nil: it is not paused, in no partition
+	Owner         *Owner // the active consumer of an exclusive group; nil: none, or Partitions tells them
 
 	// BlocksTrimming: TrimInterval waits for this group. Its oldest entry that is not acknowledged
 	// is the oldest of all groups. Several groups may wait for the same entry.
@@ -86,6 +87,9 @@ const (
 	LagExact           // there are N
 )
 
+// and returns the sum, which is exact if both are.
+func (l Lag) and(other Lag) Lag { return Lag{N: l.N + other.N, Exact: min(l.Exact, other.Exact)} }
+
 // String returns "12", "at most 12" or "unknown".
 func (l Lag) String() string {
 	switch l.Exact {
@@ -101,11 +105,35 @@ func (l Lag) String() string {
 // Groups returns the consumer groups of a topic, in the order of their names. The error wraps
 // ErrNoTopic.
 func (a *Admin) Groups(ctx context.Context, topic string) ([]Group, error) {
-	report := stream.Survey(ctx, a.client, []stream.Surveyed{{InspectedKeys: keysOf(topic), Groups: unknownGroups}})[0]
-	if report.Err != nil {
-		return nil, topicError(topic, report.Err)
+	names, err := a.streams(ctx, topic)
+	if err != nil {
+		return nil, err
 	}
-	return a.groupsOf(topic, report.Groups), nil
+	surveyed := make([]stream.Surveyed, len(names))
+	for i, name := range names {
+		surveyed[i] = stream.Surveyed{InspectedKeys: keysOf(name), Groups: unknownGroups}
+	}
+	reports := stream.Survey(ctx, a.client, surveyed)
+	for i, report := range reports {
+		if report.Err != nil && (len(names) == 1 || !stream.IsNoStream(report.Err)) {
+			return nil, topicError(names[i], report.Err)
+		}
+	}
+	groups := a.groupsIn(topic, names, reports)
+	if names[0] != topic {
+		if err := a.countMembers(ctx, pointers(groups)); err != nil {
+			return nil, topicError(topic, err)
+		}
+	}
+	return groups, nil
+}
+
+func pointers(groups []Group) []*Group {
+	list := make([]*Group, len(groups))
+	for i := range groups {
+		list[i] = &groups[i]
+	}
+	return list
 }
 
 // unknownGroups is the number of groups that a survey assumes for a topic whose groups were not
@@ -126,16 +154,16 @@ func (a *Admin) Group(ctx context.Context, topic, group string) (Group, error) {
 	return Group{}, groupError(topic, group, ErrNoGroup)
 }
 
-// checkGroup returns an error if a group does not exist. It wraps ErrNoTopic or ErrNoGroup.
-func (a *Admin) checkGroup(ctx context.Context, topic, group string) error {
+// checkGroup returns the state of the group of one stream. The error wraps ErrNoTopic or ErrNoGroup.
+func (a *Admin) checkGroup(ctx context.Context, topic, group string) (stream.GroupState, error) {
 	_, states, err := a.inspect(topic).Groups(ctx, group)
 	if err == nil && len(states) == 0 {
 		err = ErrNoGroup
 	}
 	if err != nil {
-		return groupError(topic, group, err)
+		return stream.GroupState{}, groupError(topic, group, err)
 	}
-	return nil
+	return states[0], nil
 }
 
 // groupsOf returns groups in the order of their names.
@@ -162,6 +190,7 @@ func groupOf(topic string, s stream.GroupState) Group {
 	if g.OldestID != "" {
 		g.OldestAge = ageOf(g.OldestID, s.Stream.Now)
 	}
+	g.Owner = ownerOf(s.Owner)
 	if s.Paused != nil {
 		g.Paused = &Pause{Since: s.Paused.Since, By: s.Paused.By, Reason: s.Paused.Reason}
 	}

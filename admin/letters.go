@@ -41,7 +41,7 @@ func (a *Admin) DeadLetters(ctx context.Context, topic string) iter.Seq2[DeadLet
 
 func (a *Admin) decodeLetter(letter redisstream.DeadLetter) DeadLetter {
 	id := cmp.Or(letter.EntryID, letter.ID)
-	return DeadLetter{DeadLetter: letter, Message: a.decodeFields(id, letter.Fields, sizeOf(letter.Fields))}
+	return DeadLetter{DeadLetter: letter, Message: a.decodeFields(letter.Stream, id, letter.Fields, sizeOf(letter.Fields))}
 }
 
 // ReplayDeadLetters moves the dead letters for which choose returns true back into the topic: all
@@ -68,29 +68,42 @@ type onIDs func(ctx context.Context, client redis.UniversalClient, topic string,
 
 func (a *Admin) onLetters(ctx context.Context, topic string, choose func(DeadLetter) bool, dryRun bool, act onIDs) (Outcome, error) {
 	outcome := Outcome{DryRun: dryRun}
-	if !dryRun {
-		if _, err := act(ctx, a.client, topic); err != nil { // the rights are missing
+	names, err := a.streams(ctx, topic)
+	if err != nil {
+		return outcome, err
+	}
+	for _, name := range names { // an ID alone may be that of letters in several partitions
+		if err := a.onLettersIn(ctx, name, choose, &outcome, act); err != nil {
 			return outcome, err
+		}
+	}
+	return outcome, nil
+}
+
+func (a *Admin) onLettersIn(ctx context.Context, topic string, choose func(DeadLetter) bool, outcome *Outcome, act onIDs) error {
+	if !outcome.DryRun {
+		if _, err := act(ctx, a.client, topic); err != nil { // the rights are missing
+			return err
 		}
 	}
 	for letter, err := range a.DeadLetters(ctx, topic) {
 		if err != nil {
-			return outcome, err
+			return err
 		}
 		if !choose(letter) {
 			continue
 		}
 		done := 1
-		if !dryRun {
+		if !outcome.DryRun {
 			if done, err = act(ctx, a.client, topic, letter.ID); err != nil {
-				return outcome, err
+				return err
 			}
 		}
 		if done == 1 {
 			outcome.IDs = append(outcome.IDs, letter.ID)
 		}
 	}
-	return outcome, nil
+	return nil
 }
 
 // Delayed is a message that is not due yet, decoded.
@@ -116,7 +129,7 @@ func (a *Admin) Delayed(ctx context.Context, topic string) iter.Seq2[Delayed, er
 }
 
 func (a *Admin) decodeDelayed(msg redisstream.DelayedMessage) Delayed {
-	return Delayed{ID: msg.ID, Due: msg.Due, Message: a.decodeFields("", msg.Fields, sizeOf(msg.Fields))}
+	return Delayed{ID: msg.ID, Due: msg.Due, Message: a.decodeFields(msg.Stream, "", msg.Fields, sizeOf(msg.Fields))}
 }
 
 // DropDelayed deletes the delayed messages for which choose returns true

@@ -19,6 +19,7 @@ import (
 // Message is an entry of a stream.
 type Message struct {
 	ID     string
+	Stream string         // that has it: the topic, or one of its partitions
 	Time   time.Time      // the time in its ID
 	Fields map[string]any // as a Marshaler returned them. Values are strings.
 	Bytes  int            // of its fields
@@ -52,15 +53,27 @@ func (r Range) span() (stream.Span, error) {
 // Messages iterates over entries of a topic, in pages of up to 100 entries and about 1 MiB (XRANGE in
 // a script, so that the master answers). It ends with the newest entry at the time of its first
 // page. An entry that can't be decoded is no error: see Message.Err. A topic that does not exist has
-// no entry. The error wraps ErrInvalidID.
+// no entry. The error wraps ErrInvalidID. Entries of several partitions come in the order of their IDs,
+// which has the time.
 func (a *Admin) Messages(ctx context.Context, topic string, r Range) iter.Seq2[Message, error] {
+	read := func(name string) iter.Seq2[Message, error] { return a.messagesIn(ctx, name, r) }
+	return merged(ctx, a, topic, read, func(x, y Message) bool {
+		if r.Reverse {
+			x, y = y, x
+		}
+		return stream.Precedes(x.ID, y.ID)
+	})
+}
+
+// messagesIn is Messages of one stream.
+func (a *Admin) messagesIn(ctx context.Context, topic string, r Range) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
 		for entry, err := range a.entries(ctx, topic, r, stream.Match{}) {
 			if err != nil {
 				yield(Message{}, err)
 				return
 			}
-			if !yield(a.decode(entry), nil) {
+			if !yield(a.decode(topic, entry), nil) {
 				return
 			}
 		}
@@ -88,19 +101,26 @@ func (a *Admin) entries(ctx context.Context, topic string, r Range, match stream
 	}
 }
 
-// Message returns an entry. The error wraps ErrNoEntry or ErrInvalidID.
+// Message returns an entry. The error wraps ErrNoEntry, ErrInvalidID or ErrAmbiguousID.
 func (a *Admin) Message(ctx context.Context, topic, id string) (Message, error) {
 	if !stream.ValidID(id) {
 		return Message{}, topicError(topic, fmt.Errorf("%q: %w", id, ErrInvalidID))
 	}
-	entry, found, err := stream.ReadEntry(ctx, a.client, topic, id)
-	if err == nil && !found {
+	var entry stream.Stored
+	name, err := a.holder(ctx, topic, id, func(name string) (found bool, err error) {
+		one, found, err := stream.ReadEntry(ctx, a.client, name, id)
+		if found {
+			entry = one
+		}
+		return found, err
+	})
+	if err == nil && name == "" {
 		err = fmt.Errorf("%s: %w", id, ErrNoEntry)
 	}
 	if err != nil {
 		return Message{}, topicError(topic, err)
 	}
-	return a.decode(entry), nil
+	return a.decode(name, entry), nil
 }
 
 const (
@@ -120,16 +140,16 @@ func fieldsOf(entry stream.Stored) (fields map[string]any, size int) {
 	return fields, size
 }
 
-// decode returns an entry as a message.
-func (a *Admin) decode(entry stream.Stored) Message {
+// decode returns an entry of a stream as a message.
+func (a *Admin) decode(name string, entry stream.Stored) Message {
 	fields, size := fieldsOf(entry)
-	return a.decodeFields(entry.ID, fields, size)
+	return a.decodeFields(name, entry.ID, fields, size)
 }
 
 // decodeFields returns the fields of an entry as a message. The Unmarshaler gets a copy: it may
 // change its map.
-func (a *Admin) decodeFields(id string, fields map[string]any, size int) Message {
-	m := Message{ID: id, Time: timeOf(id), Fields: fields, Bytes: size}
+func (a *Admin) decodeFields(name, id string, fields map[string]any, size int) Message {
+	m := Message{ID: id, Stream: name, Time: timeOf(id), Fields: fields, Bytes: size}
 	msg, err := unmarshal(a.unmarshaler, id, maps.Clone(fields))
 	if err != nil {
 		m.Err = err

@@ -19,6 +19,12 @@ type Parked struct {
 // during the iteration may be missing; each other message is yielded once. A group that does not
 // exist has none.
 func (a *Admin) Parked(ctx context.Context, topic, group string) iter.Seq2[Parked, error] {
+	read := func(name string) iter.Seq2[Parked, error] { return a.parkedIn(ctx, name, group) }
+	return merged(ctx, a, topic, read, func(x, y Parked) bool { return x.Due.Before(y.Due) })
+}
+
+// parkedIn is Parked of one stream.
+func (a *Admin) parkedIn(ctx context.Context, topic, group string) iter.Seq2[Parked, error] {
 	return func(yield func(Parked, error) bool) {
 		pages := a.inspect(topic).Parked(group)
 		for {
@@ -28,7 +34,7 @@ func (a *Admin) Parked(ctx context.Context, topic, group string) iter.Seq2[Parke
 				return
 			}
 			for _, entry := range page {
-				parked := Parked{Message: a.decode(entry.Stored), Due: entry.Due, Consumer: entry.Holder, Deliveries: entry.Deliveries}
+				parked := Parked{Message: a.decode(topic, entry.Stored), Due: entry.Due, Consumer: entry.Holder, Deliveries: entry.Deliveries}
 				if !yield(parked, nil) {
 					return
 				}

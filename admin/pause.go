@@ -21,13 +21,13 @@ type Pause struct {
 // a paused group Pause changes nothing. Members that use another library, or a user without the
 // right to read the key, go on reading. The error wraps ErrNoTopic or ErrNoGroup.
 func (a *Admin) Pause(ctx context.Context, topic, group, by, reason string) error {
-	state, groups, err := a.inspect(topic).Groups(ctx, group)
-	switch {
-	case err == nil && len(groups) == 0:
-		err = ErrNoGroup
-	case err == nil:
-		err = a.repair(topic, group).Pause(ctx, stream.PauseRecord{Since: state.Now, By: by, Reason: reason})
-	}
+	err := a.onEach(ctx, topic, func(name string) error {
+		state, err := a.checkGroup(ctx, name, group)
+		if err != nil {
+			return err
+		}
+		return a.repair(name, group).Pause(ctx, stream.PauseRecord{Since: state.Stream.Now, By: by, Reason: reason})
+	})
 	if err != nil {
 		return fmt.Errorf("pause: %w", groupError(topic, group, err))
 	}
@@ -36,7 +36,8 @@ func (a *Admin) Pause(ctx context.Context, topic, group, by, reason string) erro
 
 // Resume ends a pause (DEL). The members resume within 2 s. Without a pause it does nothing.
 func (a *Admin) Resume(ctx context.Context, topic, group string) error {
-	if err := a.repair(topic, group).Resume(ctx); err != nil {
+	err := a.onEach(ctx, topic, func(name string) error { return a.repair(name, group).Resume(ctx) })
+	if err != nil {
 		return fmt.Errorf("resume: %w", groupError(topic, group, err))
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 // PendingEntry is an entry that a consumer got and has not acknowledged.
 type PendingEntry struct {
 	ID         string
+	Stream     string        // that has it: the topic, or one of its partitions
 	Age        time.Duration // since it was added
 	Consumer   string
 	Idle       time.Duration // since it was delivered, or since its lease was renewed
@@ -30,13 +31,19 @@ type PendingFilter struct {
 // Pending iterates over the pending entries of a group, the oldest first (XPENDING in pages of
 // 500). The error wraps ErrNoTopic, ErrNoGroup or ErrInvalidID.
 func (a *Admin) Pending(ctx context.Context, topic, group string, filter PendingFilter) iter.Seq2[PendingEntry, error] {
+	read := func(name string) iter.Seq2[PendingEntry, error] { return a.pendingIn(ctx, name, group, filter) }
+	return merged(ctx, a, topic, read, func(x, y PendingEntry) bool { return stream.Precedes(x.ID, y.ID) })
+}
+
+// pendingIn is Pending of one stream.
+func (a *Admin) pendingIn(ctx context.Context, topic, group string, filter PendingFilter) iter.Seq2[PendingEntry, error] {
 	return func(yield func(PendingEntry, error) bool) {
 		if filter.From != "" && !stream.ValidID(filter.From) {
 			yield(PendingEntry{}, groupError(topic, group, fmt.Errorf("%q: %w", filter.From, ErrInvalidID)))
 			return
 		}
 		inspection := a.inspect(topic)
-		if err := a.checkGroup(ctx, topic, group); err != nil {
+		if _, err := a.checkGroup(ctx, topic, group); err != nil {
 			yield(PendingEntry{}, err)
 			return
 		}
@@ -55,7 +62,9 @@ func (a *Admin) Pending(ctx context.Context, topic, group string, filter Pending
 				if row.Idle < filter.MinIdle {
 					continue
 				}
-				if !yield(pendingOf(row, now, held), nil) {
+				entry := pendingOf(row, now, held)
+				entry.Stream = topic
+				if !yield(entry, nil) {
 					return
 				}
 			}

@@ -19,7 +19,7 @@ type ResetTo struct {
 
 // Reset is what Reset did, or, in a dry run, would do.
 type Reset struct {
-	From, To      string // the position before and after: the newest entry that counts as delivered
+	From, To      string // the position before and after: the newest entry that counts as delivered; of partitions: the oldest
 	Before, After Lag    // entries that no consumer has got, before and after
 	Acknowledged  int64  // pending entries up to To: they are not delivered again
 	DryRun        bool   // nothing was changed
@@ -39,29 +39,45 @@ var (
 // is interrupted, run it again.
 //
 // The error wraps ErrNoTopic or ErrNoGroup, or ErrInvalidID if the ID is invalid or beyond the
-// newest entry.
+// newest entry, of all partitions. An ID sets each partition to that time, about.
 func (a *Admin) Reset(ctx context.Context, topic, group string, to ResetTo) (Reset, error) {
-	reset, err := a.reset(ctx, topic, group, to)
+	reset := Reset{DryRun: to.DryRun, Before: Lag{Exact: LagExact}, After: Lag{Exact: LagExact}}
+	about, err := a.Topic(ctx, topic)
+	if err == nil {
+		err = a.onEach(ctx, topic, func(name string) error {
+			one, err := a.reset(ctx, name, group, about.LastID, to)
+			if !isMissing(err) {
+				reset.add(one)
+			}
+			return err
+		})
+	}
 	if err != nil {
 		return reset, fmt.Errorf("reset: %w", groupError(topic, group, err))
 	}
 	return reset, nil
 }
 
-func (a *Admin) reset(ctx context.Context, topic, group string, to ResetTo) (reset Reset, err error) {
+// add adds what was done in a partition.
+func (r *Reset) add(p Reset) {
+	r.From, r.To = older(r.From, p.From), older(r.To, p.To)
+	r.Before, r.After = r.Before.and(p.Before), r.After.and(p.After)
+	r.Acknowledged += p.Acknowledged
+}
+
+// reset resets the group of one stream. newest is the newest ID of the topic.
+func (a *Admin) reset(ctx context.Context, topic, group, newest string, to ResetTo) (reset Reset, err error) {
 	inspection := a.inspect(topic)
-	state, groups, err := inspection.Groups(ctx, group)
+	about, err := a.checkGroup(ctx, topic, group)
 	if err != nil {
 		return reset, err
 	}
-	if len(groups) == 0 {
-		return reset, ErrNoGroup
-	}
-	reset = Reset{From: groups[0].Position, DryRun: to.DryRun}
-	if reset.To, err = to.id(state); err != nil {
+	state := about.Stream
+	reset = Reset{From: about.Position, DryRun: to.DryRun}
+	if reset.To, err = to.id(state, newest); err != nil {
 		return reset, err
 	}
-	before, err := inspection.Lag(ctx, groups[0])
+	before, err := inspection.Lag(ctx, about)
 	if err != nil {
 		return reset, err
 	}
@@ -85,7 +101,7 @@ func (a *Admin) reset(ctx context.Context, topic, group string, to ResetTo) (res
 }
 
 // id returns the position after the reset.
-func (to ResetTo) id(state stream.State) (id string, err error) {
+func (to ResetTo) id(state stream.State, newest string) (id string, err error) {
 	set := 0
 	if to.ID != "" {
 		id, set = to.ID, set+1
@@ -103,8 +119,8 @@ func (to ResetTo) id(state stream.State) (id string, err error) {
 		return state.Last, nil
 	case !stream.ValidID(id):
 		return "", fmt.Errorf("%q: %w", id, ErrInvalidID)
-	case stream.Precedes(state.Last, id) && to.ID != "":
-		return "", fmt.Errorf("%q: %w: %w, which is %s", id, ErrInvalidID, errBeyond, state.Last)
+	case stream.Precedes(state.Last, id) && stream.Precedes(newest, id) && to.ID != "":
+		return "", fmt.Errorf("%q: %w: %w, which is %s", id, ErrInvalidID, errBeyond, newest)
 	case stream.Precedes(state.Last, id):
 		return state.Last, nil
 	}

@@ -27,17 +27,20 @@ type Skip struct {
 // however long NackBackoff is. The outcome has the IDs that were skipped. The error wraps
 // ErrInvalidID, ErrNoTopic or ErrNoGroup; or ErrNoEntry if the group has an entry neither pending
 // nor in its retry queue: it has handled the entry, or no consumer has got it yet (Reset passes
-// over those). In this case the entries before it in the list are skipped.
+// over those); or ErrAmbiguousID. In these cases the entries before it in the list are skipped.
 func (a *Admin) Skip(ctx context.Context, topic, group string, ids []string, how Skip) (Outcome, error) {
 	outcome := Outcome{DryRun: how.DryRun}
-	if err := a.checkGroup(ctx, topic, group); err != nil {
+	err := a.onEach(ctx, topic, func(name string) error {
+		_, err := a.checkGroup(ctx, name, group)
+		return err
+	})
+	if err != nil {
 		return outcome, fmt.Errorf("skip: %w", err)
 	}
-	repair := a.repair(topic, group)
 	for _, id := range ids {
 		err := fmt.Errorf("entry %q: %w", id, ErrInvalidID)
 		if stream.ValidID(id) {
-			err = a.skip(ctx, repair, topic, group, id, how)
+			err = a.skipIn(ctx, topic, group, id, how)
 		}
 		if err != nil {
 			return outcome, fmt.Errorf("skip: %w", groupError(topic, group, err))
@@ -45,6 +48,27 @@ func (a *Admin) Skip(ctx context.Context, topic, group string, ids []string, how
 		outcome.IDs = append(outcome.IDs, id)
 	}
 	return outcome, nil
+}
+
+// skipIn skips an entry of the stream that has it.
+func (a *Admin) skipIn(ctx context.Context, topic, group, id string, how Skip) error {
+	name, err := a.holder(ctx, topic, id, func(name string) (bool, error) {
+		_, err := a.repair(name, group).Holding(ctx, id)
+		if errors.Is(err, stream.ErrNotHeld) {
+			return false, nil
+		}
+		if err != nil {
+			return false, groupError(name, group, err) // partitions without the group are passed over
+		}
+		return true, nil
+	})
+	switch {
+	case err != nil:
+		return err
+	case name == "":
+		return fmt.Errorf("entry %s: %w, or it is not pending in this group", id, ErrNoEntry)
+	}
+	return a.skip(ctx, a.repair(name, group), name, group, id, how)
 }
 
 // skipTries is how often the owner of an entry is looked up, if the entry moves to another consumer

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"slices"
 	"time"
@@ -26,20 +27,21 @@ const snapshotPage = 100
 
 // Snapshot returns the state of topics and their groups. Without names it returns all topics, at
 // most limit of them; 0 is no limit. A topic that does not exist is left out. It asks for 100
-// topics at a time, in pipelines: about 5 round trips.
+// topics or partitions at a time, in pipelines: about 5 round trips.
 func (a *Admin) Snapshot(ctx context.Context, limit int, topics ...string) (Snapshot, error) {
 	var snapshot Snapshot
 	var page []Topic
-	chosen := 0
+	chosen, streams := 0, 0
 	for topic, err := range a.chosen(ctx, topics) {
 		if err != nil {
 			return Snapshot{}, err
 		}
-		if page = append(page, topic); len(page) == snapshotPage {
+		page = append(page, topic)
+		if streams += max(topic.Partitions+topic.Draining, 1); streams >= snapshotPage {
 			if err := a.addTo(ctx, &snapshot, page); err != nil {
 				return Snapshot{}, err
 			}
-			page = page[:0]
+			page, streams = page[:0], 0
 		}
 		if chosen++; len(topics) == 0 && chosen == limit {
 			break
@@ -51,22 +53,40 @@ func (a *Admin) Snapshot(ctx context.Context, limit int, topics ...string) (Snap
 
 // addTo adds topics to a snapshot. A topic that was deleted since it was listed is left out.
 func (a *Admin) addTo(ctx context.Context, snapshot *Snapshot, topics []Topic) error {
-	surveyed := make([]stream.Surveyed, len(topics))
-	for i, topic := range topics {
-		surveyed[i] = stream.Surveyed{InspectedKeys: keysOf(topic.Name), Groups: topic.Groups}
+	var surveyed []stream.Surveyed
+	for _, topic := range topics {
+		for _, name := range topic.streams() {
+			surveyed = append(surveyed, stream.Surveyed{InspectedKeys: keysOf(name), Groups: topic.Groups})
+		}
 	}
-	for i, report := range stream.Survey(ctx, a.client, surveyed) {
-		if stream.IsNoStream(report.Err) {
-			continue
+	reports := stream.Survey(ctx, a.client, surveyed)
+	var sharing []*Group
+	for _, topic := range topics {
+		names := topic.streams()
+		of := reports[:len(names)]
+		reports = reports[len(names):]
+		exists := topic.Partitions > 0
+		for _, report := range of {
+			switch {
+			case report.Err == nil:
+				exists = true
+			case !stream.IsNoStream(report.Err):
+				return topicError(topic.Name, report.Err)
+			}
+			if snapshot.Time.Before(report.State.Now) {
+				snapshot.Time = report.State.Now
+			}
 		}
-		if report.Err != nil {
-			return topicError(topics[i].Name, report.Err)
+		if exists {
+			groups := a.groupsIn(topic.Name, names, of)
+			snapshot.Topics = append(snapshot.Topics, TopicSnapshot{topic, groups})
+			if topic.Partitions > 0 {
+				sharing = append(sharing, pointers(groups)...)
+			}
 		}
-		if snapshot.Time.Before(report.State.Now) {
-			snapshot.Time = report.State.Now
-		}
-		groups := a.groupsOf(topics[i].Name, report.Groups)
-		snapshot.Topics = append(snapshot.Topics, TopicSnapshot{topics[i], groups})
+	}
+	if err := a.countMembers(ctx, sharing); err != nil {
+		return fmt.Errorf("members: %w", stream.Redact(err))
 	}
 	return nil
 }
@@ -78,11 +98,7 @@ func (a *Admin) chosen(ctx context.Context, names []string) iter.Seq2[Topic, err
 	}
 	return func(yield func(Topic, error) bool) {
 		for page := range slices.Chunk(names, snapshotPage) {
-			keys := make([]stream.InspectedKeys, len(page))
-			for i, name := range page {
-				keys[i] = keysOf(name)
-			}
-			states, errs := stream.TopicStates(ctx, a.client, keys)
+			topics, errs := a.describe(ctx, page)
 			for i, name := range page {
 				if stream.IsNoStream(errs[i]) {
 					continue
@@ -91,7 +107,7 @@ func (a *Admin) chosen(ctx context.Context, names []string) iter.Seq2[Topic, err
 					yield(Topic{}, topicError(name, errs[i]))
 					return
 				}
-				if !yield(topicOf(name, states[i]), nil) {
+				if !yield(topics[i], nil) {
 					return
 				}
 			}

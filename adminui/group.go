@@ -5,12 +5,14 @@ import (
 	"slices"
 	"time"
 
+	"github.com/millrace/redisstream"
 	"github.com/millrace/redisstream/admin"
 )
 
 // groupBody is the body of the page of a group.
 type groupBody struct {
 	Group     admin.Group
+	Shares    []share // of the partitions; nil: the topic has none
 	Consumers []admin.Consumer
 	Buckets   []bucket
 	Counted   int  // pending entries that the buckets have
@@ -30,10 +32,35 @@ func (h *Handler) group(r *request) (page, error) {
 	if body.Consumers, err = h.config.Admin.Consumers(r.ctx, topic, group); err != nil {
 		return page{}, err
 	}
+	if body.Shares, err = h.shares(r.ctx, topic, group); err != nil {
+		return page{}, err
+	}
 	if err = h.countByAge(r.ctx, &body, topic, group); err != nil {
 		return page{}, err
 	}
 	return page{Title: name(group), Topic: topic, Group: group, view: "group", Body: body}, nil
+}
+
+// share is a partition of the group.
+type share struct {
+	admin.Group
+
+	Partition int
+	Of        int
+}
+
+// shares returns the partitions of a topic that have the group.
+func (h *Handler) shares(ctx context.Context, topic, group string) (shares []share, err error) {
+	partitions, err := h.config.Admin.Partitions(ctx, topic)
+	for _, p := range partitions {
+		_, partition, of, ok := redisstream.ParsePartitionTopic(p.Topic.Name)
+		for _, g := range p.Groups {
+			if ok && g.Name == group && p.Topic.Name != topic {
+				shares = append(shares, share{g, partition, of})
+			}
+		}
+	}
+	return shares, err
 }
 
 // bucket is a row of the pending entries by age.

@@ -41,7 +41,7 @@ type CollectorConfig struct {
 
 // Collector is a prometheus.Collector of the state of topics and consumer groups, as package admin
 // sees it. It asks the server at each scrape. Register it in one process only: each process would
-// return the same.
+// return the same. A topic with partitions is one topic, whose numbers are added up.
 type Collector struct {
 	config CollectorConfig
 	mu     sync.Mutex // one scrape at a time asks the server

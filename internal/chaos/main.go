@@ -4,7 +4,8 @@
 // links. Some messages and keys fail. At the end it heals all faults, waits until the groups have
 // drained, and checks that nothing was lost, that each repeated delivery had a reason, that the
 // promised order was kept, that nothing came during a pause, that exactly the right messages were dead-lettered, and that what was
-// committed with its ack happened once. The same seed makes the same schedule of faults.
+// committed with its ack happened once. With -partitions members of groups that own partitions take
+// over from each other. The same seed makes the same schedule of faults.
 package main
 
 import (
@@ -45,6 +46,7 @@ func chaos() (ok bool, err error) {
 	flag.DurationVar(&o.claimMinIdle, "claim-min-idle", time.Second, "SubscriberConfig.ClaimMinIdle")
 	flag.BoolVar(&o.cluster, "cluster", false, "use three masters, and move the topic's slot between them")
 	flag.BoolVar(&o.verbose, "v", false, "print each fault and each repeated delivery, and keep the journals")
+	partitions := flag.Bool("partitions", false, "members of groups that own partitions, instead of workers; -cluster has a replica for each master")
 	flag.Parse()
 	for o.seed == 0 {
 		o.seed = randomSeed()
@@ -55,6 +57,9 @@ func chaos() (ok bool, err error) {
 		return false, err
 	}
 	redis.SetLogger(silence{}) // go-redis would log each failed dial
+	if *partitions {
+		return membersRun(ctx, o)
+	}
 	fmt.Printf("seed %d, %s, %d messages/s, cluster: %t\n", o.seed, o.duration, o.rate, o.cluster)
 	r, err := open(o, os.Stdout)
 	if err != nil {

@@ -29,6 +29,7 @@ type workerConfig struct {
 	Groups       []group
 	ClaimMinIdle time.Duration
 	CloseTimeout time.Duration
+	Member       bool // it is a member of the groups of a run with -partitions
 }
 
 // group is a consumer group and its configuration.
@@ -72,6 +73,9 @@ func runWorker() error {
 	}
 	terminate, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	if config.Member {
+		return runMember(terminate, config)
+	}
 	j, err := openJournal(config.Journal)
 	if err != nil {
 		return err

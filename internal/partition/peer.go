@@ -3,7 +3,10 @@ package partition
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/millrace/redisstream/internal/stream"
 )
 
 // peer is what a member says of itself in the record.
@@ -46,4 +49,15 @@ func parsePeer(n int, name, text string) (peer, error) {
 		return peer{}, fmt.Errorf("member %q: %w", name, err)
 	}
 	return peer{name, words[0] == leaving, keeps, gives}, nil
+}
+
+// ParseState parses what a member wrote into the record: which partitions it owns, and whether it
+// leaves.
+func ParseState(text string) (owned []int, leaves bool, err error) {
+	p, err := parsePeer(stream.MaxPartitions, "", text)
+	if err != nil {
+		return nil, false, err
+	}
+	p.keeps.addAll(p.gives)
+	return slices.Collect(p.keeps.all()), p.leaving, nil
 }

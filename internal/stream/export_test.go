@@ -23,3 +23,6 @@ func (g *Group) LimitsReplies() bool { return g.limited }
 
 // AssumeLimits takes the server for one that knows MAXSIZE.
 func (g *Group) AssumeLimits() { g.limited = true }
+
+// LookForPause makes ReadAndLook and the like look at a key.
+func (g *Group) LookForPause(key string) { g.pause = key }

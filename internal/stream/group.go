@@ -74,6 +74,38 @@ func (g *Group) Join(ctx context.Context, start string) error {
 // ErrTooLarge: the reply exceeds the limit, and its entries are pending for this consumer. With
 // NoAck they would be lost, so then only a server that knows MAXSIZE limits the bytes.
 func (g *Group) Read(ctx context.Context, limit Limit, block time.Duration) ([]Entry, error) {
+	return g.readWith(ctx, limit, block, readAlone)
+}
+
+// ReadAndLook is Read, and tells whether the group was paused when the entries came, or when none
+// had come in time (EXISTS, in one pipeline: the server runs it when the read blocks no longer). So
+// the read may block for longer than the group may be paused without our knowledge.
+func (g *Group) ReadAndLook(ctx context.Context, limit Limit, block time.Duration) (entries []Entry, paused bool, err error) {
+	if g.pause == "" {
+		entries, err = g.Read(ctx, limit, block)
+		return entries, false, err
+	}
+	var look *redis.IntCmd
+	entries, err = g.readWith(ctx, limit, block, func(ctx context.Context, c privateClient, args *redis.XReadGroupArgs) error {
+		pipe := c.Pipeline()
+		read := pipe.XReadGroup(ctx, args)
+		look = pipe.Exists(ctx, g.pause)
+		_, _ = pipe.Exec(ctx) // its error is one of the commands
+		return read.Err()
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	if paused, err = g.sawPause(look); err != nil && len(entries) > 0 {
+		return entries, true, nil // the connection was cut in between; the next look finds out
+	}
+	return entries, paused, err
+}
+
+// readCommand runs XREADGROUP.
+type readCommand func(ctx context.Context, c privateClient, args *redis.XReadGroupArgs) error
+
+func (g *Group) readWith(ctx context.Context, limit Limit, block time.Duration, run readCommand) ([]Entry, error) {
 	args := &redis.XReadGroupArgs{
 		Group: g.name, Consumer: g.consumer, Streams: []string{g.key, ">"},
 		Count: int64(limit.Count), Block: atLeastAMillisecond(block), NoAck: g.NoAck,
@@ -81,22 +113,26 @@ func (g *Group) Read(ctx context.Context, limit Limit, block time.Duration) ([]E
 	if g.limited && limit.Count > 1 {
 		args.MaxSize = max(int64(limit.Bytes), 1)
 	}
-	entries, err := g.read(ctx, args, limit)
+	entries, err := g.read(ctx, args, limit, run)
 	if args.MaxSize > 0 && redis.HasErrorPrefix(err, "syntax error") {
 		g.limited = false // an older server has taken over
-		return g.Read(ctx, limit, block)
+		return g.readWith(ctx, limit, block, run)
 	}
 	return entries, err
 }
 
-func (g *Group) read(ctx context.Context, args *redis.XReadGroupArgs, limit Limit) ([]Entry, error) {
+func (g *Group) read(ctx context.Context, args *redis.XReadGroupArgs, limit Limit, run readCommand) ([]Entry, error) {
 	if !g.NoAck {
 		g.limitReply(limit)
 		defer g.limitReply(Limit{})
 	}
 	return g.readEntries(ctx, args.Block, func(ctx context.Context, c privateClient) error {
-		return c.XReadGroup(ctx, args).Err()
+		return run(ctx, c, args)
 	})
+}
+
+func readAlone(ctx context.Context, c privateClient, args *redis.XReadGroupArgs) error {
+	return c.XReadGroup(ctx, args).Err()
 }
 
 // A Block of less than a millisecond would be sent as 0, which is for ever.

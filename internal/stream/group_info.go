@@ -10,6 +10,7 @@ import (
 
 // GroupInfo describes the group as a whole.
 type GroupInfo struct {
+	Consumers     int64  // of the group, also those that died and were not removed yet
 	Pending       int64  // pending entries of all consumers
 	LastDelivered string // the newest entry that was delivered
 	Read          int64  // entries delivered, of all that were ever added; below 0: unknown
@@ -96,7 +97,7 @@ func (g *Group) infoOf(reply *redis.Cmd) (GroupInfo, error) {
 		if fields := fieldsOf(group); fields["name"] == g.name {
 			last, _ := fields["last-delivered-id"].(string)
 			return GroupInfo{
-				Pending: max(number(fields["pending"]), 0), LastDelivered: last,
+				Consumers: number(fields["consumers"]), Pending: max(number(fields["pending"]), 0), LastDelivered: last,
 				Read: number(fields["entries-read"]), Lag: number(fields["lag"]),
 			}, nil
 		}

@@ -34,12 +34,12 @@ func TestGroup_handsOutEachEntryToOneConsumer(t *testing.T) {
 
 	status, err := a.GroupInfo(t.Context())
 	require.NoError(t, err)
-	assert.Equal(t, stream.GroupInfo{Pending: 5, LastDelivered: added[4], Read: 5}, status)
+	assert.Equal(t, stream.GroupInfo{Consumers: 2, Pending: 5, LastDelivered: added[4], Read: 5}, status)
 
 	require.NoError(t, a.Ack(t.Context(), append(added[:2:2], "1-1")), "what is not pending is ignored")
 	status, err = b.GroupInfo(t.Context())
 	require.NoError(t, err)
-	assert.Equal(t, stream.GroupInfo{Pending: 3, LastDelivered: added[4], Read: 5}, status)
+	assert.Equal(t, stream.GroupInfo{Consumers: 2, Pending: 3, LastDelivered: added[4], Read: 5}, status)
 }
 
 func TestGroup_createLeavesAnExistingGroupAlone(t *testing.T) {

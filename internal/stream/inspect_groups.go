@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -24,6 +25,7 @@ type GroupState struct {
 	Unread        string     // the first entry that was not delivered; empty: none
 	Parked        int64
 	Paused        *PauseRecord
+	Owner         *OwnerRecord // nil: nobody owns the stream
 }
 
 // groupTime is how long the server takes to describe a group, and a stream besides.
@@ -52,7 +54,7 @@ func groupsOf(
 		return call{
 			inspectGroupsScript,
 			[]string{keys.Stream},
-			[]any{page * groupsPage, groupsPage, only, keys.RetryQueues, keys.Pauses},
+			[]any{page * groupsPage, groupsPage, only, keys.RetryQueues, keys.Pauses, keys.Owners},
 			groupTime * time.Duration(2+min(size(n), groupsPage)),
 		}
 	}
@@ -93,6 +95,10 @@ func groupStateOf(r row) GroupState {
 	if text := r.text(10); text != "" {
 		record, _ := ParsePauseRecord(text) // the key itself is what pauses the group
 		group.Paused = &record
+	}
+	if owner := r.list(11); owner.text(0) != "" {
+		generation, _ := strconv.ParseInt(owner.text(1), 10, 64)
+		group.Owner = &OwnerRecord{Consumer: owner.text(0), Generation: generation, Lease: owner.duration(2)}
 	}
 	return group
 }

@@ -18,6 +18,7 @@ type Inspection struct {
 type InspectedKeys struct {
 	Stream, DeadLetters, Delayed         string
 	RetryQueues, Pauses, MembersOfGroups string // prefixes
+	Owners                               string // prefix
 }
 
 // Inspect returns the Inspection of a stream. The other keys are left out if they are in another

@@ -144,7 +144,7 @@ func (c *privateConn) options(shared *redis.Options, socket net.Conn) *redis.Opt
 	own.MaxRetries = -1 // a lost reply leaves entries pending, and the reader has to know
 	own.DialerRetries = 1
 	own.ConnMaxIdleTime = -1
-	own.ReadTimeout, own.WriteTimeout = c.timeout, c.timeout
+	own.ReadTimeout, own.WriteTimeout = -1, c.timeout // contexts bound all reads, and those that block take longer
 	own.ContextTimeoutEnabled = true
 	own.Limiter, own.ClientSideCacheConfig, own.ClientSideCache = nil, nil, nil
 	own.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
@@ -181,19 +181,29 @@ func hungUp() net.Conn {
 	return near
 }
 
-// onPrivate runs a command that may block on the server for the given time. The first one of a
-// connection has a goroutine of its own: dialling and the handshake need a large stack, which the
-// reader would keep.
-func (c *privateConn) onPrivate(ctx context.Context, block time.Duration, run func(context.Context, privateClient) error) (err error) {
-	if c.isOpen() {
-		return c.onOpened(ctx, block, run)
+// onPrivate runs a command that may block on the server for the given time.
+func (c *privateConn) onPrivate(ctx context.Context, block time.Duration, run func(context.Context, privateClient) error) error {
+	if !c.isOpen() {
+		if err := c.connect(ctx); err != nil {
+			return err
+		}
 	}
+	return c.onOpened(ctx, block, run)
+}
+
+// connect opens the connection in a goroutine of its own: dialling and the handshake need a large
+// stack, which the reader would keep. go-redis connects at the first command. It is HELLO, which
+// every user may send.
+func (c *privateConn) connect(ctx context.Context) (err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		err = c.onOpened(ctx, block, run)
+		err = c.onOpened(ctx, 0, func(ctx context.Context, client privateClient) error { return client.Do(ctx, "hello").Err() })
 	}()
 	<-done
+	if _, refused := errors.AsType[redis.Error](err); refused {
+		return nil // there is a connection; the command meets what is wrong
+	}
 	return err
 }
 

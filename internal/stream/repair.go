@@ -16,12 +16,13 @@ type Repair struct {
 	client              redis.UniversalClient
 	key, group          string
 	queue, members, off string // its retry queue, its member records, the key that pauses it
+	owner               string // the key that says who owns the stream
 }
 
-// NewRepair returns a Repair of a group. The keys are those of its retry queue, its members and its
-// pause.
-func NewRepair(client redis.UniversalClient, key, group, queue, members, pause string) *Repair {
-	return &Repair{client: client, key: key, group: group, queue: queue, members: members, off: pause}
+// NewRepair returns a Repair of a group. The keys are those of its retry queue, its members, its
+// pause and its owner.
+func NewRepair(client redis.UniversalClient, key, group, queue, members, pause, owner string) *Repair {
+	return &Repair{client: client, key: key, group: group, queue: queue, members: members, off: pause, owner: owner}
 }
 
 // GivenBack is the name of the consumer that owns the pending entries of a removed consumer until
@@ -147,15 +148,16 @@ func (r *Repair) Pause(ctx context.Context, record PauseRecord) error {
 // Resume ends a pause.
 func (r *Repair) Resume(ctx context.Context) error { return r.client.Del(ctx, r.off).Err() }
 
-// Destroy deletes the group, its retry queue, its pause and its member records. What a later group
-// with its name must not find goes first: while the group is there, Destroy can be repeated. So the
-// right to destroy it is checked before. The records go last, as they tell that its members are dead;
-// what is left of them expires. A group that is gone is no error: the reply to an earlier try was lost.
+// Destroy deletes the group, its retry queue, its pause, its owner key and its member records. What a
+// later group with its name must not find goes first: while the group is there, Destroy can be
+// repeated. So the right to destroy it is checked before. The records go last, as they tell that its
+// members are dead; what is left of them expires. A group that is gone is no error: the reply to an
+// earlier try was lost.
 func (r *Repair) Destroy(ctx context.Context) error {
 	if err := check(ctx, r.client, r.key, []right{on(r.key, "xgroup|destroy", r.group)}); err != nil {
 		return err
 	}
-	if err := r.client.Unlink(ctx, append(retryKeys(r.queue), r.off)...).Err(); err != nil {
+	if err := r.client.Unlink(ctx, append(retryKeys(r.queue), r.off, r.owner)...).Err(); err != nil {
 		return err
 	}
 	if err := r.client.XGroupDestroy(ctx, r.key, r.group).Err(); err != nil {

@@ -52,6 +52,7 @@ var (
 	inspectGroupsScript    = newScript("info", "inspect_groups")
 	inspectTopicScript     = newScript("info", "inspect_topic")
 	parkedPageScript       = newScript("texts", "parked_page")
+	partitionMembersScript = newScript("partition_members")
 	pauseScript            = newScript("pause")
 	pendingPageScript      = newScript("pending_page")
 	searchScript           = newScript("search")

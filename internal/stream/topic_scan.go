@@ -59,7 +59,7 @@ func describe(ctx context.Context, client redis.UniversalClient, page []Inspecte
 	states, errs := TopicStates(ctx, client, page)
 	for i, err := range errs {
 		switch {
-		case IsNoStream(err) || isNoRightOnKey(err):
+		case IsNoStream(err) || IsNoRightOnKey(err):
 		case err != nil:
 			yield(ScannedTopic{}, err)
 			return false
@@ -83,8 +83,8 @@ func TopicStates(ctx context.Context, client redis.UniversalClient, keys []Inspe
 	return states, errs
 }
 
-// isNoRightOnKey reports whether the user lacks the right on a key, not on a command.
-func isNoRightOnKey(err error) bool {
+// IsNoRightOnKey reports whether the user lacks the right on a key, not on a command.
+func IsNoRightOnKey(err error) bool {
 	return redis.HasErrorPrefix(err, "NOPERM") && strings.Contains(err.Error(), " key")
 }
 

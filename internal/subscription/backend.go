@@ -94,6 +94,7 @@ type Stream interface {
 // GroupStream is what a Group and an AutoAckGroup need: a *stream.Group.
 type GroupStream interface {
 	Stream
+	ReadAndLook(ctx context.Context, limit stream.Limit, block time.Duration) (entries []stream.Entry, paused bool, err error)
 	GroupState
 	PendingList
 	RetryQueue

@@ -40,7 +40,7 @@ func (a *autoAckGroup) next(ctx context.Context, room room) ([]stream.Entry, err
 	if room.entries == 0 || a.pause.paused {
 		return nil, nil
 	}
-	entries, err := a.Stream.Read(ctx, room.limit(), min(a.blockTime, a.checkpoint.untilDue(), a.pause.untilDue()))
+	entries, err := a.read(ctx, room, min(a.blockTime, a.checkpoint.untilDue()))
 	if len(entries) > 0 {
 		a.checkpoint.advance(entries[len(entries)-1].ID)
 	}

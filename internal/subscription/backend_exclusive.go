@@ -30,7 +30,8 @@ type exclusiveGroup struct {
 
 func (g ExclusiveGroup) attach(s *Subscription) backend {
 	b := g.attachGroup(s)
-	b.recovery.claimsAll = true
+	b.recovery.claimsAll, b.checkpoint.alone = true, true
+	b.readsShort = true // lostPause waits for its end
 	b.owned = g.Ownership.Left
 	return &exclusiveGroup{group: b, hasForeign: g.Stream.HasForeign}
 }

@@ -75,7 +75,11 @@ func (g *group) next(ctx context.Context, room room) ([]stream.Entry, error) {
 	if entries, err = g.retries.next(ctx, room); len(entries) > 0 || err != nil {
 		return entries, err
 	}
-	return g.Stream.Read(ctx, room.limit(), min(g.blockTime, g.recovery.untilDue(), g.retries.untilDue(), g.pause.untilDue()))
+	entries, err = g.read(ctx, room, min(g.blockTime, g.recovery.untilDue(), g.retries.untilDue()))
+	if len(entries) > 0 {
+		g.recovery.endSharing()
+	}
+	return entries, err
 }
 
 func (g *group) gap() string { return g.recovery.gap() }

@@ -45,6 +45,7 @@ type member struct {
 	retries    *retryQueue
 	pause      *pauseWatch
 	blockTime  time.Duration
+	readsShort bool // no read blocks beyond the next look for a pause
 }
 
 func newMember(s *Subscription, m Membership, position position) member {
@@ -66,6 +67,21 @@ func (m *member) interrupt()               { m.Stream.Interrupt() }
 func (m *member) close() {
 	m.Stream.Close()
 	m.Delayed.Close()
+}
+
+// read waits for new entries, at most for block. The server tells at the end of a long wait whether
+// the group is paused, so a pause holds for the entries that end it. While entries are held, the
+// wait is over at the next look: a pause releases them.
+func (m *member) read(ctx context.Context, room room, block time.Duration) ([]stream.Entry, error) {
+	untilLook := m.pause.untilDue()
+	if block <= untilLook || !room.empty || m.readsShort {
+		return m.Stream.Read(ctx, room.limit(), min(block, untilLook))
+	}
+	entries, paused, err := m.Stream.ReadAndLook(ctx, room.limit(), block)
+	if err == nil {
+		m.pause.saw(paused)
+	}
+	return entries, err
 }
 
 // recover recreates the group if it vanished, and drops the connection.

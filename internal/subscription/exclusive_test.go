@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/millrace/redisstream/internal/redistest"
 	"github.com/millrace/redisstream/internal/stream"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -89,6 +90,11 @@ func (o *fakeOwnership) counts() (acquires, renewals, released int) {
 
 // startExclusive starts an Exclusive of the group. The ownerships are those of its candidates.
 func (g *fakeGroup) startExclusive(ctx context.Context, join error, ownerships ...*fakeOwnership) *Exclusive {
+	e, _ := g.startExclusiveLogged(ctx, join, ownerships...)
+	return e
+}
+
+func (g *fakeGroup) startExclusiveLogged(ctx context.Context, join error, ownerships ...*fakeOwnership) (*Exclusive, *redistest.Log) {
 	o, log := g.options()
 	n := 0
 	return StartExclusive(ctx, ExclusiveConfig{
@@ -107,7 +113,7 @@ func (g *fakeGroup) startExclusive(ctx context.Context, join error, ownerships .
 			}
 		},
 		Lease: minIdle, Logger: log.Logger(),
-	})
+	}), log
 }
 
 func standsBy() (stream.OwnerState, error) {
@@ -245,6 +251,34 @@ func TestExclusive_lost(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A handler goes on for longer than CloseTimeout after the stream was lost. What it decides then does
+// not reach the server, and nothing is logged of it: the loss was.
+func TestExclusive_lostWithALateHandler(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g, first, second := newFakeGroup(2), newFakeOwnership(), newFakeOwnership()
+		first.renew = func() error { return stream.ErrNotOwner }
+		second.acquire = standsBy
+		e, log := g.startExclusiveLogged(t.Context(), nil, first, second)
+		msg := <-e.Output()
+		<-msg.Context().Done()
+		time.Sleep(15 * time.Second) // CloseTimeout is over
+		synctest.Wait()
+		renewed := 0
+		g.locked(func() { renewed = len(g.holds) })
+		lines := len(log.Lines())
+		msg.Ack()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		assert.Zero(t, g.acked())
+		g.locked(func() { assert.Len(t, g.holds, renewed, "no lease is renewed") })
+		assert.Len(t, log.Lines(), lines)
+		assert.Zero(t, log.Count("handlers still have messages"))
+		assert.Zero(t, log.Count("an ack came too late"))
+		e.Close()
+	})
 }
 
 // SetPaused holds for the subscription of who becomes the active one later.

@@ -50,9 +50,11 @@ type fakeGroup struct {
 	record    stream.MemberRecord
 	reports   int
 	paused    bool
-	returns   bool // what is released can be claimed
-	looks     int  // of their own
-	left      bool // a release deleted the record
+	returns   bool            // what is released can be claimed
+	looks     int             // of their own
+	looksAt   []time.Duration // at the group's state
+	members   int64           // consumers of the group
+	left      bool            // a release deleted the record
 
 	failReports error
 
@@ -132,6 +134,13 @@ func (g *fakeGroup) Read(_ context.Context, limit stream.Limit, block time.Durat
 	return handed, nil
 }
 
+func (g *fakeGroup) ReadAndLook(ctx context.Context, limit stream.Limit, block time.Duration) ([]stream.Entry, bool, error) {
+	entries, err := g.Read(ctx, limit, block)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return entries, g.paused, err
+}
+
 func (g *fakeGroup) Reset(context.Context)       {}
 func (g *fakeGroup) TransferTime() time.Duration { return 0 }
 func (g *fakeGroup) Close()                      {}
@@ -150,8 +159,9 @@ func (g *fakeGroup) GroupInfo(context.Context) (stream.GroupInfo, error) {
 	if g.fail != nil {
 		g.fails++
 	}
-	info := stream.GroupInfo{Pending: int64(len(g.foreign) + len(g.own)), Retries: g.inQueue, Paused: g.paused}
-	if g.inQueue {
+	g.looksAt = append(g.looksAt, time.Since(g.began))
+	info := stream.GroupInfo{Consumers: g.members, Pending: int64(len(g.foreign) + len(g.own)), Retries: g.inQueue, Paused: g.paused}
+	if g.inQueue || g.members > 0 {
 		info.LastDelivered = "0-1" // there is a checkpoint: the reader looks at intervals only
 	}
 	return info, g.fail

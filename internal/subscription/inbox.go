@@ -22,6 +22,7 @@ type inbox struct {
 	hungry  bool // the reader waits for room
 	closed  bool
 	still   pauseState
+	crew    crew
 }
 
 func newInbox(workers int, order order) *inbox {
@@ -57,9 +58,9 @@ func (b *inbox) add(a arrival) {
 	}
 	switch {
 	case b.queues.setGap(a.gap), len(a.entries) > 1:
-		b.ready.Broadcast()
+		b.wakeAll()
 	case len(a.entries) == 1:
-		b.ready.Signal()
+		b.wake()
 	}
 }
 
@@ -100,11 +101,13 @@ func (b *inbox) room() room {
 		return room{paused: true}
 	}
 	ready, blocked := b.queues.waiting()
-	return b.ahead.room(load{
+	r := b.ahead.room(load{
 		order: b.queues.order, working: b.working, pausing: b.retries.blocking,
 		ready: ready, blocked: blocked, held: len(b.table.entries) - b.table.deferred, bytes: b.table.bytes,
 		claiming: b.queues.gap != "", claimed: b.queues.claimed,
 	})
+	r.empty = len(b.table.entries) == 0
+	return r
 }
 
 // offerRoom wakes the reader if there is something to read.
@@ -116,13 +119,16 @@ func (b *inbox) offerRoom() {
 
 // take waits for the next entry and hands it to a worker, which owns it until it calls one of
 // settling, done, retry, retryLater, deferDeadLetter, discard or keepLate. It returns nil when the inbox is
-// closed: Close releases whatever a worker still owns.
+// closed: Close releases whatever a worker still owns. It also returns nil when the worker is not
+// needed any more.
 func (b *inbox) take() *entry {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for {
 		for (b.still.on || !b.queues.hasNext()) && !b.closed {
-			b.ready.Wait()
+			if !b.await() {
+				return nil
+			}
 		}
 		if b.closed {
 			return nil
@@ -136,6 +142,7 @@ func (b *inbox) take() *entry {
 		e.become(inFlight)
 		b.working++
 		b.offerRoom()
+		b.hire()
 		return e
 	}
 }
@@ -234,7 +241,7 @@ func (b *inbox) leaveWorker(e *entry) {
 // unblock lets the successor of an entry be taken.
 func (b *inbox) unblock(e *entry) {
 	if b.queues.unblock(e) {
-		b.ready.Signal()
+		b.wake()
 	}
 }
 
@@ -263,7 +270,7 @@ func (b *inbox) pause(e *entry, pause time.Duration) {
 func (b *inbox) requeue(e *entry) {
 	e.become(queued)
 	b.queues.requeue(e)
-	b.ready.Signal()
+	b.wake()
 }
 
 // deadLettering marks an entry that its worker dead-letters: the server is about to acknowledge it.
@@ -307,7 +314,7 @@ func (b *inbox) close() {
 	defer b.mu.Unlock()
 	b.closed = true
 	b.retries.stop(b.table.entries)
-	b.ready.Broadcast()
+	b.wakeAll()
 	b.space.Broadcast()
 }
 

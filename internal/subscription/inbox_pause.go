@@ -18,7 +18,7 @@ func (b *inbox) setPaused(paused bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.still.on = paused
-	b.ready.Broadcast()
+	b.wakeAll()
 	b.space.Signal()
 }
 
@@ -153,7 +153,7 @@ func (b *inbox) putBack(gap string) {
 			b.queues.add(e, true)
 		}
 	}
-	b.ready.Broadcast()
+	b.wakeAll()
 }
 
 // atPause returns the leases of the withdrawn entries, and the IDs of all other entries.

@@ -12,6 +12,8 @@ const (
 	// entries are visited at most, because workers wait for the lock during that time.
 	maxReported = 10
 	maxVisited  = 2000
+	// idleEvery is how many intervals apart the records of a member are that has nothing to do.
+	idleEvery = 3
 )
 
 // reports writes what this member does, for other members and package admin.
@@ -33,6 +35,9 @@ type memberReports struct {
 	record  *stream.MemberRecord // what does not change; nil: nothing is written
 	write   func(context.Context, stream.MemberRecord) error
 	trouble outage
+
+	skip   int  // how many intervals may pass without a record while nothing changes
+	paused bool // in the last record
 }
 
 func (m *memberReports) reportEvery() time.Duration {
@@ -45,6 +50,15 @@ func (m *memberReports) reportEvery() time.Duration {
 func (m *memberReports) report(ctx context.Context, collect func(*stream.MemberRecord)) {
 	record := *m.record
 	collect(&record)
+	idle := record.InFlight == 0 && record.Ahead == 0 && len(record.Failing) == 0
+	if idle && m.skip > 0 && record.Paused == m.paused {
+		m.skip--
+		return
+	}
+	m.skip = 0
+	if idle {
+		record.Every *= idleEvery
+	}
 	err := m.write(ctx, record)
 	switch {
 	case ctx.Err() != nil:
@@ -52,6 +66,10 @@ func (m *memberReports) report(ctx context.Context, collect func(*stream.MemberR
 		m.trouble.failed(err)
 	default:
 		m.trouble.over()
+		m.paused = record.Paused
+		if idle {
+			m.skip = idleEvery - 1
+		}
 	}
 }
 

@@ -95,6 +95,37 @@ func TestMemberRecord_failingEntryBlocks(t *testing.T) {
 	}
 }
 
+// A member that has nothing to do writes a third of the records, and says so. It is as punctual as
+// ever when that changes.
+func TestMemberRecord_idleMember(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newFakeGroup(0)
+		s, _ := g.start(t, reporting)
+		time.Sleep(30500 * time.Millisecond)
+		record, reports := g.lastRecord()
+		assert.Equal(t, 11, reports)
+		assert.Equal(t, 3*time.Second, record.Every)
+		g.add(1)
+		msg := <-s.Output()
+		time.Sleep(time.Second)
+		record, reports = g.lastRecord()
+		assert.Equal(t, 12, reports)
+		assert.Len(t, record.Held, 1)
+		assert.Equal(t, time.Second, record.Every)
+		msg.Ack()
+		time.Sleep(time.Second)
+		record, reports = g.lastRecord()
+		assert.Equal(t, 13, reports, "what it had is gone")
+		assert.Empty(t, record.Held)
+		s.SetPaused(true)
+		time.Sleep(time.Second)
+		record, _ = g.lastRecord()
+		assert.True(t, record.Paused)
+		s.Close()
+	})
+}
+
 func TestMemberRecord_failuresAreLoggedOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

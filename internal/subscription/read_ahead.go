@@ -25,6 +25,7 @@ const (
 type room struct {
 	entries, bytes int
 	paused         bool
+	empty          bool // nothing is held
 }
 
 // readAhead decides how much to read, from how long handlers take, how large entries are and how

@@ -35,6 +35,7 @@ type recovery struct {
 	scanCursor string // where the scan of the pending list continues
 	scanFound  bool   // it claimed something
 	scanDue    time.Time
+	sharing    bool // the time of the next scan is one of shared looks
 	frozen     frozenIdle
 
 	failing time.Time // since when next fails; zero: it does not

@@ -27,6 +27,8 @@ type checkpoint struct {
 	logger   watermill.LoggerAdapter
 	observer Observer // nil: none
 
+	alone     bool          // no other member does its work
+	every     time.Duration // between two looks
 	saved     stream.Checkpoint
 	savedAt   time.Time
 	due       time.Time // when to save it again
@@ -36,7 +38,9 @@ type checkpoint struct {
 }
 
 func newCheckpoint(s *Subscription, m Membership, position position, retries *retryQueue, pause *pauseWatch) *checkpoint {
-	return &checkpoint{Membership: m, position: position, retries: retries, pause: pause, logger: s.Logger, observer: s.Observer}
+	return &checkpoint{
+		Membership: m, position: position, retries: retries, pause: pause, logger: s.Logger, observer: s.Observer, every: m.ClaimInterval,
+	}
 }
 
 // exists reports whether a checkpoint was saved.
@@ -46,7 +50,7 @@ func (c *checkpoint) exists() bool { return c.saved.ID != "" }
 func (c *checkpoint) untilDue() time.Duration { return time.Until(c.due) }
 
 // postpone sets when the checkpoint is saved next, whether or not this time succeeds.
-func (c *checkpoint) postpone() { c.due = time.Now().Add(c.ClaimInterval) }
+func (c *checkpoint) postpone() { c.due = time.Now().Add(c.every) }
 
 // update saves the checkpoint of the group's present state, which it returns.
 func (c *checkpoint) update(ctx context.Context) (stream.GroupInfo, error) {
@@ -55,6 +59,7 @@ func (c *checkpoint) update(ctx context.Context) (stream.GroupInfo, error) {
 	if err != nil {
 		return info, err
 	}
+	c.share(info)
 	c.fetchLater(info)
 	return info, c.save(ctx, info)
 }
@@ -86,7 +91,7 @@ func (c *checkpoint) save(ctx context.Context, info stream.GroupInfo) error {
 		return err // the older checkpoint is the safe one
 	}
 	c.saved, c.savedAt = stream.Checkpoint{ID: id, Read: info.Read}, time.Now()
-	unread := info.Lag != 0 || time.Since(c.checkedAt) > trimmedEvery*c.ClaimInterval
+	unread := info.Lag != 0 || time.Since(c.checkedAt) > trimmedEvery*c.every
 	if !unread || time.Now().Before(c.checkDue) {
 		return nil
 	}

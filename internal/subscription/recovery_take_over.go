@@ -2,9 +2,7 @@ package subscription
 
 import (
 	"context"
-	"time"
 
-	"github.com/millrace/redisstream/internal/backoff"
 	"github.com/millrace/redisstream/internal/stream"
 )
 
@@ -91,9 +89,8 @@ func (r *recovery) finishScan() {
 	r.postponeScan()
 }
 
-// postponeScan sets the time of the next scan. The jitter keeps the members of a group apart.
 func (r *recovery) postponeScan() {
-	r.scanDue = time.Now().Add(backoff.Jitter(r.ClaimInterval, 0.25))
+	r.postponeLook()
 	r.scanFound = false
 	r.report.flush()
 }

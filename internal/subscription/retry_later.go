@@ -134,7 +134,7 @@ func (b *inbox) cameAgain(e *entry) bool {
 	if !b.closed {
 		b.queues.add(e, true)
 		b.unheld()
-		b.ready.Signal()
+		b.wake()
 	}
 	return true
 }
@@ -158,6 +158,6 @@ func (b *inbox) waitUnblocking(e *entry, wait time.Duration) {
 	b.retries.start(e, wait, false, func() {
 		e.become(queued)
 		b.queues.add(e, true)
-		b.ready.Signal()
+		b.wake()
 	})
 }

@@ -36,9 +36,7 @@ func (s *Subscription) run(ctx, stopping context.Context, all *activities) {
 	all.leases.start(upkeep)
 	all.reports.start(upkeep)
 	all.tasks.start(stopping)
-	for range s.Workers {
-		all.workers.Go(newWorker(s).run)
-	}
+	s.inbox.setCrew(s.Workers, func() { all.workers.Go(newWorker(s).run) })
 	context.AfterFunc(stopping, func() { s.conclude(background, all) })
 	s.read(stopping)
 	all.workers.Wait() // after Drain, however long handlers take

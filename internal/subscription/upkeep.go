@@ -21,6 +21,7 @@ func (s *Subscription) leaseKeepers() repeaters {
 	return repeaters{
 		{every: s.backend.renewEvery(), work: s.backend.renewDue},
 		{every: longHoldCheck, work: s.reportLongHeld},
+		{every: crewCheck, work: func(context.Context) { s.inbox.dismiss() }},
 	}
 }
 

@@ -21,3 +21,18 @@ func number(b *fixture.Bench, section, name string) (n int) {
 	}
 	return n
 }
+
+// calls returns how often the server has run each command, also those of scripts.
+func calls(b *fixture.Bench) map[string]int {
+	b.Helper()
+	info, err := b.Client.InfoMap(b.Context(), "commandstats").Result()
+	require.NoError(b, err)
+	all := map[string]int{}
+	for name, stats := range info["Commandstats"] {
+		var n int
+		_, err := fmt.Sscanf(stats, "calls=%d", &n)
+		require.NoError(b, err)
+		all[strings.TrimPrefix(name, "cmdstat_")] = n
+	}
+	return all
+}

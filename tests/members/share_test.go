@@ -13,6 +13,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/millrace/redisstream"
 	"github.com/millrace/redisstream/internal/fixture"
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -34,7 +35,12 @@ func keyOf(msg *message.Message) string { return msg.Metadata.Get("key") }
 // publish publishes n messages of each of the keys. Their payloads count from first on within a key.
 func publish(b *fixture.Bench, keys, first, n int) {
 	b.Helper()
-	publisher := fixture.OpenPublisher(b.T, redisstream.PublisherConfig{Client: b.Client, Partitions: partitions, PartitionKey: keyOf})
+	publishOn(b.T, b.Client, b.Topic, keys, first, n)
+}
+
+func publishOn(t *testing.T, client redis.UniversalClient, topic string, keys, first, n int) {
+	t.Helper()
+	publisher := fixture.OpenPublisher(t, redisstream.PublisherConfig{Client: client, Partitions: partitions, PartitionKey: keyOf})
 	var messages []*message.Message
 	for i := first; i < first+n; i++ {
 		for key := range keys {
@@ -43,7 +49,7 @@ func publish(b *fixture.Bench, keys, first, n int) {
 			messages = append(messages, msg)
 		}
 	}
-	require.NoError(b, publisher.Publish(b.Topic, messages...))
+	require.NoError(t, publisher.Publish(topic, messages...))
 }
 
 // journal is what handlers have done.
@@ -108,10 +114,18 @@ func (j *journal) shares(members int) []int {
 // consume subscribes, and handles messages until the subscription ends. handle may be nil.
 func (j *journal) consume(b *fixture.Bench, member int, config redisstream.SubscriberConfig, handle func(*message.Message)) *redisstream.Subscriber {
 	b.Helper()
-	subscriber, messages := b.Subscribe(config)
+	return j.consumeOn(b.T, b.Topic, member, b.Subscriber(config), handle)
+}
+
+func (j *journal) consumeOn(
+	t *testing.T, topic string, member int, subscriber *redisstream.Subscriber, handle func(*message.Message),
+) *redisstream.Subscriber {
+	t.Helper()
+	messages, err := subscriber.Subscribe(t.Context(), topic)
+	require.NoError(t, err)
 	var handlers sync.WaitGroup
-	b.Cleanup(handlers.Wait)
-	b.Cleanup(func() { _ = subscriber.Close() })
+	t.Cleanup(handlers.Wait)
+	t.Cleanup(func() { assert.NoError(t, subscriber.Close()) })
 	handlers.Go(func() {
 		for msg := range messages {
 			if handle != nil {
@@ -125,10 +139,12 @@ func (j *journal) consume(b *fixture.Bench, member int, config redisstream.Subsc
 }
 
 // owners returns the consumer that owns each partition; empty: none.
-func owners(b *fixture.Bench) (names [partitions]string) {
-	b.Helper()
-	for i, topic := range redisstream.PartitionTopics(b.Topic, partitions) {
-		names[i] = b.Client.HGet(b.Context(), redisstream.OwnerKey(topic, "g"), "consumer").Val()
+func owners(b *fixture.Bench) [partitions]string { return ownersOn(b.T, b.Client, b.Topic) }
+
+func ownersOn(t *testing.T, client redis.UniversalClient, topic string) (names [partitions]string) {
+	t.Helper()
+	for i, stream := range redisstream.PartitionTopics(topic, partitions) {
+		names[i] = client.HGet(context.Background(), redisstream.OwnerKey(stream, "g"), "consumer").Val()
 	}
 	return names
 }

@@ -69,13 +69,13 @@ func TestMemberRecord_ofEachMember(t *testing.T) {
 		assert.WithinDuration(t, time.Now(), record.Reported, fixture.Soon)
 		if name == "me" {
 			assert.Equal(t, 3*time.Second, record.Lease)
-			assert.Equal(t, time.Second, record.Every)
+			assert.Equal(t, 3*time.Second, record.Every, "it has nothing to do")
 			assert.Equal(t, 4, record.Limit)
 			assert.Equal(t, 1, record.Workers)
 			continue
 		}
 		assert.True(t, record.AutoAck)
-		assert.Equal(t, 10*time.Second, record.Every)
+		assert.Equal(t, 30*time.Second, record.Every)
 		assert.Equal(t, 16, record.Workers)
 	}
 	require.NoError(t, other.Close())

@@ -335,12 +335,13 @@ func TestACL_dropper(t *testing.T) {
 	t.Parallel()
 	server := fixture.NewACLServer(t)
 	rights := []string{"+ping", "+eval", "+evalsha", "+xrange", "+xrevrange", "+xdel"}
-	require.Contains(t, strings.Join(strings.Fields(fixture.README(t)), " "), "`"+strings.Join(rights, " ")+"`")
+	require.Contains(t, strings.Join(strings.Fields(fixture.README(t)), " "),
+		"`"+strings.Join(rights, " ")+"` on `{orders}:dead-letter` and `%R~orders +get`")
 	drop := func(t *testing.T, denied ...string) (*fixture.Bench, int, error) {
 		t.Helper()
 		b := server.NewBench(t)
 		b.AddDeadLetter(b.Topic, "1")
-		rules := append([]string{"reset", "on", ">secret", "~" + redisstream.DeadLetterTopic(b.Topic)}, rights...)
+		rules := append([]string{"reset", "on", ">secret", "~" + redisstream.DeadLetterTopic(b.Topic), "%R~" + b.Topic, "+get"}, rights...)
 		require.NoError(t, b.Client.ACLSetUser(t.Context(), "dropper"+b.Topic, append(rules, denied...)...).Err())
 		client := fixture.ConnectURL(b, "redis://dropper"+b.Topic+":secret@"+server.Addr)
 		for _, err := range redisstream.DeadLetters(t.Context(), client, b.Topic) {
@@ -355,7 +356,7 @@ func TestACL_dropper(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, 1, dropped)
 	assert.Empty(t, server.Denied(b, "dropper"))
-	for _, right := range rights[1:] {
+	for _, right := range append(rights[1:], "+get") {
 		b, _, err := drop(t, "-"+right[1:])
 		require.ErrorContains(t, err, right[1:])
 		assert.Len(t, b.DeadLetters(), 1)

@@ -2,17 +2,20 @@
 -- KEYS[1]: stream
 -- ARGV[1], ARGV[2]: how many groups to leave out, how many to describe at most
 -- ARGV[3]: empty, or the only group to describe
--- ARGV[4], ARGV[5]: what the names of retry queues and of pauses begin with; empty: they are in
---   another slot
+-- ARGV[4], ARGV[5], ARGV[6]: what the names of retry queues, of pauses and of owner keys begin with;
+--   empty: they are in another slot
 -- Returns {infoOf(stream) (info.lua), groups}, each group
---   {name, consumers, pending, last, read, lag, oldest, any, unread, parked, paused}
+--   {name, consumers, pending, last, read, lag, oldest, any, unread, parked, paused,
+--   owner}
 --   last: the newest ID that was delivered
 --   read, lag: of the server; -1: unknown
 --   oldest: {ID, consumer, idle, deliveries} of the oldest pending entry that is still in the stream
 --   any: as oldest, also if it is no longer in the stream
 --   unread: the ID of the first entry after last; empty: none
 --   paused: the record of the pause; empty: none
-local stream, skip, most, only, queues, pauses = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
+--   owner: {consumer, generation, ms until its lease is over} (owner.lua); empty: nobody
+local stream, skip, most, only = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
+local queues, pauses, owners = ARGV[4], ARGV[5], ARGV[6]
 local looks = 10
 
 -- Returns the oldest pending entry that is in the stream. One that is not may be before it.
@@ -29,6 +32,14 @@ end
 local function value(command, key)
   local v = redis.pcall(command, key)
   return type(v) ~= 'table' and v or nil -- another type, or without the right
+end
+
+local function ownerOf(group)
+  local state = owners ~= '' and redis.pcall('HMGET', owners .. group, 'consumer', 'generation', 'until')
+  if not state or state.err or (state[1] or '') == '' then
+    return {}
+  end
+  return {state[1], state[2] or '0', math.max((tonumber(state[3]) or 0) - milliseconds(), 0)}
 end
 
 local info, groups, seen = infoOf(stream), {}, 0
@@ -48,6 +59,7 @@ for _, row in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
       oldest, any, unread and unread[1] or '',
       queues ~= '' and value('ZCARD', queues .. group.name) or 0,
       pauses ~= '' and value('GET', pauses .. group.name) or '',
+      ownerOf(group.name),
     }
     if #groups == most then
       break

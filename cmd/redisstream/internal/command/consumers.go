@@ -26,6 +26,7 @@ type consumerView struct {
 	Held        []heldView `json:"held"`
 	Failing     []heldView `json:"failing"`
 	Paused      bool       `json:"paused"`
+	Owns        []string   `json:"owns"`
 
 	idle time.Duration
 }
@@ -50,7 +51,7 @@ func viewConsumer(c admin.Consumer) consumerView {
 	return consumerView{
 		Consumer: c.Name, State: string(c.State), Pending: c.Pending, IdleSeconds: seconds(c.Idle), Reports: c.Reports, Seen: text.Time(c.Seen),
 		Host: c.Host, PID: c.PID, Started: text.Time(c.Started), InFlight: c.InFlight, ReadAhead: c.ReadAhead,
-		Held: viewHeld(c.Held), Failing: viewHeld(c.Failing), Paused: c.Paused, idle: c.Idle,
+		Held: viewHeld(c.Held), Failing: viewHeld(c.Failing), Paused: c.Paused, Owns: append([]string{}, c.Owns...), idle: c.Idle,
 	}
 }
 

@@ -29,6 +29,7 @@ type groupView struct {
 	Hung           int        `json:"hung"`
 	BlocksTrimming bool       `json:"blocks_trimming"`
 	Paused         *pauseView `json:"paused"` // null: it is not paused
+	Owner          *ownerView `json:"owner"`  // null: nobody, or one for each partition
 
 	lag    admin.Lag
 	oldest time.Duration
@@ -45,7 +46,7 @@ func viewGroup(g admin.Group) groupView {
 		Topic: g.Topic, Group: g.Name, State: string(g.State), Description: g.Describe(), Members: g.Members, Consumers: g.Consumers,
 		Position: g.Position, LagExact: g.Lag.Exact == admin.LagExact, Pending: g.Pending, Parked: g.Parked,
 		OldestID: g.OldestID, OldestSeconds: seconds(g.OldestAge), MaxDeliveries: g.MaxDeliveries, BlockedBy: g.BlockedBy,
-		Hung: g.Hung, BlocksTrimming: g.BlocksTrimming, lag: g.Lag, oldest: g.OldestAge,
+		Hung: g.Hung, BlocksTrimming: g.BlocksTrimming, Owner: viewOwner(g.Owner), lag: g.Lag, oldest: g.OldestAge,
 	}
 	v.Lag = lagNumber(g.Lag)
 	if p := g.Paused; p != nil {

@@ -30,6 +30,7 @@ type publication struct {
 	app      *app
 	file     string
 	uuid     string
+	key      string
 	metadata []string
 	lines    bool
 	delay    durationFlag
@@ -59,6 +60,7 @@ command does not stay for it.`,
 	flags := cmd.Flags()
 	flags.StringVar(&p.file, "file", "", "take the payload from this `FILE`; -: the standard input")
 	flags.StringVar(&p.uuid, "uuid", "", "`UUID` of the message (default: a new one)")
+	flags.StringVar(&p.key, "key", "", "`KEY` of the partition, if the topic has partitions (default: partitions have their turns)")
 	flags.StringArrayVarP(&p.metadata, "metadata", "m", nil, "`KEY=VALUE` of the metadata; may be repeated")
 	flags.BoolVar(&p.lines, "lines", false, "each line is a message")
 	flags.Var(&p.delay, "delay", "deliver it after that time")
@@ -70,16 +72,22 @@ func (p *publication) run(ctx context.Context, s *server, topic string, messages
 	if err != nil {
 		return err
 	}
-	publisher, err := redisstream.NewPublisher(redisstream.PublisherConfig{Client: s.client, Marshaler: marshaler}, nil)
-	if err != nil {
-		return err
-	}
 	v := publishView{Topic: topic}
 	for _, msg := range messages {
 		msg.SetContext(ctx)
 		v.UUIDs = append(v.UUIDs, msg.UUID)
 	}
-	if err := errors.Join(publisher.Publish(topic, messages...), publisher.Close()); err != nil {
+	config := redisstream.PublisherConfig{Client: s.client, Marshaler: marshaler}
+	err = publishWith(config, topic, messages)
+	if errors.Is(err, redisstream.ErrPartitions) { // nothing was sent
+		about, failure := s.Topic(ctx, topic)
+		if failure != nil {
+			return failure
+		}
+		config.Partitions, config.PartitionKey = about.Partitions, func(*message.Message) string { return p.key }
+		err = publishWith(config, topic, messages)
+	}
+	if err != nil {
 		return err
 	}
 	people := fmt.Sprintf("Published %s to %s: %s", count(len(messages), "message"), topic, strings.Join(v.UUIDs, " "))
@@ -87,6 +95,14 @@ func (p *publication) run(ctx context.Context, s *server, topic string, messages
 		people = fmt.Sprintf("Published %s to %s.", count(len(messages), "message"), topic)
 	}
 	return p.app.write(v, people)
+}
+
+func publishWith(config redisstream.PublisherConfig, topic string, messages []*message.Message) error {
+	publisher, err := redisstream.NewPublisher(config, nil)
+	if err != nil {
+		return err
+	}
+	return errors.Join(publisher.Publish(topic, messages...), publisher.Close())
 }
 
 // messages returns what is to be published. args has the payload, or nothing.

@@ -72,7 +72,7 @@ Exit codes: 0 done, 1 error, 2 wrong usage, 3 not confirmed, 130 interrupted.
 	flags.DurationVar(&a.timeout, "timeout", defaultTimeout, "longest time for a command that does not follow; 0: no limit")
 	flags.DurationVar(&a.hungAfter, "hung-after", admin.DefaultHungAfter, "how long a handler may have a message before its consumer counts as hung")
 	root.AddCommand(
-		a.topics(), a.groups(), a.consumers(), a.pending(),
+		a.topics(), a.groups(), a.consumers(), a.partitions(), a.members(), a.pending(),
 		a.tail(), a.publish(), a.find(),
 		a.skip(), a.dead(), a.delayed(), a.reset(), a.pause(), a.resume(), a.delete(),
 		a.top(), a.check(), a.bench(), a.ui(), a.version(),

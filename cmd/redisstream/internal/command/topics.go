@@ -11,6 +11,8 @@ import (
 
 type topicView struct {
 	Topic       string `json:"topic"`
+	Partitions  int    `json:"partitions"`
+	Draining    int    `json:"draining"`
 	Length      int64  `json:"length"`
 	Added       int64  `json:"added"`
 	Groups      int    `json:"groups"`
@@ -26,7 +28,7 @@ type topicView struct {
 
 func viewTopic(t admin.Topic) topicView {
 	v := topicView{
-		Topic: t.Name, Length: t.Length, Added: t.Added, Groups: t.Groups, FirstID: t.FirstID, LastID: t.LastID,
+		Topic: t.Name, Partitions: t.Partitions, Draining: t.Draining, Length: t.Length, Added: t.Added, Groups: t.Groups, FirstID: t.FirstID, LastID: t.LastID,
 		Oldest: text.Time(t.Oldest), Newest: text.Time(t.Newest),
 		DeadLetters: t.DeadLetters, Delayed: t.Delayed, Parked: t.Parked,
 	}

@@ -1,0 +1,204 @@
+package subscription
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/millrace/redisstream/internal/stream"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// fakeRecord is a record of members in memory. A test adds others.
+type fakeRecord struct {
+	mu      sync.Mutex
+	version int64
+	states  map[string]string
+}
+
+func newFakeRecord() *fakeRecord { return &fakeRecord{version: 1, states: map[string]string{}} }
+
+func (r *fakeRecord) set(name, state string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.states[name] == state {
+		return
+	}
+	r.version++
+	r.states[name] = state
+	if state == "" {
+		delete(r.states, name)
+	}
+}
+
+func (r *fakeRecord) state(name string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.states[name]
+}
+
+func (r *fakeRecord) Version(context.Context) (int64, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.version, nil
+}
+
+func (r *fakeRecord) Beat(_ context.Context, beat stream.Beat) (stream.BeatReply, error) {
+	r.set(beat.Name, beat.State)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	reply := stream.BeatReply{Version: r.version, All: true, Age: time.Hour, Next: beat.Lease, States: map[string]string{}}
+	for name, state := range r.states {
+		reply.States[name] = state
+	}
+	return reply, nil
+}
+
+func (r *fakeRecord) Leave(_ context.Context, name string) error {
+	r.set(name, "")
+	return nil
+}
+
+// startPartitioned starts a member of a group on a topic with one partition, the stream of the
+// fakeGroup. The ownerships are those of its candidates.
+func (g *fakeGroup) startPartitioned(ctx context.Context, record *fakeRecord, join error, ownerships ...*fakeOwnership) *Partitioned {
+	o, log := g.options()
+	n := 0
+	return StartPartitioned(ctx, PartitionedConfig{
+		Name: "me", Partitions: 1, Record: record,
+		Candidate: func(int) Candidate {
+			ownership := ownerships[min(n, len(ownerships)-1)]
+			n++
+			return Candidate{
+				Ownership: ownership, Discard: func() {},
+				Join: func(context.Context, int64) (Config, error) {
+					config := o.Config
+					config.Backend = ExclusiveGroup{Group: o.Group, Stream: g, Ownership: ownership}
+					err := join
+					join = nil
+					return config, err
+				},
+			}
+		},
+		Lease: minIdle, CloseTimeout: 10 * time.Second, OnEnd: func() {}, Logger: log.Logger(),
+	})
+}
+
+// Whatever fails while a member acquires a partition, it gives the ownership up and tries again.
+func TestPartitioned_acquireFails(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ acquire, join error }{
+		"no reply": {acquire: errDown},
+		"no join":  {join: errDown},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				first, second := newFakeOwnership(), newFakeOwnership()
+				if c.acquire != nil {
+					first.acquire = func() (stream.OwnerState, error) { return stream.OwnerState{}, c.acquire }
+				}
+				p := newFakeGroup(1).startPartitioned(t.Context(), newFakeRecord(), c.join, first, second)
+				(<-p.Output()).Ack()
+				_, _, released := first.counts()
+				assert.Equal(t, 1, released)
+				p.Close()
+			})
+		})
+	}
+}
+
+// A partition that is given up delivers nothing more. It is released when its running message is
+// settled, and not before, whatever CloseTimeout is. The record says so meanwhile.
+func TestPartitioned_stop(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g, o, record := newFakeGroup(3), newFakeOwnership(), newFakeRecord()
+		p := g.startPartitioned(t.Context(), record, nil, o)
+		msg := <-p.Output()
+		p.Stop(0)
+		time.Sleep(10 * minIdle)
+		select {
+		case <-p.Output():
+			assert.Fail(t, "delivered after Stop")
+		default:
+		}
+		require.NoError(t, msg.Context().Err())
+		assert.Equal(t, []int{0}, p.Held())
+		assert.Zero(t, g.releases)
+		_, renewals, _ := o.counts()
+		assert.InDelta(t, 30, renewals, 1, "the lease goes on")
+		msg.Ack()
+		synctest.Wait()
+		assert.Equal(t, 1, g.acked())
+		assert.Equal(t, 1, g.releases)
+		p.Close()
+	})
+}
+
+// A partition that is lost is not held any more, from that moment on. The context of its message ends.
+// The member acquires it again when the handler is done, and a read of before is over.
+func TestPartitioned_lost(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g, first, second := newFakeGroup(3), newFakeOwnership(), newFakeOwnership()
+		first.renew = func() error { return stream.ErrNotOwner }
+		p := g.startPartitioned(t.Context(), newFakeRecord(), nil, first, second)
+		msg := <-p.Output()
+		<-msg.Context().Done()
+		synctest.Wait()
+		assert.Empty(t, p.Held())
+		time.Sleep(time.Second)
+		acquires, _, _ := second.counts()
+		assert.Zero(t, acquires, "not before the handler is done")
+		msg.Ack()
+		synctest.Wait()
+		g.locked(func() { g.stopped = false })
+		settled := time.Now()
+		<-p.Output()
+		assert.InDelta(t, lostPause, time.Since(settled), float64(renewGrace))
+		p.Close()
+	})
+}
+
+// Close settles what runs, releases the partition and leaves the record.
+func TestPartitioned_close(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g, record := newFakeGroup(3), newFakeRecord()
+		p := g.startPartitioned(t.Context(), record, nil, newFakeOwnership())
+		msg := <-p.Output()
+		began := time.Now()
+		go p.Close()
+		time.Sleep(time.Second)
+		assert.NotEmpty(t, record.state("me"))
+		msg.Ack()
+		<-p.Ended().Done()
+		assert.Less(t, time.Since(began), 2*time.Second)
+		_, open := <-p.Output()
+		assert.False(t, open)
+		assert.Equal(t, 1, g.acked())
+		assert.Equal(t, 1, g.releases)
+		assert.Empty(t, record.state("me"))
+	})
+}
+
+// A handler that does not end delays Close by CloseTimeout, and a little more.
+func TestPartitioned_closeWithALateHandler(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newFakeGroup(1)
+		p := g.startPartitioned(t.Context(), newFakeRecord(), nil, newFakeOwnership())
+		msg := <-p.Output()
+		began := time.Now()
+		p.Close()
+		assert.LessOrEqual(t, time.Since(began), 10*time.Second+closeGrace)
+		msg.Ack()
+		_, open := <-p.Output()
+		assert.False(t, open)
+		assert.Equal(t, 1, g.acked())
+	})
+}
