@@ -37,6 +37,7 @@ slow, or a count, is of fewer. A ratio is the median of the rounds' own ratios. 
   abandoned after 60 s, so that the handover is given up; **limit**: hand-written go-redis loops that decode nothing:
   a pipeline of XADD, and XREADGROUP COUNT 100 with one XACK a batch.
 - A subscription's speed is what the server knows to be acknowledged, the start included.
+- [PARTITIONS.md](PARTITIONS.md) has topics with partitions in a cluster.
 
 %s`, time.Now().Format(time.DateOnly), r.machine, r.rounds, r.table())
 }
