@@ -73,7 +73,7 @@ type contender struct {
 // consumers acquire, renew and release, also with generations that are over; processes are restarted
 // under their names; leases end, or are too far in the future, as after a clock that was set back; the
 // key is lost.
-func TestOwnerModel_agreesWithTheScripts(t *testing.T) {
+func TestOwnerModel_agreesWithTheScripts(t *testing.T) { //nolint:cyclop // a case for each operation
 	t.Parallel()
 	client := redistest.Shared().Client(t)
 	key := ownTag(t) + ":owner:group"
@@ -98,7 +98,8 @@ func TestOwnerModel_agreesWithTheScripts(t *testing.T) {
 		steps = 1000
 	}
 	for step := range steps {
-		now, c, what := time.Now(), contenders[random.IntN(len(contenders))], ""
+		now, c := time.Now(), contenders[random.IntN(len(contenders))]
+		var what string
 		switch chance := random.IntN(100); {
 		case chance < 40:
 			what = "acquire fails"

@@ -2,6 +2,7 @@ package subscription
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -50,11 +51,7 @@ func (r *fakeRecord) Beat(_ context.Context, beat stream.Beat) (stream.BeatReply
 	r.set(beat.Name, beat.State)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	reply := stream.BeatReply{Version: r.version, All: true, Age: time.Hour, Next: beat.Lease, States: map[string]string{}}
-	for name, state := range r.states {
-		reply.States[name] = state
-	}
-	return reply, nil
+	return stream.BeatReply{Version: r.version, All: true, Age: time.Hour, Next: beat.Lease, States: maps.Clone(r.states)}, nil
 }
 
 func (r *fakeRecord) Leave(_ context.Context, name string) error {

@@ -71,7 +71,7 @@ type line struct {
 // handled notes a message. Each message of a key must be the one after the last one.
 func (j *journal) handled(member int, msg *message.Message) {
 	entry, _ := redisstream.EntryFromContext(msg.Context())
-	_, partition, _, _ := redisstream.ParsePartitionTopic(entry.Stream)
+	partition := partitionOf(entry.Stream)
 	number, _ := strconv.Atoi(string(msg.Payload))
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -84,6 +84,13 @@ func (j *journal) handled(member int, msg *message.Message) {
 	}
 	j.next[key] = number + 1
 	j.lines = append(j.lines, line{member, partition, entry.Generation, key, number, time.Now()})
+}
+
+func partitionOf(stream string) int {
+	if _, partition, _, ok := redisstream.ParsePartitionTopic(stream); ok {
+		return partition
+	}
+	return -1
 }
 
 func (j *journal) count() int {

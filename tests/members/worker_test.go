@@ -26,7 +26,7 @@ const (
 // journalScript writes what a handler does, unless a handler of a newer generation wrote to the
 // partition before: as a system outside would refuse it.
 // KEYS[1]: journal of the key; KEYS[2]: newest generation of the partition
-// ARGV: generation, number, process
+// ARGV: generation, number, process.
 var journalScript = redis.NewScript(`
 if tonumber(ARGV[1]) < tonumber(redis.call('GET', KEYS[2]) or 0) then
   return 0

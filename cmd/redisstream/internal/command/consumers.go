@@ -88,7 +88,7 @@ longest. Consumers that are not of redisstream do not report them: they show "?"
 				if err != nil {
 					return err
 				}
-				columns := []string{"CONSUMER", "STATE", "PENDING", "IDLE", "IN FLIGHT", "HELD", "FAILING", "PROCESS"}
+				columns := []string{"CONSUMER", stateColumn, "PENDING", "IDLE", "IN FLIGHT", "HELD", "FAILING", "PROCESS"}
 				l := list(a, columns, consumerView.row)
 				for _, c := range consumers {
 					if err := l.add(viewConsumer(c)); err != nil {

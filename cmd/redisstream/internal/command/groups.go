@@ -97,7 +97,7 @@ fails again and again, working or idle; and which group blocks trimming.`,
 				if err != nil {
 					return err
 				}
-				l := list(a, []string{"GROUP", "MEMBERS", "LAG", "PENDING", "OLDEST", "MAX DELIVERIES", "STATE"}, groupView.row)
+				l := list(a, []string{"GROUP", "MEMBERS", "LAG", "PENDING", "OLDEST", "MAX DELIVERIES", stateColumn}, groupView.row)
 				for _, g := range groups {
 					if err := l.add(viewGroup(g)); err != nil {
 						return err

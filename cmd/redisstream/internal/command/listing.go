@@ -170,3 +170,6 @@ func (a *app) printLine(v any) error {
 	_, err = a.Out.Write(document)
 	return err
 }
+
+// stateColumn is the column that several tables have.
+const stateColumn = "STATE"

@@ -80,7 +80,7 @@ if it is over. A topic without partitions is one row, with the active consumer o
 				if err != nil {
 					return err
 				}
-				columns := []string{"PARTITION", "OWNER", "GENERATION", "LEASE", "LAG", "PENDING", "OLDEST", "STATE"}
+				columns := []string{"PARTITION", "OWNER", "GENERATION", "LEASE", "LAG", "PENDING", "OLDEST", stateColumn}
 				l := list(a, columns, partitionView.row)
 				for _, p := range partitions {
 					if err := l.add(viewPartition(p, args[1])); err != nil {
@@ -153,7 +153,7 @@ LEASE is how long a member counts as alive without a sign of life.`,
 				if err != nil {
 					return err
 				}
-				l := list(a, []string{"MEMBER", "STATE", "LEASE", "COUNT", "PARTITIONS"}, memberView.row)
+				l := list(a, []string{"MEMBER", stateColumn, "LEASE", "COUNT", "PARTITIONS"}, memberView.row)
 				for _, m := range members {
 					if err := l.add(viewMember(m)); err != nil {
 						return err

@@ -148,7 +148,7 @@ func (v topView) table() []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s  %s\n", v.Time, count(len(v.Groups), "group"))
 	table := newTable(&b)
-	writeRow(table, []string{"TOPIC", "GROUP", "IN/S", "OUT/S", "LAG", "PENDING", "OLDEST", "MEMBERS", "STATE"})
+	writeRow(table, []string{"TOPIC", "GROUP", "IN/S", "OUT/S", "LAG", "PENDING", "OLDEST", "MEMBERS", stateColumn})
 	for _, g := range v.Groups {
 		writeRow(table, []string{
 			g.Topic, g.Group, rate(g.Added), rate(g.Handled), g.lag.String(), number(g.Pending), g.oldestAge(),

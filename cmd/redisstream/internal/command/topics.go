@@ -28,7 +28,8 @@ type topicView struct {
 
 func viewTopic(t admin.Topic) topicView {
 	v := topicView{
-		Topic: t.Name, Partitions: t.Partitions, Draining: t.Draining, Length: t.Length, Added: t.Added, Groups: t.Groups, FirstID: t.FirstID, LastID: t.LastID,
+		Topic: t.Name, Partitions: t.Partitions, Draining: t.Draining,
+		Length: t.Length, Added: t.Added, Groups: t.Groups, FirstID: t.FirstID, LastID: t.LastID,
 		Oldest: text.Time(t.Oldest), Newest: text.Time(t.Newest),
 		DeadLetters: t.DeadLetters, Delayed: t.Delayed, Parked: t.Parked,
 	}
