@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -74,7 +75,7 @@ func benchPartitions(w io.Writer, rounds int, out string) (err error) {
 	defer catch(&err)
 	b := &partitionBench{}
 	defer b.outside.Close()
-	check(b.outside.Try(func(tb testing.TB) { b.cluster = redistest.StartFullCluster(tb) }))
+	check(b.outside.Try(func(tb testing.TB) { tb.Helper(); b.cluster = redistest.StartFullCluster(tb) }))
 	for i := range b.nodes {
 		b.nodes[i] = redis.NewClient(&redis.Options{Addr: b.cluster.Nodes[i].Addr})
 		defer b.nodes[i].Close()
@@ -82,7 +83,7 @@ func benchPartitions(w io.Writer, rounds int, out string) (err error) {
 	b.polling, err = redisstream.Connect(context.Background(), b.cluster.URL())
 	check(err)
 	defer b.polling.Close()
-	check(b.outside.Try(func(tb testing.TB) { b.parking = b.cluster.Client(tb) }))
+	check(b.outside.Try(func(tb testing.TB) { tb.Helper(); b.parking = b.cluster.Client(tb) }))
 	b.keyed = newMessages(12_000) // so many keys that each third of the partitions has a third of them
 	for i, msg := range b.keyed {
 		msg.UUID = fmt.Sprint("customer-", i)
@@ -117,18 +118,20 @@ const partitionsHead = `# One topic, several partitions
 
 Written by ` + "`go run . -partitions`" + ` on %s: %s.
 
-One topic in a cluster of three masters with a replica each, all on this machine, with an append-only file each. Medians of %d interleaved rounds. Payloads have
-256 bytes. With keys there are 12,000 of them. "none" is a topic without partitions.
+One topic in a cluster of three masters with a replica each, all on this machine, with an append-only file each. Medians of
+%d interleaved rounds. Payloads have 256 bytes. With keys there are 12,000 of them. "none" is a topic without partitions.
 The client has go-redis's defaults. "busy-polling" has that of Connect: its readers poll before they park, which the CPU time of the client includes.
 
-- **messages/s** has the noise of a machine on which seven processes or more share the cores. More partitions can't make it faster there: all servers have the same cores.
+- **messages/s** has the noise of a machine on which seven processes or more share the cores. More
+  partitions can't make it faster there: all servers have the same cores.
 - **client**: CPU time of the publishing or consuming process for a message. **servers**: that of the three masters together (INFO cpu).
 - **share of each master**: of the CPU time of the three, over all rounds. 33 %% is even.
 - A ratio is the median of the rounds' own ratios to 1 partition.
 `
 
 func partitionsTable(efforts [][]effort) string {
-	lines := [][]string{{"partitions", "messages/s", "ratio", "client", "ratio", "servers", "ratio", "share of each master"}}
+	lines := make([][]string, 0, 1+len(partitionCounts))
+	lines = append(lines, []string{"partitions", "messages/s", "ratio", "client", "ratio", "servers", "ratio", "share of each master"})
 	for i, partitions := range partitionCounts {
 		figures := func(of func(effort) float64) (string, string) {
 			var own, ratios []float64
@@ -138,7 +141,7 @@ func partitionsTable(efforts [][]effort) string {
 			}
 			return perSecond.write(median(own)), fmt.Sprintf("%.2f", median(ratios))
 		}
-		cells := []string{fmt.Sprint(partitions)}
+		cells := []string{strconv.Itoa(partitions)}
 		if partitions == 0 {
 			cells[0] = "none"
 		}
