@@ -141,7 +141,8 @@ func partitionsTable(efforts [][]effort) string {
 			}
 			return perSecond.write(median(own)), fmt.Sprintf("%.2f", median(ratios))
 		}
-		cells := []string{strconv.Itoa(partitions)}
+		cells := make([]string, 1, 8)
+		cells[0] = strconv.Itoa(partitions)
 		if partitions == 0 {
 			cells[0] = "none"
 		}
