@@ -104,6 +104,8 @@ func (c SubscriberConfig) validate() error {
 		return invalid("SubscriberConfig.OrderingKey", errors.New("needs MaxInFlight > 1: with 1 all messages are in order"))
 	case c.ClaimMinIdle < minClaimMinIdle:
 		return invalid("SubscriberConfig.ClaimMinIdle", fmt.Errorf("%s is less than %s", c.ClaimMinIdle, minClaimMinIdle))
+	case c.ReadConnections < 0 || c.ReadConnections == 1:
+		return invalid("SubscriberConfig.ReadConnections", fmt.Errorf("%d is neither 0 nor at least 2", c.ReadConnections))
 	case c.BlockTime < time.Millisecond:
 		return invalid("SubscriberConfig.BlockTime", fmt.Errorf("%s is less than 1ms", c.BlockTime))
 	case c.Consumer != "" && c.ConsumerGroup == "":

@@ -10,7 +10,7 @@ import (
 
 // Group is one consumer of a consumer group on one stream.
 type Group struct {
-	*privateConn
+	readConn
 	shared              sharedClient
 	key, name, consumer string
 	// NoAck reads with NOACK: what is delivered counts as acknowledged.
@@ -28,7 +28,7 @@ type Group struct {
 // NewGroup returns a consumer of the group name on the stream key.
 func NewGroup(client redis.UniversalClient, key, name, consumer string) *Group {
 	return &Group{
-		privateConn: newPrivateConn(client, key), shared: sharedClient{client}, key: key, name: name, consumer: consumer,
+		readConn: newPrivateConn(client, key), shared: sharedClient{client}, key: key, name: name, consumer: consumer,
 		retries: retryQueue{client: client, consumer: consumer},
 	}
 }
@@ -74,9 +74,15 @@ func (g *Group) Join(ctx context.Context, start string) error {
 // ErrTooLarge: the reply exceeds the limit, and its entries are pending for this consumer. With
 // NoAck they would be lost, so then only a server that knows MAXSIZE limits the bytes.
 func (g *Group) Read(ctx context.Context, limit Limit, block time.Duration) ([]Entry, error) {
+	return g.await(ctx, atLeastAMillisecond(block), func(block time.Duration) ([]Entry, error) {
+		return g.readOnce(ctx, limit, block)
+	})
+}
+
+func (g *Group) readOnce(ctx context.Context, limit Limit, block time.Duration) ([]Entry, error) {
 	args := &redis.XReadGroupArgs{
 		Group: g.name, Consumer: g.consumer, Streams: []string{g.key, ">"},
-		Count: int64(limit.Count), Block: atLeastAMillisecond(block), NoAck: g.NoAck,
+		Count: int64(limit.Count), Block: block, NoAck: g.NoAck,
 	}
 	if g.limited && limit.Count > 1 {
 		args.MaxSize = max(int64(limit.Bytes), 1)
@@ -84,7 +90,7 @@ func (g *Group) Read(ctx context.Context, limit Limit, block time.Duration) ([]E
 	entries, err := g.read(ctx, args, limit)
 	if args.MaxSize > 0 && redis.HasErrorPrefix(err, "syntax error") {
 		g.limited = false // an older server has taken over
-		return g.Read(ctx, limit, block)
+		return g.readOnce(ctx, limit, block)
 	}
 	return entries, err
 }
@@ -94,7 +100,7 @@ func (g *Group) read(ctx context.Context, args *redis.XReadGroupArgs, limit Limi
 		g.limitReply(limit)
 		defer g.limitReply(Limit{})
 	}
-	return g.readEntries(ctx, args.Block, func(ctx context.Context, c privateClient) error {
+	return readEntries(ctx, g.readConn, max(args.Block, 0), func(ctx context.Context, c privateClient) error {
 		return c.XReadGroup(ctx, args).Err()
 	})
 }
