@@ -4,6 +4,7 @@
 //	go run .          # nine rounds; writes RESULTS.md and results.svg as well
 //	go run . -peers all # measures libraries on other servers instead; writes PEERS.md
 //	go run . -busypoll # measures busy-polling instead; writes BUSYPOLL.md
+//	go run . -readconnections # measures shared read connections instead; writes READCONNECTIONS.md
 //	go run . -draw    # draws the figures in RESULTS.md again, without measuring
 //	go run . -quick   # everything once with tiny counts: only checks that it works
 package main
@@ -27,6 +28,7 @@ func main() {
 	out := flag.String("out", "RESULTS.md", "the file to write; its chart is written beside it")
 	draw := flag.Bool("draw", false, "measure nothing; draw the figures in the file again")
 	busyPoll := flag.Bool("busypoll", false, "measure busy-polling instead, and write BUSYPOLL.md")
+	readConns := flag.Bool("readconnections", false, "measure shared read connections instead, and write READCONNECTIONS.md")
 	peers := flag.String("peers", "", "all: measure libraries on other servers instead, and write PEERS.md")
 	only := flag.String("only", "", "measure only works with a row that matches this regular expression; no file is written")
 	flag.Parse()
@@ -39,6 +41,11 @@ func main() {
 
 	if *busyPoll {
 		exitOn(benchBusyPolling(os.Stdout, *rounds, "BUSYPOLL.md"))
+		return
+	}
+
+	if *readConns {
+		exitOn(benchReadConnections(os.Stdout, *rounds, "READCONNECTIONS.md"))
 		return
 	}
 
