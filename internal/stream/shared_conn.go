@@ -29,6 +29,7 @@ type sharedConn struct {
 	took    time.Duration // TransferTime of the last reply
 	server  *readServer   // of the last command
 	breaks  int64         // the server's at that time
+	rare    bool          // the last read with entries had to wait for them
 	renewed bool          // for wasRenewed
 	another bool          // reconnected is to be called
 
@@ -54,13 +55,19 @@ func newSharedConn(conns *ReadConns, key string) *sharedConn {
 }
 
 // await is part of readConn. An entry that comes between a read and the watch is not missed: the
-// watch also wakes us when it has begun.
+// watch also wakes us when it has begun. Where entries are rare the next read would be in vain, so the
+// watch begins before it.
 func (c *sharedConn) await(ctx context.Context, block time.Duration, read func(time.Duration) ([]Entry, error)) ([]Entry, error) {
 	end := time.Now().Add(block)
-	for {
+	if c.rare && c.spot.begins(c.server.watch) && !c.sleep(ctx, min(block, unwatched)) {
+		c.spot.leave()
+		return nil, errInterrupted
+	}
+	for waited := false; ; waited = true {
 		c.spot.forgetWake()
 		entries, err := read(noBlock)
 		if len(entries) > 0 || err != nil {
+			c.rare = waited
 			return entries, err
 		}
 		wait := time.Until(end)

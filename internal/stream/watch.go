@@ -118,6 +118,20 @@ func (s *spot) watchedBy(w *watch) bool {
 	return s.state == spotArmed
 }
 
+// begins is watchedBy, and reports whether the watch is about to begin and will wake the reader.
+func (s *spot) begins(w *watch) bool {
+	w.mu.Lock()
+	ready := w.conn != nil
+	w.mu.Unlock()
+	return ready && !s.watchedBy(w) && s.isAsked(w)
+}
+
+func (s *spot) isAsked(w *watch) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return s.state == spotAsked
+}
+
 // leave ends the watch for this reader.
 func (s *spot) leave() {
 	w := s.watch.Load()
