@@ -23,8 +23,8 @@ var readConnections = []int{0, 2, 4, 10}
 const (
 	handlers     = 100 // subscriptions, each to a topic of its own
 	sharedPool   = 10  // PoolSize of the client
-	drainedEach  = 2000
-	latencyLasts = 3 * time.Second
+	drainedEach  = 1000
+	latencyLasts = 2 * time.Second
 )
 
 // readConnectionsWorks are the rows of the page.
@@ -37,8 +37,8 @@ var readConnectionsWorks = []struct {
 	{"connections of the process", []unit{count}, connectionsOf, []time.Duration{0}},
 	{"no load: 100 messages/s", []unit{duration, duration, duration}, latencyOver(100), []time.Duration{0, time.Millisecond}},
 	{"moderate load: 2,000 messages/s", []unit{duration, duration, duration}, latencyOver(2000), []time.Duration{0, time.Millisecond}},
-	{"high load: 10,000 messages/s", []unit{duration, duration, duration}, latencyOver(10_000), []time.Duration{0}},
-	{"full load: a backlog of 200,000", []unit{perSecond, duration}, drainAll, []time.Duration{0, time.Millisecond}},
+	{"high load: 5,000 messages/s", []unit{duration, duration, duration}, latencyOver(5000), []time.Duration{0}},
+	{"full load: a backlog of 100,000", []unit{perSecond, duration}, drainAll, []time.Duration{0, time.Millisecond}},
 }
 
 // benchReadConnections writes a table to w and the page to the file out.

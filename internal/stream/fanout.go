@@ -92,8 +92,8 @@ func (f *Fanout) Read(ctx context.Context, limit Limit, block time.Duration) ([]
 }
 
 func (f *Fanout) readFrom(ctx context.Context, id string, count int, block time.Duration) ([]Entry, error) {
-	return readEntries(ctx, f.readConn, max(block, 0), func(ctx context.Context, c privateClient) error {
-		return c.XRead(ctx, &redis.XReadArgs{Streams: []string{f.key, id}, Count: int64(count), Block: block}).Err()
+	return f.readEntries(ctx, max(block, 0), func(ctx context.Context, c redis.Cmdable) *redis.XStreamSliceCmd {
+		return c.XRead(ctx, &redis.XReadArgs{Streams: []string{f.key, id}, Count: int64(count), Block: block})
 	})
 }
 

@@ -100,8 +100,8 @@ func (g *Group) read(ctx context.Context, args *redis.XReadGroupArgs, limit Limi
 		g.limitReply(limit)
 		defer g.limitReply(Limit{})
 	}
-	return readEntries(ctx, g.readConn, max(args.Block, 0), func(ctx context.Context, c privateClient) error {
-		return c.XReadGroup(ctx, args).Err()
+	return g.readEntries(ctx, max(args.Block, 0), func(ctx context.Context, c redis.Cmdable) *redis.XStreamSliceCmd {
+		return c.XReadGroup(ctx, args)
 	})
 }
 

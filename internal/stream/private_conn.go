@@ -241,6 +241,20 @@ func (c *privateConn) ask(addr string) {
 	c.asked = addr
 }
 
+// readEntries is part of readConn.
+func (c *privateConn) readEntries(ctx context.Context, block time.Duration, read readCommand) (entries []Entry, err error) {
+	err = c.onPrivateDecoded(ctx, block, func(ctx context.Context, client privateClient) error {
+		return read(ctx, client).Err()
+	}, func(d *decoder) (err error) {
+		entries, err = d.streams()
+		return err
+	})
+	if noneWaiting(err) {
+		return nil, nil
+	}
+	return entries, err
+}
+
 // await is part of readConn: the server blocks the read.
 func (*privateConn) await(_ context.Context, block time.Duration, read func(time.Duration) ([]Entry, error)) ([]Entry, error) {
 	return read(block)

@@ -3,6 +3,8 @@ package stream
 import (
 	"context"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // readConn is the connection of a Group's or Fanout's reads: a privateConn, or a sharedConn. One
@@ -14,6 +16,8 @@ type readConn interface {
 	onPrivateDecoded(
 		ctx context.Context, block time.Duration, run func(context.Context, privateClient) error, decode func(*decoder) error,
 	) error
+	// readEntries runs XREAD or XREADGROUP, and decodes the reply.
+	readEntries(ctx context.Context, block time.Duration, read readCommand) ([]Entry, error)
 	// await runs read until it returns entries or an error, or block is over. It tells read how long
 	// it may block on the server.
 	await(ctx context.Context, block time.Duration, read func(block time.Duration) ([]Entry, error)) ([]Entry, error)
@@ -37,16 +41,5 @@ type readConn interface {
 // noBlock makes a read return at once.
 const noBlock = -1
 
-// readEntries runs XREAD or XREADGROUP, and decodes the reply.
-func readEntries(
-	ctx context.Context, conn readConn, block time.Duration, run func(context.Context, privateClient) error,
-) (entries []Entry, err error) {
-	err = conn.onPrivateDecoded(ctx, block, run, func(d *decoder) (err error) {
-		entries, err = d.streams()
-		return err
-	})
-	if noneWaiting(err) {
-		return nil, nil
-	}
-	return entries, err
-}
+// readCommand runs XREAD or XREADGROUP, or queues it in a pipeline.
+type readCommand func(ctx context.Context, c redis.Cmdable) *redis.XStreamSliceCmd

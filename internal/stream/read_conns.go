@@ -28,12 +28,16 @@ type ReadConns struct {
 
 // readServer has the connections to one server.
 type readServer struct {
+	all     []*lentConn
 	free    chan *lentConn // those that nobody uses
 	breaks  atomic.Int64   // how often one was found broken: the next one may lead to another server
 	watch   *watch
 	usedAt  time.Time     // ReadConns.mu guards it
 	timeout time.Duration // how long a reader waits for a free one
-	closed  atomic.Bool
+	reads   chan *sharedRead
+	running sync.WaitGroup
+	ended   context.Context //nolint:containedctx // that of the goroutines
+	end     context.CancelFunc
 }
 
 // lentConn is a connection that one reader at a time uses.
@@ -74,11 +78,17 @@ func (r *ReadConns) serverOf(ctx context.Context, key string) (*readServer, erro
 }
 
 func (r *ReadConns) newServer(client redis.UniversalClient, options *redis.Options) *readServer {
-	server := &readServer{free: make(chan *lentConn, r.lent), timeout: replyTimeout(options)}
+	server := &readServer{
+		free: make(chan *lentConn, r.lent), timeout: replyTimeout(options),
+		reads: make(chan *sharedRead, readsTogether),
+	}
+	server.ended, server.end = context.WithCancel(context.Background())
 	for range r.lent {
 		conn := &lentConn{privateConn: newPrivateConn(client, "")}
 		conn.onConnected = func(bool) { conn.dialled = true }
+		server.all = append(server.all, conn)
 		server.free <- conn
+		server.running.Go(server.serveReads)
 	}
 	server.watch = newWatch(client, func(err error) { r.onWatch(options.Addr, err) })
 	return server
@@ -130,21 +140,14 @@ func (s *readServer) take(conn *lentConn) *lentConn {
 func (s *readServer) giveBack(conn *lentConn) {
 	conn.limitReply(Limit{})
 	s.free <- conn
-	if s.closed.Load() {
-		s.close()
-	}
 }
 
-// close closes the connections that nobody uses. The others are closed when they are given back.
+// close closes the connections. What runs on them ends with an error.
 func (s *readServer) close() {
-	s.closed.Store(true)
-	s.watch.close()
-	for {
-		select {
-		case conn := <-s.free:
-			conn.Close()
-		default:
-			return
-		}
+	s.end()
+	for _, conn := range s.all {
+		conn.Close()
 	}
+	s.watch.close()
+	s.running.Wait()
 }

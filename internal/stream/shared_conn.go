@@ -29,6 +29,7 @@ type sharedConn struct {
 	took    time.Duration // TransferTime of the last reply
 	server  *readServer   // of the last command
 	breaks  int64         // the server's at that time
+	large   bool          // the last reply was no smallReply
 	rare    bool          // the last read with entries had to wait for them
 	renewed bool          // for wasRenewed
 	another bool          // reconnected is to be called
@@ -135,7 +136,8 @@ func (c *sharedConn) borrow(ctx context.Context, run func(*privateConn) error) e
 		conn.ask("") // it serves other slots, too
 		err = c.runAsking(conn.origin, addr, run)
 	}
-	c.learn(server, conn, err, wasOpen)
+	server.learn(conn, err, wasOpen)
+	c.notice(server, err)
 	return err
 }
 
@@ -152,6 +154,68 @@ func (c *sharedConn) runAsking(origin redis.UniversalClient, addr string, run fu
 	defer conn.Close()
 	conn.ask(addr)
 	return c.runOn(conn, run)
+}
+
+// readEntries is part of readConn. Reads with small replies share pipelines, if what is cut off is not
+// lost.
+func (c *sharedConn) readEntries(ctx context.Context, block time.Duration, read readCommand) (entries []Entry, err error) {
+	if c.large || c.limit.Bytes == 0 {
+		return c.readAlone(ctx, block, read)
+	}
+	server, err := c.conns.serverOf(ctx, c.key)
+	if err != nil {
+		return nil, err
+	}
+	shared := &sharedRead{command: read, done: make(chan struct{})}
+	if err := c.send(ctx, server, shared); err != nil {
+		return nil, err
+	}
+	c.took, c.large = shared.took, shared.size > smallReply || errors.Is(shared.err, ErrTooLarge)
+	if _, ask := redis.IsAskError(shared.err); ask {
+		return c.readAlone(ctx, block, read)
+	}
+	c.notice(server, shared.err)
+	return shared.entries, shared.err
+}
+
+// send has a read sent, and waits for its reply.
+func (c *sharedConn) send(ctx context.Context, server *readServer, read *sharedRead) error {
+	select {
+	case server.reads <- read:
+	case <-server.ended.Done():
+		return errInterrupted
+	case <-c.stopped:
+		return errInterrupted
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-read.done:
+		return nil
+	case <-server.ended.Done():
+	case <-c.stopped:
+	}
+	if !read.sent.Swap(true) {
+		return errInterrupted
+	}
+	timer := time.NewTimer(hangUpGrace) // the reply may have entries
+	defer timer.Stop()
+	select {
+	case <-read.done:
+		return nil
+	case <-timer.C:
+		return errInterrupted
+	}
+}
+
+// readAlone runs a read on a connection that it borrows.
+func (c *sharedConn) readAlone(ctx context.Context, block time.Duration, read readCommand) (entries []Entry, err error) {
+	err = c.borrow(ctx, func(conn *privateConn) error {
+		entries, err = conn.readEntries(ctx, block, read)
+		c.large = conn.read.Load() > smallReply
+		return err
+	})
+	return entries, err
 }
 
 // take waits for a free connection.
@@ -191,7 +255,7 @@ func (c *sharedConn) use(conn *lentConn) bool {
 
 // learn draws conclusions from what a command returned: is the connection broken, and are the
 // others?
-func (c *sharedConn) learn(server *readServer, conn *lentConn, err error, wasOpen bool) {
+func (s *readServer) learn(conn *lentConn, err error, wasOpen bool) {
 	_, refused := errors.AsType[redis.Error](err)
 	switch {
 	case err == nil || refused && !isOfReplica(err):
@@ -199,11 +263,15 @@ func (c *sharedConn) learn(server *readServer, conn *lentConn, err error, wasOpe
 		conn.drop()
 	default:
 		conn.drop()
-		server.broke(conn)
+		s.broke(conn)
 	}
 	if conn.dialled && wasOpen { // go-redis found it closed, and dialled by itself
-		server.broke(conn)
+		s.broke(conn)
 	}
+}
+
+// notice finds out whether the connections broke since the last command.
+func (c *sharedConn) notice(server *readServer, err error) {
 	if breaks := server.breaks.Load(); c.server != server || c.breaks != breaks {
 		if c.server != nil {
 			c.renewed, c.another = true, true

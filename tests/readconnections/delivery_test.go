@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill/components/delay"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/millrace/redisstream"
 	"github.com/millrace/redisstream/internal/fixture"
@@ -162,7 +163,7 @@ func TestReadConnections_laterDeliveries(t *testing.T) {
 
 	publisher := fixture.OpenPublisher(t, redisstream.PublisherConfig{Client: b.Client})
 	delayed := fixture.Numbered("delayed", 1)[0]
-	delayed.SetContext(redisstream.DelayedFor(delayed.Context(), 50*time.Millisecond))
+	delay.Message(delayed, delay.For(50*time.Millisecond))
 	require.NoError(t, publisher.Publish(b.Topic, delayed))
 	assert.Equal(t, delayed.UUID, fixture.Receive(t, messages).UUID)
 }
