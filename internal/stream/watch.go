@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -409,8 +410,8 @@ func (w *watch) handle(conn *watchConn, got *received) bool {
 
 // changed wakes the readers of a stream that the server has told about. It knows them no more.
 func (w *watch) changed(spots []*spot) {
-	for i := len(spots) - 1; i >= 0; i-- { // turnOff changes the order behind i
-		if s := spots[i]; s.state == spotArmed {
+	for _, s := range slices.Backward(spots) { // turnOff changes the order behind s
+		if s.state == spotArmed {
 			w.turnOff(s)
 			s.wakeUp()
 		}
