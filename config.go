@@ -212,13 +212,33 @@ type SubscriberConfig struct {
 	// entries.
 	Exclusive bool
 
+	// Partitions subscribes to topics that PublisherConfig.Partitions divides into that many streams.
+	// The members of a ConsumerGroup share the partitions evenly. Each partition has one active
+	// consumer at a time, as with Exclusive: so messages with the same key keep their order in the
+	// whole group. All messages come out of the one channel of Subscribe. MaxInFlight and OrderingKey
+	// hold for each partition.
+	//
+	// Set the number that the publishers have. Subscribe fails with ErrPartitions if the topic has
+	// another number, or has a stream of its own. When a member joins or leaves, as few partitions as
+	// possible move to another member. A partition moves when its running messages are settled,
+	// within a second. If a member dies, that takes ClaimMinIdle longer; 2 s is a good value where
+	// that must be short. The members find each other through a record of the group
+	// (PartitionMembersKey), which each of them reads four times a second. Entry.Generation rises with
+	// each owner of a partition.
+	//
+	// Without a ConsumerGroup a subscription gets the messages of all partitions. With one, a
+	// negative ClaimInterval and AutoAck are refused, and ShouldClaim is not called. docs/partitions.md
+	// has more. Defaults to 0: a topic is one stream.
+	Partitions int
+
 	// MaxInFlight is how many messages of a subscription may be in flight: with handlers, neither
 	// acked nor nacked.
 	//
 	// Raise it where handlers wait for other systems. With more than 1 messages have no order,
 	// unless OrderingKey is set. With 1 they come in stream order, also after a nack. The order is
 	// that of one subscription: the members of a group share the entries, so two members handle
-	// neighbours at the same time. For the order of a whole group, set Exclusive. Defaults to 1.
+	// neighbours at the same time. For the order of a whole group, set Exclusive or
+	// Partitions. Defaults to 1.
 	MaxInFlight int
 
 	// OrderingKey keeps the stream's order among messages for which it returns the same key: one of

@@ -46,7 +46,7 @@ func (c PublisherConfig) validate() error {
 func (c PublisherConfig) validatePartitions() error {
 	switch {
 	case c.Partitions < 0 || c.Partitions > MaxPartitions:
-		return invalid("PublisherConfig.Partitions", fmt.Errorf("%d is neither 0 nor from 1 to %d", c.Partitions, MaxPartitions))
+		return invalid("PublisherConfig.Partitions", errPartitionCount(c.Partitions))
 	case c.PartitionKey != nil && c.Partitions == 0:
 		return invalid("PublisherConfig.PartitionKey", errors.New("needs Partitions"))
 	}
@@ -111,8 +111,30 @@ func (c SubscriberConfig) validate() error {
 	case c.Consumer != "" && c.ConsumerGroup == "":
 		return invalid("SubscriberConfig.Consumer", errors.New("needs a ConsumerGroup"))
 	}
-	return cmp.Or(c.validateExclusive(), c.validateHousekeeping())
+	return cmp.Or(c.validateExclusive(), c.validatePartitions(), c.validateHousekeeping())
 }
+
+func (c SubscriberConfig) validatePartitions() error {
+	switch {
+	case c.Partitions < 0 || c.Partitions > MaxPartitions:
+		return invalid("SubscriberConfig.Partitions", errPartitionCount(c.Partitions))
+	case c.Partitions == 0 || c.ConsumerGroup == "":
+	case c.AutoAck:
+		return invalid("SubscriberConfig.Partitions", errExclusiveAutoAck)
+	case c.ClaimInterval < 0:
+		return invalid("SubscriberConfig.Partitions", errExclusiveClaims)
+	}
+	return nil
+}
+
+func errPartitionCount(n int) error {
+	return fmt.Errorf("%d is neither 0 nor from 1 to %d", n, MaxPartitions)
+}
+
+var (
+	errExclusiveAutoAck = errors.New("can't be combined with AutoAck: what a former owner reads would be lost")
+	errExclusiveClaims  = errors.New("needs a ClaimInterval: the active consumer takes over what the former one had")
+)
 
 func (c SubscriberConfig) validateExclusive() error {
 	switch {
@@ -120,9 +142,9 @@ func (c SubscriberConfig) validateExclusive() error {
 	case c.ConsumerGroup == "":
 		return invalid("SubscriberConfig.Exclusive", errors.New("needs a ConsumerGroup"))
 	case c.AutoAck:
-		return invalid("SubscriberConfig.Exclusive", errors.New("can't be combined with AutoAck: what a former owner reads would be lost"))
+		return invalid("SubscriberConfig.Exclusive", errExclusiveAutoAck)
 	case c.ClaimInterval < 0:
-		return invalid("SubscriberConfig.Exclusive", errors.New("needs a ClaimInterval: the active consumer takes over what the former one had"))
+		return invalid("SubscriberConfig.Exclusive", errExclusiveClaims)
 	}
 	return nil
 }

@@ -99,7 +99,7 @@ func (c SubscriberConfig) rights(topic string, isRemoved bool) stream.RequiredRi
 	if !c.AutoAck && !isDeadLetterTopic(topic) {
 		rights.DeadLetters = DeadLetterTopic(topic)
 	}
-	if c.Exclusive {
+	if c.Exclusive || c.Partitions > 0 {
 		rights.Owner = OwnerKey(topic, c.ConsumerGroup)
 	}
 	if _, cluster := c.Client.(*redis.ClusterClient); !cluster || hasHashTag(DelayedKey(topic)) {

@@ -8,16 +8,16 @@ import (
 
 // Entry identifies the stream entry from which a Subscriber made a message.
 type Entry struct {
-	Stream   string // the topic
+	Stream   string // the topic; with Partitions the stream of one of them: see ParsePartitionTopic
 	ID       string // the entry's ID in the stream
 	Group    string // the consumer group; empty in a fan-out
 	Consumer string // the consumer that has the entry; empty in a fan-out
 	// Deliveries counts the deliveries of the entry, this one included: in a group those to all of
 	// its consumers, in a fan-out those of the subscription.
 	Deliveries int64
-	// Generation is that of the active consumer, with SubscriberConfig.Exclusive: it rises each time
-	// that a consumer becomes the active one, so it tells which of two handlers is the later one (a
-	// fencing token). 0: the subscription is not exclusive.
+	// Generation is that of the active consumer of the stream, with SubscriberConfig.Exclusive or
+	// Partitions: it rises each time that a consumer becomes the active one, so it tells which of two
+	// handlers is the later one (a fencing token). 0: the members share the entries.
 	Generation int64
 }
 

@@ -4,6 +4,8 @@ const (
 	membersInfix = ":members:"
 	pauseInfix   = ":paused:"
 	ownerInfix   = ":owner:"
+
+	partitionMembersInfix = ":partition-members:"
 )
 
 // MembersKey returns the hash in which the members of a consumer group say what they do:
@@ -20,3 +22,11 @@ func PauseKey(topic, group string) string { return inSlotOf(topic, pauseInfix+gr
 // "{orders}:owner:billing" for "orders" and "billing". Only an exclusive member writes it. The server
 // deletes it 30 days after the last write (EXPIRE).
 func OwnerKey(topic, group string) string { return inSlotOf(topic, ownerInfix+group) }
+
+// PartitionMembersKey returns the hash in which the members of a consumer group on a topic with
+// partitions say which ones they have: "{orders}:partition-members:billing" for "orders" and
+// "billing". Two more keys belong to it, with ":leases" and ":changes" appended. The server deletes
+// them a day after the last write (EXPIRE).
+func PartitionMembersKey(topic, group string) string {
+	return inSlotOf(topic, partitionMembersInfix+group)
+}

@@ -9,7 +9,10 @@ import (
 // Subscription identifies the subscription of an event.
 type Subscription struct {
 	Topic string
-	Group string // the consumer group; empty in a fan-out
+	// Stream is what it reads: the topic, or one of its partitions. Metrics of many partitions are those
+	// of the topic.
+	Stream string
+	Group  string // the consumer group; empty in a fan-out
 	// Consumer is the name of the subscription in the group; empty in a fan-out. Most names are
 	// generated, so as a label of a metric it grows without a bound.
 	Consumer string

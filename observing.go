@@ -89,13 +89,9 @@ type subscriptionObserver struct {
 var _ subscription.Observer = (*subscriptionObserver)(nil)
 
 // newSubscriptionObserver returns nil if there is no Observer.
-func (c SubscriberConfig) newSubscriptionObserver(topic, consumer string, logger watermill.LoggerAdapter) *subscriptionObserver {
+func (c SubscriberConfig) newSubscriptionObserver(about Subscription, logger watermill.LoggerAdapter) *subscriptionObserver {
 	if c.Observer == nil {
 		return nil
-	}
-	about := Subscription{Topic: topic}
-	if c.ConsumerGroup != "" {
-		about.Group, about.Consumer = c.ConsumerGroup, consumer
 	}
 	return &subscriptionObserver{observer: guardedObserver{Observer: c.Observer, logger: logger}, about: about}
 }

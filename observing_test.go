@@ -15,7 +15,7 @@ func TestObserving_allocatesNothing(t *testing.T) {
 	publisher := newPublisherObserver(NopObserver{}, watermill.NopLogger{})
 	call, part := newPublication("orders", messages), []*publishCall{{bytes: 100}}
 	config := SubscriberConfig{ConsumerGroup: "g", Observer: NopObserver{}}
-	subscription := config.newSubscriptionObserver("orders", "c", watermill.NopLogger{})
+	subscription := config.newSubscriptionObserver(Subscription{Topic: "orders", Group: "g", Consumer: "c"}, watermill.NopLogger{})
 	now := time.Now()
 	assert.Zero(t, testing.AllocsPerRun(100, func() {
 		publisher.published(call, nil, time.Second)
@@ -32,7 +32,7 @@ func TestObserving_delay(t *testing.T) {
 	for id, want := range map[string]time.Duration{"1000-7": 500 * time.Millisecond, "2000-0": 0} {
 		recorder := &delays{}
 		config := SubscriberConfig{Observer: recorder}
-		config.newSubscriptionObserver("orders", "c", watermill.NopLogger{}).Delivered(id, 1, time.UnixMilli(1500))
+		config.newSubscriptionObserver(Subscription{Topic: "orders", Group: "g", Consumer: "c"}, watermill.NopLogger{}).Delivered(id, 1, time.UnixMilli(1500))
 		assert.Equal(t, []time.Duration{want}, recorder.list, id)
 	}
 }

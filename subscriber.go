@@ -77,40 +77,61 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 	if topic == "" {
 		return nil, fmt.Errorf("subscribe to %q: %w", topic, errEmptyTopic)
 	}
-	subscribe := s.subscribe
-	if s.config.Exclusive {
-		subscribe = s.subscribeExclusive
+	ready, err := s.prepare(ctx, topic)
+	if err != nil {
+		err = explainWrongType(ctx, s.config.Client, topic, stream.Redact(err))
+		return nil, fmt.Errorf("subscribe to %q: %w", topic, err)
 	}
-	return subscribe(ctx, topic)
+	return s.start(topic, ready)
 }
 
-func (s *Subscriber) subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
+// prepared is a subscription that is ready to start.
+type prepared struct {
+	start   func(paused bool) running
+	discard func() // called instead of start
+}
+
+// prepare makes a subscription ready. Messages that are published from now on are delivered.
+func (s *Subscriber) prepare(ctx context.Context, topic string) (prepared, error) {
+	switch c := s.config; {
+	case c.Partitions > 0 && c.ConsumerGroup == "":
+		return s.preparePartitionsFanout(ctx, topic)
+	case c.Partitions > 0:
+		return s.preparePartitions(ctx, topic)
+	case c.Exclusive:
+		return s.prepareExclusive(ctx, topic)
+	default:
+		return s.prepareShared(ctx, topic)
+	}
+}
+
+// prepareShared prepares a member of a group that share the entries, or a fan-out.
+func (s *Subscriber) prepareShared(ctx context.Context, topic string) (ready prepared, err error) {
 	consumer, release := s.consumer(topic)
-	config, observer := s.subscription(topic, Entry{Consumer: consumer})
-	var err error
+	config, observer := s.subscription(topic, Entry{Stream: topic, Consumer: consumer})
 	if config.Backend, err = s.join(ctx, topic, consumer, config.Logger, observer); err != nil {
 		release()
-		return nil, fmt.Errorf("subscribe to %q: %w", topic, explainWrongType(ctx, s.config.Client, topic, stream.Redact(err)))
+		return ready, err
 	}
 	config.OnEnd = release
-	output, err := s.start(topic, func(paused bool) running {
+	ready.start = func(paused bool) running {
 		config.Paused = paused
 		return subscription.Start(ctx, config)
-	})
-	if err != nil {
-		release()
 	}
-	return output, err
+	ready.discard = release
+	return ready, nil
 }
 
 // start starts a subscription, unless the Subscriber was closed meanwhile.
-func (s *Subscriber) start(topic string, start func(paused bool) running) (<-chan *message.Message, error) {
+func (s *Subscriber) start(topic string, ready prepared) (<-chan *message.Message, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.closed {
+		s.mu.Unlock()
+		ready.discard()
 		return nil, ErrSubscriberClosed
 	}
-	sub := start(s.paused.has(topic))
+	defer s.mu.Unlock()
+	sub := ready.start(s.paused.has(topic))
 	s.subscriptions[sub] = topic
 	context.AfterFunc(sub.Ended(), func() {
 		s.mu.Lock()
@@ -121,9 +142,9 @@ func (s *Subscriber) start(topic string, start func(paused bool) running) (<-cha
 }
 
 // SubscribeInitialize creates the consumer group of the stream named topic, and the stream, if they
-// are missing (XGROUP CREATE MKSTREAM). Later subscriptions then get what is published from now on,
-// also with StartID "$". A fan-out has nothing to initialize. After Close it returns
-// ErrSubscriberClosed.
+// are missing (XGROUP CREATE MKSTREAM); with Partitions those of each partition. Later subscriptions
+// then get what is published from now on, also with StartID "$". A fan-out has nothing to initialize.
+// After Close it returns ErrSubscriberClosed.
 func (s *Subscriber) SubscribeInitialize(topic string) error {
 	if s.isClosed() {
 		return ErrSubscriberClosed
@@ -134,10 +155,22 @@ func (s *Subscriber) SubscribeInitialize(topic string) error {
 	if s.config.ConsumerGroup == "" {
 		return nil
 	}
-	err := stream.CreateGroup(context.Background(), s.config.Client, topic, s.config.ConsumerGroup, s.config.StartID)
-	if err != nil {
-		err = explainWrongType(context.Background(), s.config.Client, topic, stream.Redact(err))
-		return fmt.Errorf("initialize %q: create group %q: %w", topic, s.config.ConsumerGroup, err)
+	ctx := context.Background()
+	createGroups := s.createGroup
+	if s.config.Partitions > 0 {
+		createGroups = s.createGroups
+	}
+	if err := createGroups(ctx, topic); err != nil {
+		return fmt.Errorf("initialize %q: %w", topic, explainWrongType(ctx, s.config.Client, topic, stream.Redact(err)))
+	}
+	return nil
+}
+
+// createGroup creates the group of a stream, if it is missing.
+func (s *Subscriber) createGroup(ctx context.Context, name string) error {
+	c := s.config
+	if err := stream.CreateGroup(ctx, c.Client, name, c.ConsumerGroup, c.StartID); err != nil {
+		return fmt.Errorf("create group %q: %w", c.ConsumerGroup, err)
 	}
 	return nil
 }
@@ -180,16 +213,24 @@ func (s *Subscriber) decoder(topic string) func(stream.Entry) (*message.Message,
 }
 
 // subscription returns the configuration of a subscription without its backend, and its observer; nil:
-// none. The entry has what it knows of its consumer.
-func (s *Subscriber) subscription(topic string, consumer Entry) (subscription.Config, *subscriptionObserver) {
+// none. The entry has what it knows of its stream and consumer.
+func (s *Subscriber) subscription(topic string, about Entry) (subscription.Config, *subscriptionObserver) {
 	c := s.config
-	config := subscription.Config{
-		Decode: s.decoder(topic), Context: c.messageContext(topic, consumer), Decision: decisionOf,
-		Workers: c.MaxInFlight, Key: c.OrderingKey, Backoff: c.backoff(topic),
-		BlockTime: c.BlockTime, CloseTimeout: max(c.CloseTimeout, 0),
-		Logger: s.loggerOf(topic).With(watermill.LogFields{"consumer": consumer.Consumer}),
+	logger := s.loggerOf(topic).With(watermill.LogFields{"consumer": about.Consumer})
+	if _, partition, _, ok := ParsePartitionTopic(about.Stream); ok && about.Stream != topic {
+		logger = logger.With(watermill.LogFields{"partition": partition})
 	}
-	observer := c.newSubscriptionObserver(topic, consumer.Consumer, config.Logger)
+	if about.Group = c.ConsumerGroup; about.Group == "" {
+		about.Consumer = "" // a fan-out is no consumer
+	}
+	config := subscription.Config{
+		Decode: s.decoder(about.Stream), Context: c.messageContext(about), Decision: decisionOf,
+		Workers: c.MaxInFlight, Key: c.OrderingKey, Backoff: c.backoff(about.Stream),
+		BlockTime: c.BlockTime, CloseTimeout: max(c.CloseTimeout, 0),
+		Logger: logger,
+	}
+	observer := c.newSubscriptionObserver(
+		Subscription{Topic: topic, Stream: about.Stream, Group: about.Group, Consumer: about.Consumer}, logger)
 	if observer != nil {
 		config.Observer = observer
 	}
@@ -207,11 +248,8 @@ func (s *Subscriber) loggerOf(topic string) watermill.LoggerAdapter {
 }
 
 // messageContext returns what makes the context of a message.
-func (c SubscriberConfig) messageContext(topic string, consumer Entry) func(subscription.Delivery, string, int64) context.Context {
-	common := &delivered{Entry: Entry{Stream: topic}, client: c.Client}
-	if c.ConsumerGroup != "" {
-		common.Group, common.Consumer, common.Generation = c.ConsumerGroup, consumer.Consumer, consumer.Generation
-	}
+func (c SubscriberConfig) messageContext(about Entry) func(subscription.Delivery, string, int64) context.Context {
+	common := &delivered{Entry: about, client: c.Client}
 	return func(parent subscription.Delivery, id string, deliveries int64) context.Context {
 		return &entryContext{Context: parent, common: common, id: id, deliveries: deliveries}
 	}

@@ -2,6 +2,7 @@ package partition
 
 import (
 	"context"
+	crand "crypto/rand"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
@@ -26,10 +27,16 @@ type serverRecord struct {
 	key    string
 }
 
+// ownTag returns a hash tag that only this run of this test uses.
+func ownTag(t *testing.T) string {
+	t.Helper()
+	return "{" + strings.ReplaceAll(t.Name(), "/", ":") + ":" + crand.Text()[:8] + "}"
+}
+
 func newServerRecord(t *testing.T) serverRecord {
 	t.Helper()
 	client := redistest.Shared().Client(t)
-	key := "{" + strings.ReplaceAll(t.Name(), "/", ":") + "}:partition-members:group"
+	key := ownTag(t) + ":partition-members:group"
 	return serverRecord{stream.NewPartitionMembers(client, key), client, key}
 }
 

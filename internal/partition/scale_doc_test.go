@@ -22,7 +22,7 @@ const (
 // only some of its rows are computed.
 func TestSimulation_scaleDoc(t *testing.T) { //nolint:tparallel // its subtests end before it goes on
 	t.Parallel()
-	list := scenarios()
+	list := scenarios(simLease)
 	if raceEnabled || testing.Short() {
 		list = list[1:3]
 	}
@@ -44,7 +44,7 @@ func TestSimulation_scaleDoc(t *testing.T) { //nolint:tparallel // its subtests 
 	table, after, found := strings.Cut(rest, "\n\n")
 	require.True(t, found)
 	if *update {
-		require.Len(t, list, len(scenarios()), "all rows")
+		require.Len(t, list, len(scenarios(simLease)), "all rows")
 		text := before + scaleHeader + strings.Join(rows, "") + "\n" + after
 		require.NoError(t, os.WriteFile(scaleDoc, []byte(text), 0o600))
 		return

@@ -13,7 +13,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-const simLease = 10 * time.Second
+// simLease is the lease of docs/scale.md. shortestLease is the least ClaimMinIdle of a subscription
+// with partitions.
+const (
+	simLease      = 10 * time.Second
+	shortestLease = 2 * time.Second
+)
 
 // size is how large a simulation is.
 type size struct{ members, partitions int }
@@ -27,8 +32,11 @@ var (
 // scenario is one event for a group that is balanced.
 type scenario struct {
 	name    string
+	lease   time.Duration
 	network network // the zero value: nearby
-	isEmpty bool    // there is no group before
+	// unsteady is set if replies are lost for longer than a lease lasts: ownerships end again and again.
+	unsteady bool
+	isEmpty  bool // there is no group before
 	// event happens, and returns how many partitions have to move.
 	event func(s *sim, members int) (minimum int)
 	limits
@@ -42,13 +50,15 @@ type limits struct {
 	excess int // how many more partitions may move than have to, in percent
 }
 
-func scenarios() []scenario {
+func scenarios(lease time.Duration) []scenario {
 	quick := limits{within: 3 * time.Second, p99: 600 * time.Millisecond, max: time.Second}
-	death := limits{within: simLease + time.Second, p99: simLease + time.Second, max: simLease + time.Second}
+	death := limits{within: lease + time.Second, p99: lease + time.Second, max: lease + time.Second}
+	// Those that die together are not removed together, so some partitions may move twice.
+	deaths := limits{within: death.within + giveAfter, p99: death.p99, max: death.max, excess: 5}
 	nothing := limits{within: time.Second}
 	far := limits{within: 10 * time.Second, p99: 5 * time.Second, max: 8 * time.Second, excess: 20}
-	farDeath := limits{within: simLease + 10*time.Second, p99: simLease + 6*time.Second, max: simLease + 10*time.Second, excess: 20}
-	return []scenario{
+	farDeath := limits{within: lease + 10*time.Second, p99: lease + 6*time.Second, max: lease + 10*time.Second, excess: 20}
+	list := []scenario{
 		{
 			name: "all start within 2 s", isEmpty: true, limits: limits{within: 3 * time.Second, p99: time.Second, max: time.Second, excess: 100},
 			event: func(s *sim, members int) int {
@@ -65,13 +75,13 @@ func scenarios() []scenario {
 		{name: "one leaves", limits: quick, event: func(s *sim, _ int) int { return s.leave(s.names()[:1]) }},
 		{name: "a quarter leaves at once", limits: quick, event: func(s *sim, members int) int { return s.leave(s.names()[:members/4]) }},
 		{name: "one dies", limits: death, event: func(s *sim, _ int) int { return s.die(s.names()[:1]) }},
-		{name: "a zone fails: a third dies", limits: death, event: func(s *sim, members int) int { return s.die(s.names()[:members/3]) }},
+		{name: "a zone fails: a third dies", limits: deaths, event: func(s *sim, members int) int { return s.die(s.names()[:members/3]) }},
 		{name: "five restart, one after the other", limits: quick, event: func(s *sim, members int) int { return s.deploy(members, 5, 1) }},
 		{name: "all restart, a fifth at a time", limits: quick, event: func(s *sim, members int) int { return s.deploy(members, members, members/5) }},
 		{name: "one stands still for 2 leases", limits: quick, event: func(s *sim, members int) int {
 			minimum := s.least(s.names()[:1], 0) + s.n/members
-			s.procs[s.names()[0]].pause(2 * simLease)
-			time.Sleep(2*simLease + time.Second)
+			s.proc(s.names()[0]).pause(2 * lease)
+			time.Sleep(2*lease + time.Second)
 			return minimum
 		}},
 		{name: "the record is lost", limits: nothing, event: func(s *sim, _ int) int {
@@ -79,13 +89,13 @@ func scenarios() []scenario {
 			time.Sleep(2 * time.Second)
 			return 0
 		}},
-		{name: "the servers are down for half a lease", limits: nothing, event: func(s *sim, _ int) int { return s.outage(simLease / 2) }},
+		{name: "the servers are down for half a lease", limits: nothing, event: func(s *sim, _ int) int { return s.outage(lease / 2) }},
 		{
-			name: "the servers are down for 1.5 leases", limits: limits{within: time.Second, p99: simLease, max: simLease},
-			event: func(s *sim, _ int) int { return s.outage(simLease * 3 / 2) },
+			name: "the servers are down for 1.5 leases", limits: limits{within: time.Second, p99: lease + longestPause, max: lease + longestPause},
+			event: func(s *sim, _ int) int { return s.outage(lease * 3 / 2) },
 		},
 		{
-			name: "the clock is set back by an hour, and one dies", limits: limits{within: 2 * simLease, p99: 2 * simLease, max: 2 * simLease},
+			name: "the clock is set back by an hour, and one dies", limits: limits{within: 2 * lease, p99: 2 * lease, max: 2 * lease},
 			event: func(s *sim, _ int) int {
 				s.onServer(func() { s.offset = -time.Hour })
 				return s.die(s.names()[:1])
@@ -107,6 +117,10 @@ func scenarios() []scenario {
 			event: func(s *sim, members int) int { return s.die(s.names()[:members/3]) },
 		},
 	}
+	for i := range list {
+		list[i].lease = lease
+	}
+	return list
 }
 
 // onServer does something that no call sees half done.
@@ -168,6 +182,12 @@ func (s *sim) names() []string {
 	return slices.Sorted(maps.Keys(s.procs))
 }
 
+func (s *sim) proc(name string) *proc {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.procs[name]
+}
+
 // least returns how many partitions have to move, with these processes gone and these new.
 func (s *sim) least(gone []string, join int) int {
 	s.mu.Lock()
@@ -201,7 +221,7 @@ func (s *sim) startAll(first, n int, within time.Duration) {
 func (s *sim) each(names []string, do func(p *proc)) {
 	done := make(chan struct{})
 	for i, name := range names {
-		p := s.procs[name]
+		p := s.proc(name)
 		time.AfterFunc(time.Duration(i)*time.Microsecond, func() {
 			do(p)
 			done <- struct{}{}
@@ -224,7 +244,7 @@ func (s *sim) await() (took time.Duration) {
 // end ends all processes.
 func (s *sim) end() {
 	for _, name := range s.names() {
-		p := s.procs[name]
+		p := s.proc(name)
 		p.die()
 		p.tasks.Wait()
 	}
@@ -244,7 +264,7 @@ type result struct {
 func simulate(t *testing.T, seed uint64, of size, sc scenario) (r result) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		s := newSim(t, seed, of.partitions, simLease)
+		s := newSim(t, seed, of.partitions, sc.lease)
 		if !sc.isEmpty {
 			s.startAll(0, of.members, time.Second)
 			require.Less(t, s.await(), 10*time.Second, "the start")
@@ -252,7 +272,7 @@ func simulate(t *testing.T, seed uint64, of size, sc scenario) (r result) {
 			require.True(t, s.isBalanced(), "it stays balanced")
 		}
 		if sc.network != (network{}) {
-			s.network = sc.network
+			s.onServer(func() { s.network = sc.network })
 		}
 		var before counts
 		s.onServer(func() { s.moved, s.gaps, before = 0, nil, s.counts })
@@ -260,7 +280,7 @@ func simulate(t *testing.T, seed uint64, of size, sc scenario) (r result) {
 		r.minimum = sc.event(s, of.members)
 		r.balanced = s.await() // since the end of the event
 		time.Sleep(5 * time.Second)
-		assert.True(t, s.isBalanced(), "it stays balanced")
+		assert.True(t, s.isBalanced() || sc.unsteady, "it stays balanced")
 		s.onServer(func() {
 			sent := s.counts.minus(before)
 			r.topic = float64(sent.topic()) / time.Since(begun).Seconds()
@@ -299,7 +319,7 @@ func TestSimulation(t *testing.T) {
 		seeds = 3
 	}
 	for seed := range seeds {
-		for _, sc := range scenarios() {
+		for _, sc := range scenarios(simLease) {
 			t.Run(fmt.Sprintf("%s/%d", sc.name, seed), func(t *testing.T) {
 				t.Parallel()
 				r := simulate(t, uint64(seed), of, sc)
@@ -309,10 +329,27 @@ func TestSimulation(t *testing.T) {
 	}
 }
 
+// With the shortest lease, too. A reply that is lost is noticed after more than the lease, so partitions
+// are lost then. But none ever has two owners.
+func TestSimulation_shortestLease(t *testing.T) {
+	t.Parallel()
+	for _, sc := range scenarios(shortestLease) {
+		t.Run(sc.name, func(t *testing.T) {
+			t.Parallel()
+			if sc.unsteady = sc.network.lost > 0; sc.unsteady {
+				r := simulate(t, 0, small, sc)
+				assert.LessOrEqual(t, r.gap(100), sc.max, "longest time without an owner")
+				sc.network.lost, sc.unsteady = 0, false
+			}
+			simulate(t, 0, small, sc).check(t, sc.limits)
+		})
+	}
+}
+
 // A seed has one result, so a failure can be looked at again.
 func TestSimulation_isDeterministic(t *testing.T) {
 	t.Parallel()
-	for _, sc := range scenarios() {
+	for _, sc := range scenarios(simLease) {
 		if strings.HasPrefix(sc.name, "slow") || strings.Contains(sc.name, "down") {
 			first := simulate(t, 7, small, sc)
 			assert.Equal(t, first, simulate(t, 7, small, sc), sc.name)

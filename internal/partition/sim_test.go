@@ -63,13 +63,6 @@ func (c counts) minus(other counts) counts {
 func (c counts) topic() int      { return c.looks + c.beats }
 func (c counts) partitions() int { return c.acquires + c.renews + c.releases }
 
-// ownerModel does what the scripts of an ownership do.
-type ownerModel struct {
-	owner      string
-	generation int64
-	ends       time.Time
-}
-
 // run is who runs a partition, by its own belief.
 type run struct {
 	by    string // empty: nobody
@@ -228,13 +221,16 @@ func rest(ctx context.Context, d time.Duration) bool {
 // call makes one round trip.
 func (p *proc) call(kind, partition uint64, do func()) error {
 	s := p.sim
+	s.mu.Lock()
+	network := s.network
+	s.mu.Unlock()
 	which := kind<<32 | partition
 	p.mu.Lock()
 	p.calls[which]++
 	nth := p.calls[which]
 	p.mu.Unlock()
 	random := func(most int64, what uint64) int64 { return s.random(most, p.id, which, nth, what) }
-	trip := s.network.least + time.Duration(random(int64(s.network.most-s.network.least), 1))
+	trip := network.least + time.Duration(random(int64(network.most-network.least), 1))
 	there := time.Duration(random(int64(trip), 2))
 	if !p.sleep(p.ctx, there) {
 		return errDead
@@ -249,8 +245,8 @@ func (p *proc) call(kind, partition uint64, do func()) error {
 		return errDown
 	}
 	back, err := trip-there, error(nil)
-	if random(1000, 3) < int64(s.network.lost) {
-		back, err = s.network.timeout-there, errLost
+	if random(1000, 3) < int64(network.lost) {
+		back, err = network.timeout-there, errLost
 	}
 	if !p.sleep(p.ctx, back) {
 		return errDead
@@ -289,15 +285,10 @@ func (p *proc) Acquire(_ context.Context, partition int) (wait time.Duration, er
 	s, sent, generation := p.sim, time.Now(), int64(0)
 	err = p.call(forAcquire, uint64(partition), func() {
 		s.counts.acquires++
-		now, owner := time.Now(), &s.owners[partition]
-		if owner.owner != "" && owner.owner != p.name && now.Before(owner.ends) {
-			wait = owner.ends.Sub(now)
-			return
+		generation, wait = s.owners[partition].acquire(p.name, s.lease, time.Now())
+		if wait == 0 {
+			s.checkNobodyRuns(partition, p.name)
 		}
-		s.checkNobodyRuns(partition, p.name)
-		owner.owner, owner.ends = p.name, now.Add(s.lease)
-		owner.generation++
-		generation = owner.generation
 	})
 	if err != nil || wait > 0 {
 		return wait, err
@@ -330,10 +321,7 @@ func (p *proc) renew(ctx context.Context, partition int, own *part) {
 		sent, is := time.Now(), false
 		err := p.call(forRenew, uint64(partition), func() {
 			p.sim.counts.renews++
-			owner := &p.sim.owners[partition]
-			if is = owner.owner == p.name && owner.generation == own.generation; is {
-				owner.ends = time.Now().Add(p.sim.lease)
-			}
+			is = p.sim.owners[partition].renew(p.name, own.generation, time.Now())
 		})
 		switch {
 		case err != nil:
@@ -393,7 +381,9 @@ func (p *proc) Stop(partition int) {
 
 // release gives a partition up when its running message is settled.
 func (p *proc) release(partition int, own *part) {
-	settle := p.sim.random(int64(p.sim.settles), p.id, forSettle, uint64(partition))
+	var settles time.Duration
+	p.sim.onServer(func() { settles = p.sim.settles })
+	settle := p.sim.random(int64(settles), p.id, forSettle, uint64(partition))
 	if !p.sleep(p.ctx, time.Duration(settle)) {
 		return
 	}
@@ -408,10 +398,7 @@ func (p *proc) release(partition int, own *part) {
 	for {
 		err := p.call(forRelease, uint64(partition), func() {
 			p.sim.counts.releases++
-			owner := &p.sim.owners[partition]
-			if owner.owner == p.name && owner.generation == own.generation {
-				owner.owner = ""
-			}
+			p.sim.owners[partition].release(p.name, own.generation)
 		})
 		if err == nil {
 			p.lose(partition, own)

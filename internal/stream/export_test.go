@@ -5,6 +5,9 @@ import "time"
 // TrimSource is the text of the script that Trim runs.
 var TrimSource = scriptSource("trim")
 
+// HasForeignSource is the text of the script that HasForeign runs, without the fence.
+var HasForeignSource = scriptSource("has_foreign")
+
 // SetGrace sets how long the server may take to answer Interrupt.
 func (g *Group) SetGrace(grace time.Duration) { g.readConn.(*privateConn).grace = grace }
 

@@ -290,6 +290,18 @@ func TestFence_largeDeadLetter(t *testing.T) {
 				acquire(t, stream.NewOwnership(o.client, ownerKey(o.key), "b", longLease))
 			}
 		}, 2, 0, stream.ErrNotOwner},
+		"acquired again": {func(t *testing.T, o *owned, n int) {
+			t.Helper()
+			if n == 1 {
+				acquire(t, stream.NewOwnership(o.client, ownerKey(o.key), "a", longLease))
+			}
+		}, 2, 0, stream.ErrNotOwner},
+		"released": {func(t *testing.T, o *owned, n int) {
+			t.Helper()
+			if n == 1 {
+				require.NoError(t, o.owner.Release(t.Context()))
+			}
+		}, 2, 0, stream.ErrNotOwner},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -66,6 +66,7 @@ func TestOwnership(t *testing.T) {
 	assert.Zero(t, a.Left())
 	require.ErrorIs(t, a.Renew(t.Context()), stream.ErrNotOwner, "nobody is the owner")
 	first := acquire(t, a)
+	assert.Positive(t, client.PTTL(t.Context(), ownerKey(key)).Val(), "it expires")
 	assert.InDelta(t, longLease.Seconds(), a.Left().Seconds(), 60)
 
 	state, err := b.Acquire(t.Context())
@@ -77,6 +78,10 @@ func TestOwnership(t *testing.T) {
 	assert.Zero(t, b.Generation())
 	require.ErrorIs(t, b.Renew(t.Context()), stream.ErrNotOwner)
 	require.ErrorIs(t, b.Release(t.Context()), stream.ErrNotOwner)
+
+	const some = 50 * time.Millisecond
+	require.Eventually(t, func() bool { return a.Left() < longLease-some }, soon, time.Millisecond, "it passes")
+	require.Eventually(t, func() bool { return a.Renew(t.Context()) == nil && a.Left() > longLease-some }, soon, time.Millisecond)
 
 	endLease(t, client, key)
 	require.NoError(t, a.Renew(t.Context()), "nobody replaced the owner")
@@ -182,6 +187,7 @@ func TestOwnership_lostReplies(t *testing.T) {
 			again(func() error { return o.Renew(t.Context()) })
 			again(func() error { return o.Release(t.Context()) })
 			assert.Zero(t, o.Left())
+			assert.Equal(t, fmt.Sprint(second), direct.HGet(t.Context(), ownerKey(key), "generation").Val(), "it was certain")
 
 			loseNext() // an Acquire without a reply, and no other one
 			_, err := o.Acquire(t.Context())
@@ -205,6 +211,29 @@ func TestOwnership_lostReplies(t *testing.T) {
 			assert.Empty(t, direct.HGet(t.Context(), ownerKey(key), "consumer").Val())
 		})
 	}
+}
+
+// A reply that arrives when its generation is over begins nothing, and ends nothing of the next one.
+func TestOwnership_lateReplies(t *testing.T) {
+	t.Parallel()
+	client := redistest.Shared().Client(t)
+	a, key, added := handedOut(t, client, 1)
+	o := own(t, client, a, key, "a")
+	replies := &sent{name: "evalsha"}
+	replies.after = func() {
+		if replies.n == 1 {
+			require.NoError(t, o.Release(t.Context()))
+		}
+	}
+	client.AddHook(replies)
+	require.NoError(t, o.Renew(t.Context()), "it was before the release")
+	assert.Zero(t, o.Left())
+	assert.True(t, isOver(o))
+
+	acquire(t, o)
+	require.ErrorIs(t, a.Ack(t.Context(), added), stream.ErrNotOwner, "of the generation before")
+	assert.Positive(t, o.Left())
+	assert.False(t, isOver(o))
 }
 
 // A consumer that leaves releases the stream with the last of its entries, unless it keeps some.
@@ -248,31 +277,39 @@ func TestOwnership_releasedWithTheEntries(t *testing.T) {
 	}
 }
 
-// The server's clock is set back by an hour. Others wait for one more lease at most, and the owner
-// goes on.
+// The server's clock is set back by an hour. Others wait for one more lease at most, whether the owner
+// goes on or is dead.
 func TestOwnership_clockSetBack(t *testing.T) {
 	t.Parallel()
-	server := redistest.StartWithClock(t, 0)
-	client := server.Client(t)
-	key := ownKey(t)
-	const lease = 300 * time.Millisecond
-	a := stream.NewOwnership(client, ownerKey(key), "a", lease)
-	b := stream.NewOwnership(client, ownerKey(key), "b", longLease)
-	first := acquire(t, a)
-	require.NoError(t, server.SetClock(-time.Hour))
-	state, err := b.Acquire(t.Context())
-	require.NoError(t, err)
-	assert.False(t, state.Acquired)
-	assert.LessOrEqual(t, state.Wait, lease+time.Millisecond)
-	began := time.Now()
-	require.NoError(t, a.Renew(t.Context()))
-	require.Eventually(t, func() bool {
-		state, err = b.Acquire(t.Context())
-		return err == nil && state.Acquired
-	}, soon, time.Millisecond)
-	assert.GreaterOrEqual(t, time.Since(began), lease)
-	assert.Greater(t, state.Generation, first, "although the time is earlier")
-	assert.Zero(t, a.Left())
+	for name, renews := range map[string]bool{"the owner goes on": true, "the owner is dead": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := redistest.StartWithClock(t, 0)
+			client := server.Client(t)
+			key := ownKey(t)
+			const lease = 300 * time.Millisecond
+			a := stream.NewOwnership(client, ownerKey(key), "a", lease)
+			b := stream.NewOwnership(client, ownerKey(key), "b", longLease)
+			first := acquire(t, a)
+			require.NoError(t, server.SetClock(-time.Hour))
+			began := time.Now()
+			state, err := b.Acquire(t.Context())
+			require.NoError(t, err)
+			assert.False(t, state.Acquired)
+			assert.LessOrEqual(t, state.Wait, lease+time.Millisecond)
+			if renews {
+				began = time.Now()
+				require.NoError(t, a.Renew(t.Context()))
+			}
+			require.Eventually(t, func() bool {
+				state, err = b.Acquire(t.Context())
+				return err == nil && state.Acquired
+			}, soon, time.Millisecond)
+			assert.GreaterOrEqual(t, time.Since(began), lease)
+			assert.Greater(t, state.Generation, first, "although the time is earlier")
+			assert.Zero(t, a.Left())
+		})
+	}
 }
 
 // Many contend for a stream. Each owner keeps it for a while, and leaves or falls silent. What one

@@ -24,6 +24,24 @@ func NewPartitionMembers(client redis.UniversalClient, key string) *PartitionMem
 	return &PartitionMembers{client, []string{key, key + ":leases", key + ":changes"}}
 }
 
+// CheckRights returns an error that names the commands that a member runs on the record and that the
+// user may not run.
+func (m *PartitionMembers) CheckRights(ctx context.Context) error {
+	members, leases, changes := m.keys[0], m.keys[1], m.keys[2]
+	rights := append(
+		toRunScripts(members, leases, changes),
+		on(members, "hget", ""), on(members, "hgetall"), on(members, "hset", "", ""), on(members, "hdel", ""), toAskTheTime(members),
+	)
+	for _, set := range []string{leases, changes} {
+		rights = append(rights, on(set, "zadd", 0, ""), on(set, "zrem", ""), on(set, "zrangebyscore", "-inf", 0))
+	}
+	for _, key := range m.keys {
+		rights = append(rights, on(key, "pexpire", 1), on(key, "del"))
+	}
+	rights = append(rights, on(leases, "zrange", 0, 0), on(leases, "zscore", ""), on(leases, "zcard"))
+	return check(ctx, m.client, members, rights)
+}
+
 // maxPartitionMembers is how many members a group may have: the reply to a newcomer has them all.
 const maxPartitionMembers = 2000
 

@@ -2,12 +2,9 @@ package subscription
 
 import (
 	"context"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
-	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/millrace/redisstream/internal/backoff"
 	"github.com/millrace/redisstream/internal/stream"
 )
@@ -58,31 +55,22 @@ type ExclusiveConfig struct {
 // owns the stream. Then it runs a subscription, until that ends or the ownership is lost.
 type Exclusive struct {
 	ExclusiveConfig
+	*sessions // one at a time
 
-	output chan *message.Message
-	users  atomic.Int32 // what may still send to the output: this, and subscriptions
-	stop   context.CancelFunc
-	ended  context.Context //nolint:containedctx // done when all goroutines have ended
-	end    context.CancelFunc
-
-	mu     sync.Mutex // guards paused, and that active follows it
-	paused bool
-	active *Subscription // nil: it stands by
+	stop  context.CancelFunc
+	ended context.Context //nolint:containedctx // done when all goroutines have ended
+	end   context.CancelFunc
 }
 
 // StartExclusive starts an Exclusive. It ends with ctx or with Close.
 func StartExclusive(ctx context.Context, config ExclusiveConfig) *Exclusive {
-	e := &Exclusive{ExclusiveConfig: config, output: make(chan *message.Message), paused: config.Paused}
+	e := &Exclusive{ExclusiveConfig: config, sessions: newSessions(config.Paused)}
 	e.ended, e.end = context.WithCancel(context.Background())
-	e.users.Store(1)
 	stopping, stop := context.WithCancel(ctx)
 	e.stop = stop
 	go e.run(stopping)
 	return e
 }
-
-// Output returns the channel of the messages. It is closed when nothing is sent to it any more.
-func (e *Exclusive) Output() <-chan *message.Message { return e.output }
 
 // Close ends the subscription and gives the stream up. It returns when every goroutine has ended.
 func (e *Exclusive) Close() {
@@ -92,17 +80,6 @@ func (e *Exclusive) Close() {
 
 // Ended is done when every goroutine has ended.
 func (e *Exclusive) Ended() context.Context { return e.ended }
-
-// SetPaused pauses the subscription, also one that is yet to start. The active consumer stays the
-// active one during a pause.
-func (e *Exclusive) SetPaused(paused bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.paused = paused
-	if e.active != nil {
-		e.active.SetPaused(paused)
-	}
-}
 
 func (e *Exclusive) run(ctx context.Context) {
 	defer e.end()
@@ -116,13 +93,6 @@ func (e *Exclusive) run(ctx context.Context) {
 			return
 		}
 		pause = e.work(ctx, candidate, generation)
-	}
-}
-
-// leave closes the output when nothing sends to it any more.
-func (e *Exclusive) leave() {
-	if e.users.Add(-1) == 0 {
-		close(e.output)
 	}
 }
 
@@ -148,7 +118,7 @@ func (e *Exclusive) standBy(ctx context.Context, o Ownership) (generation int64,
 		}
 		if !sleep(ctx, max(wait, time.Millisecond)) {
 			if err != nil { // a reply may have been lost
-				e.giveUp(ctx, o)
+				giveUp(ctx, o)
 			}
 			return 0, false
 		}
@@ -156,7 +126,7 @@ func (e *Exclusive) standBy(ctx context.Context, o Ownership) (generation int64,
 }
 
 // giveUp releases the ownership for the next consumer. If that fails, the lease has to end first.
-func (e *Exclusive) giveUp(ctx context.Context, o Ownership) {
+func giveUp(ctx context.Context, o Ownership) {
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackGrace)
 	defer cancel()
 	join(limit, func() { _ = o.Release(limit) })
@@ -168,36 +138,16 @@ func (e *Exclusive) work(ctx context.Context, candidate Candidate, generation in
 	config, err := candidate.Join(ctx, generation)
 	if err != nil {
 		candidate.Discard()
-		e.giveUp(ctx, candidate.Ownership)
+		giveUp(ctx, candidate.Ownership)
 		if !hasEnded(ctx) {
 			e.Logger.Error("the active consumer could not join the group; retrying", err, nil)
 		}
 		return longestPause
 	}
 	config.Logger.Info("this is the active consumer of the group now", watermill.LogFields{"generation": generation})
-	sub := e.activate(ctx, config)
-	lost := newStreamLease(sub, candidate.Ownership, e.Lease).hold(context.WithoutCancel(ctx))
-	e.mu.Lock()
-	e.active = nil
-	e.mu.Unlock()
-	if lost {
+	lease := newStreamLease(e.begin(ctx, config), candidate.Ownership, e.Lease, func() {})
+	if lease.hold(context.WithoutCancel(ctx)) {
 		return lostPause
 	}
 	return 0
-}
-
-// activate starts the subscription of the active consumer.
-func (e *Exclusive) activate(ctx context.Context, config Config) *Subscription {
-	e.users.Add(1)
-	onEnd := config.OnEnd
-	config.Output = e.output
-	config.OnEnd = func() {
-		onEnd()
-		e.leave()
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	config.Paused = e.paused
-	e.active = Start(ctx, config)
-	return e.active
 }

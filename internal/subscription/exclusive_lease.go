@@ -24,12 +24,14 @@ type streamLease struct {
 	underWay bool // a renewal
 	trouble  outage
 	lost     bool
+	onLoss   func() // called when the ownership is lost, or may be
 }
 
-func newStreamLease(sub *Subscription, o Ownership, length time.Duration) *streamLease {
+func newStreamLease(sub *Subscription, o Ownership, length time.Duration, onLoss func()) *streamLease {
 	return &streamLease{
 		Ownership: o, sub: sub, every: length / 3, next: time.NewTimer(length / 3), renewals: make(chan error, 1),
 		trouble: outage{what: "renewing the lease of the stream", logger: sub.Logger},
+		onLoss:  onLoss,
 	}
 }
 
@@ -83,6 +85,7 @@ func (l *streamLease) lose() {
 	}
 	l.lost = true
 	l.sub.lose()
+	l.onLoss()
 }
 
 // join waits for a renewal that is under way, but not for a server that hangs.

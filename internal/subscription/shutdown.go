@@ -41,6 +41,20 @@ func (s *Subscription) run(ctx, stopping context.Context, all *activities) {
 	}
 	context.AfterFunc(stopping, func() { s.conclude(background, all) })
 	s.read(stopping)
+	all.workers.Wait() // after Drain, however long handlers take
+	s.stop()
+}
+
+// Drain stops deliveries and reads. The subscription ends when the handlers that are running have
+// settled their messages, however long that takes. Close ends it within CloseTimeout. It is safe to
+// repeat.
+func (s *Subscription) Drain() {
+	s.quiet.Do(func() {
+		s.backend.interrupt()
+		close(s.closing)
+		s.inbox.close()
+		s.barrier.close()
+	})
 }
 
 // conclude ends the subscription.
@@ -69,10 +83,7 @@ func (s *Subscription) conclude(background context.Context, all *activities) {
 // It reports whether it finished before the limit.
 func (s *Subscription) shutDown(limit context.Context, all *activities) (joined bool) {
 	// 1. Nothing new comes in or goes out.
-	s.backend.interrupt()
-	close(s.closing)
-	s.inbox.close()
-	s.barrier.close()
+	s.Drain()
 	// 2. Handlers that are running may finish; their leases are renewed.
 	abandon := time.AfterFunc(s.CloseTimeout, func() {
 		close(s.abandon)

@@ -2,6 +2,7 @@ package subscription
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -53,6 +54,7 @@ type Subscription struct {
 	output         chan *message.Message
 	messages       context.Context //nolint:containedctx // parent of the messages' contexts
 	cancelMessages context.CancelFunc
+	quiet          sync.Once
 	closing        chan struct{} // closed: nothing more is delivered
 	abandon        chan struct{} // closed: workers stop waiting for handlers
 	stop           context.CancelFunc

@@ -87,6 +87,7 @@ func TestExclusive_closeWhileStandingBy(t *testing.T) {
 	b := fixture.New(t)
 	join(b, nil)
 	consumer, _ := active(b, "")
+	b.Eventually("it is a consumer, too", func() bool { return len(b.Consumers()) == 1 })
 	second := join(b, nil)
 	began := time.Now()
 	require.NoError(t, second.Close())
