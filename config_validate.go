@@ -104,14 +104,19 @@ func (c SubscriberConfig) validate() error {
 		return invalid("SubscriberConfig.OrderingKey", errors.New("needs MaxInFlight > 1: with 1 all messages are in order"))
 	case c.ClaimMinIdle < minClaimMinIdle:
 		return invalid("SubscriberConfig.ClaimMinIdle", fmt.Errorf("%s is less than %s", c.ClaimMinIdle, minClaimMinIdle))
-	case c.ReadConnections < 0 || c.ReadConnections == 1:
-		return invalid("SubscriberConfig.ReadConnections", fmt.Errorf("%d is neither 0 nor at least 2", c.ReadConnections))
 	case c.BlockTime < time.Millisecond:
 		return invalid("SubscriberConfig.BlockTime", fmt.Errorf("%s is less than 1ms", c.BlockTime))
 	case c.Consumer != "" && c.ConsumerGroup == "":
 		return invalid("SubscriberConfig.Consumer", errors.New("needs a ConsumerGroup"))
 	}
-	return cmp.Or(c.validateExclusive(), c.validatePartitions(), c.validateHousekeeping())
+	return cmp.Or(c.validateConnections(), c.validateExclusive(), c.validatePartitions(), c.validateHousekeeping())
+}
+
+func (c SubscriberConfig) validateConnections() error {
+	if c.ReadConnections < 0 || c.ReadConnections == 1 {
+		return invalid("SubscriberConfig.ReadConnections", fmt.Errorf("%d is neither 0 nor at least 2", c.ReadConnections))
+	}
+	return nil
 }
 
 func (c SubscriberConfig) validatePartitions() error {

@@ -10,6 +10,23 @@ import (
 // readConn is the connection of a Group's or Fanout's reads: a privateConn, or a sharedConn. One
 // goroutine uses it; others may call Interrupt and Close.
 type readConn interface {
+	commands
+
+	// wasRenewed reports whether a command ran on a connection that somebody else dialled since the
+	// last call: it may lead to another server.
+	wasRenewed() bool
+	// OnReconnect sets what is called after the server accepted a connection that is not the first.
+	OnReconnect(reconnected func())
+	// Reset prepares the next command after an error.
+	Reset(ctx context.Context)
+	// Interrupt ends what runs, and refuses all further commands.
+	Interrupt()
+	// Close interrupts and frees what is in use. Safe to repeat.
+	Close()
+}
+
+// commands are what a reader sends.
+type commands interface {
 	// onPrivate runs a command that may block on the server for the given time.
 	onPrivate(ctx context.Context, block time.Duration, run func(context.Context, privateClient) error) error
 	// onPrivateDecoded is onPrivate for a command whose reply is decoded here, and not by go-redis.
@@ -25,17 +42,6 @@ type readConn interface {
 	limitReply(limit Limit)
 	// TransferTime is the time between the first and the last bytes of the last reply.
 	TransferTime() time.Duration
-	// wasRenewed reports whether a command ran on a connection that somebody else dialled since the
-	// last call: it may lead to another server.
-	wasRenewed() bool
-	// OnReconnect sets what is called after the server accepted a connection that is not the first.
-	OnReconnect(reconnected func())
-	// Reset prepares the next command after an error.
-	Reset(ctx context.Context)
-	// Interrupt ends what runs, and refuses all further commands.
-	Interrupt()
-	// Close interrupts and frees what is in use. Safe to repeat.
-	Close()
 }
 
 // noBlock makes a read return at once.

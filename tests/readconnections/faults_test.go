@@ -18,9 +18,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// collect acks all messages and records how often each came, until the outputs end or done says so.
-func collect(outputs []<-chan *message.Message) (seen *sync.Map, count *atomic.Int64) {
-	seen, count = new(sync.Map), new(atomic.Int64)
+// collect acks all messages, and counts those that were not there before.
+func collect(outputs []<-chan *message.Message) (count *atomic.Int64) {
+	var seen sync.Map
+	count = new(atomic.Int64)
 	for _, output := range outputs {
 		go func() {
 			for msg := range output {
@@ -31,7 +32,7 @@ func collect(outputs []<-chan *message.Message) (seen *sync.Map, count *atomic.I
 			}
 		}()
 	}
-	return seen, count
+	return count
 }
 
 // The watch dies again and again: nothing is lost, and there is a new one.
@@ -39,7 +40,7 @@ func TestReadConnections_watchKilled(t *testing.T) {
 	t.Parallel()
 	b := fixture.NewOn(t, redistest.Start(t))
 	names, outputs := topics(b, 20, b.Subscriber(sharedConfig()))
-	_, count := collect(outputs)
+	count := collect(outputs)
 	publisher := fixture.OpenPublisher(t, redisstream.PublisherConfig{Client: b.Client})
 	published := 0
 	for range 5 {
@@ -73,7 +74,7 @@ func TestReadConnections_lostReplies(t *testing.T) {
 	config := sharedConfig()
 	config.Client = b.Server.Client(t, func(o *redis.Options) { o.Addr = proxy.Addr })
 	names, outputs := topics(b, 10, b.Subscriber(config))
-	_, count := collect(outputs)
+	count := collect(outputs)
 	publisher := fixture.OpenPublisher(t, redisstream.PublisherConfig{Client: b.Client})
 	const rounds = 30
 	for round := range rounds {
@@ -90,7 +91,7 @@ func TestReadConnections_everythingVanishes(t *testing.T) {
 	t.Parallel()
 	b := fixture.NewOn(t, redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always"))
 	names, outputs := topics(b, 10, b.Subscriber(sharedConfig()))
-	_, count := collect(outputs)
+	count := collect(outputs)
 	published := 0
 	publish := func() {
 		t.Helper()
