@@ -24,7 +24,7 @@ const (
 	handlers     = 100 // subscriptions, each to a topic of its own
 	sharedPool   = 10  // PoolSize of the client
 	drainedEach  = 1000
-	latencyLasts = 2 * time.Second
+	latencyLasts = 1500 * time.Millisecond
 )
 
 // readConnectionsWorks are the rows of the page.
@@ -156,7 +156,7 @@ func connectionsOf(n int) measurement {
 func latencyOver(rate int) func(n int) measurement {
 	return func(n int) measurement {
 		return func(r *run) []float64 {
-			const warmUp = 2 * handlers // first messages, whose latency is ignored
+			const warmUp = handlers // first messages, whose latency is ignored
 			began := time.Now()
 			messages := newMessages(warmUp + int(latencyLasts.Seconds()*float64(rate)))
 			latencies := make(chan time.Duration, len(messages))

@@ -144,6 +144,7 @@ func (c *sharedConn) borrow(ctx context.Context, run func(*privateConn) error) e
 func (c *sharedConn) runOn(conn *privateConn, run func(*privateConn) error) error {
 	conn.limitReply(c.limit)
 	err := run(conn)
+	conn.decoder = decoder{} // its list of entries is ours
 	c.took = conn.TransferTime()
 	return err
 }
