@@ -99,7 +99,7 @@ func TestSharedConn_largeEntries(t *testing.T) {
 	limit := stream.Limit{Count: 1, Bytes: 1 << 20}
 	_, err := group.Read(t.Context(), limit, time.Second)
 	require.ErrorIs(t, err, stream.ErrTooLarge)
-	require.NoError(t, client.XGroupSetID(t.Context(), key, "g", "0").Err())
+	require.NoError(t, client.XGroupSetID(t.Context(), key, groupName, "0").Err())
 	entries, err := group.Read(t.Context(), limit, time.Second)
 	require.NoError(t, err)
 	require.Len(t, entries, 1)
