@@ -148,6 +148,24 @@ func TestReadConnections_modes(t *testing.T) {
 	}
 }
 
+// The partitions of a topic, each of which is a subscription, share the connections.
+func TestReadConnections_partitions(t *testing.T) {
+	t.Parallel()
+	b := fixture.NewOn(t, redistest.Start(t))
+	require.NoError(t, b.Client.Close())
+	config := sharedConfig()
+	config.Partitions = 12
+	b.Client = b.Server.Client(t, func(o *redis.Options) { o.ClientName, o.PoolSize, o.PipelinePoolSize = b.Topic, 2, -1 })
+	_, messages := b.Subscribe(config)
+	publisher := fixture.OpenPublisher(t, redisstream.PublisherConfig{
+		Client: b.Server.Client(t), Partitions: 12, PartitionKey: func(msg *message.Message) string { return msg.UUID },
+	})
+	const n = 200
+	require.NoError(t, publisher.Publish(b.Topic, fixture.Numbered("m", n)...))
+	fixture.ReceiveAll(t, messages, n)
+	assert.LessOrEqual(t, len(connections(b)), 2+shared)
+}
+
 // What comes later than the message itself is found too: a retry, and a delayed message.
 func TestReadConnections_laterDeliveries(t *testing.T) {
 	t.Parallel()
