@@ -36,8 +36,8 @@ var readConnectionsWorks = []struct {
 }{
 	{"connections of the process", []unit{count}, connectionsOf, []time.Duration{0}},
 	{"no load: 100 messages/s", []unit{duration, duration, duration, duration}, latencyOver(100), []time.Duration{0, time.Millisecond}},
-	{"moderate load: 2,000 messages/s", []unit{duration, duration, duration, duration}, latencyOver(2000), []time.Duration{0, time.Millisecond}},
-	{"high load: 5,000 messages/s", []unit{duration, duration, duration, duration}, latencyOver(5000), []time.Duration{0}},
+	{"moderate load: 1,000 messages/s", []unit{duration, duration, duration, duration}, latencyOver(1000), []time.Duration{0, time.Millisecond}},
+	{"high load: 4,000 messages/s", []unit{duration, duration, duration, duration}, latencyOver(4000), []time.Duration{0}},
 	{"full load: a backlog of 100,000", []unit{perSecond, duration, duration}, drainAll, []time.Duration{0, time.Millisecond}},
 }
 

@@ -125,13 +125,18 @@ func (c *sharedConn) borrow(ctx context.Context, run func(*privateConn) error) e
 	if err != nil {
 		return err
 	}
+	return c.on(server, conn, run)
+}
+
+// on runs a command on a connection that was taken, and gives it back.
+func (c *sharedConn) on(server *readServer, conn *lentConn, run func(*privateConn) error) error {
 	defer server.giveBack(conn)
 	if !c.use(conn) {
 		return errInterrupted
 	}
 	defer c.use(nil)
 	wasOpen := conn.isOpen()
-	err = c.runOn(conn.privateConn, run)
+	err := c.runOn(conn.privateConn, run)
 	if addr, ask := redis.IsAskError(err); ask {
 		conn.ask("") // it serves other slots, too
 		err = c.runAsking(conn.origin, addr, run)
@@ -157,8 +162,8 @@ func (c *sharedConn) runAsking(origin redis.UniversalClient, addr string, run fu
 	return c.runOn(conn, run)
 }
 
-// readEntries is part of readConn. Reads with small replies share pipelines, if what is cut off is not
-// lost.
+// readEntries is part of readConn. While all connections are in use, reads with small replies wait for
+// each other and share a pipeline, if what is cut off is not lost.
 func (c *sharedConn) readEntries(ctx context.Context, block time.Duration, read readCommand) (entries []Entry, err error) {
 	if c.large || c.limit.Bytes == 0 {
 		return c.readAlone(ctx, block, read)
@@ -166,6 +171,12 @@ func (c *sharedConn) readEntries(ctx context.Context, block time.Duration, read 
 	server, err := c.conns.serverOf(ctx, c.key)
 	if err != nil {
 		return nil, err
+	}
+	select {
+	case conn := <-server.free:
+		err = c.on(server, server.take(conn), c.reading(ctx, block, read, &entries))
+		return entries, err
+	default:
 	}
 	shared := &sharedRead{command: read, done: make(chan struct{})}
 	if err := c.send(ctx, server, shared); err != nil {
@@ -211,12 +222,17 @@ func (c *sharedConn) send(ctx context.Context, server *readServer, read *sharedR
 
 // readAlone runs a read on a connection that it borrows.
 func (c *sharedConn) readAlone(ctx context.Context, block time.Duration, read readCommand) (entries []Entry, err error) {
-	err = c.borrow(ctx, func(conn *privateConn) error {
-		entries, err = conn.readEntries(ctx, block, read)
-		c.large = conn.read.Load() > smallReply
-		return err
-	})
+	err = c.borrow(ctx, c.reading(ctx, block, read, &entries))
 	return entries, err
+}
+
+// reading returns what runs a read on a connection.
+func (c *sharedConn) reading(ctx context.Context, block time.Duration, read readCommand, entries *[]Entry) func(*privateConn) error {
+	return func(conn *privateConn) (err error) {
+		*entries, err = conn.readEntries(ctx, block, read)
+		c.large = conn.meter.read.Load() > smallReply
+		return err
+	}
 }
 
 // take waits for a free connection.
