@@ -230,7 +230,7 @@ func (c *sharedConn) readAlone(ctx context.Context, block time.Duration, read re
 func (c *sharedConn) reading(ctx context.Context, block time.Duration, read readCommand, entries *[]Entry) func(*privateConn) error {
 	return func(conn *privateConn) (err error) {
 		*entries, err = conn.readEntries(ctx, block, read)
-		c.large = conn.meter.read.Load() > smallReply
+		c.large = conn.read.Load() > smallReply
 		return err
 	}
 }
