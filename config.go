@@ -141,9 +141,9 @@ type SubscriberConfig struct {
 	// Client is the client that acknowledges entries. Required: a *redis.Client, a
 	// *redis.ClusterClient, a *redis.Ring or a type that embeds one.
 	//
-	// Each subscription also opens one connection of its own with the client's options. Its
-	// blocking reads use that one, so they hold no connection of the client's pool. The client
-	// stays open when the Subscriber is closed.
+	// Each subscription also opens one connection of its own with the client's options, unless
+	// ReadConnections is set. Its blocking reads use that one, so they hold no connection of the
+	// client's pool. The client stays open when the Subscriber is closed.
 	Client redis.UniversalClient
 
 	// Unmarshaler turns the fields of an entry into a message. Set the counterpart of the
@@ -316,6 +316,20 @@ type SubscriberConfig struct {
 	// takes over no entry of another consumer. It still recovers entries that are pending for its
 	// own name. Defaults to DefaultClaimInterval.
 	ClaimInterval time.Duration
+
+	// ReadConnections is how many connections to each server the subscriptions share for reading,
+	// instead of one for each subscription. At least 2. All Subscribers with the same Client and the
+	// same number share them, whatever their groups are.
+	//
+	// Set it where the server limits connections, as managed plans do: 4 serve hundreds of
+	// subscriptions. One of the connections watches the streams of all subscriptions that wait
+	// (CLIENT TRACKING, with protocol 3, and XLEN), and they read on the others, without BLOCK. A
+	// message that ends a wait comes one round trip later than with a connection of its own, and
+	// wakes all members of the group; under load nothing waits. A large reply keeps a connection
+	// from others while it comes. The server must be Redis 6 or newer, Redis Cloud 7.4 or newer, or
+	// Valkey: Subscribe fails if it refuses to watch, or if the user may not run these commands.
+	// Defaults to 0: each subscription has a connection of its own.
+	ReadConnections int
 
 	// BlockTime is the longest time that one read waits on the server for entries (BLOCK). At least
 	// 1 ms.

@@ -80,6 +80,8 @@ func TestNewSubscriber_refusesAndNamesTheField(t *testing.T) {
 		"OrderingKey with one":      {SubscriberConfig{Client: client, OrderingKey: key, MaxInFlight: 1}, "SubscriberConfig.OrderingKey"},
 		"short ClaimMinIdle":        {SubscriberConfig{Client: client, ClaimMinIdle: 99 * time.Millisecond}, "SubscriberConfig.ClaimMinIdle"},
 		"negative ClaimMinIdle":     {SubscriberConfig{Client: client, ClaimMinIdle: -time.Hour}, "SubscriberConfig.ClaimMinIdle"},
+		"one read connection":       {SubscriberConfig{Client: client, ReadConnections: 1}, "SubscriberConfig.ReadConnections"},
+		"negative ReadConnections":  {SubscriberConfig{Client: client, ReadConnections: -1}, "SubscriberConfig.ReadConnections"},
 		"short BlockTime":           {SubscriberConfig{Client: client, BlockTime: time.Millisecond - 1}, "SubscriberConfig.BlockTime"},
 		"negative BlockTime":        {SubscriberConfig{Client: client, BlockTime: -1}, "SubscriberConfig.BlockTime"},
 		"short ConsumerTimeout":     {SubscriberConfig{Client: client, ConsumerTimeout: time.Second}, "SubscriberConfig.ConsumerTimeout"},
@@ -131,6 +133,7 @@ func TestNewSubscriber_takes(t *testing.T) {
 		"OrderingKey with two":      {Client: client, OrderingKey: key, MaxInFlight: 2},
 		"the shortest times":        {Client: client, ClaimMinIdle: 100 * time.Millisecond, BlockTime: time.Millisecond},
 		"claims and waits disabled": {Client: client, ClaimInterval: -1, CloseTimeout: -1, ConsumerTimeout: -1},
+		"two read connections":      {Client: client, ReadConnections: 2},
 		"a long BlockTime":          {Client: client, BlockTime: time.Hour},
 		"Consumer in a group":       {Client: client, Consumer: "me", ConsumerGroup: "us"},
 	} {

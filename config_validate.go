@@ -109,7 +109,14 @@ func (c SubscriberConfig) validate() error {
 	case c.Consumer != "" && c.ConsumerGroup == "":
 		return invalid("SubscriberConfig.Consumer", errors.New("needs a ConsumerGroup"))
 	}
-	return cmp.Or(c.validateExclusive(), c.validatePartitions(), c.validateHousekeeping())
+	return cmp.Or(c.validateConnections(), c.validateExclusive(), c.validatePartitions(), c.validateHousekeeping())
+}
+
+func (c SubscriberConfig) validateConnections() error {
+	if c.ReadConnections < 0 || c.ReadConnections == 1 {
+		return invalid("SubscriberConfig.ReadConnections", fmt.Errorf("%d is neither 0 nor at least 2", c.ReadConnections))
+	}
+	return nil
 }
 
 func (c SubscriberConfig) validatePartitions() error {

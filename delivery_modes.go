@@ -47,8 +47,11 @@ func (c SubscriberConfig) groupBackend(topic, consumer string, membership subscr
 // newGroup returns a consumer of the group on the stream named topic.
 func (c SubscriberConfig) newGroup(topic, consumer string, observer *subscriptionObserver) *stream.Group {
 	group := stream.NewGroup(c.Client, topic, c.ConsumerGroup, consumer)
+	if conns := readConnections.of(c); conns != nil {
+		group.Share(conns)
+	}
 	if observer != nil {
-		group.Reconnected = observer.Reconnected
+		group.OnReconnect(observer.Reconnected)
 	}
 	group.NoAck = c.AutoAck
 	return group
@@ -63,12 +66,15 @@ func (c SubscriberConfig) joinGroup(
 		RemoveAtEnd: consumer != c.Consumer, // a name that is not the configured one is of no use to a later process
 		Removable:   c.removable(), ConsumerTimeout: max(c.ConsumerTimeout, 0),
 		TrimInterval: c.TrimInterval, TrimMinAge: c.TrimMinAge, TrimMinLen: c.TrimMinLen,
-		Delayed: subscription.NoDelayed{},
+		Delayed: subscription.NoDelayed{}, ReadsShort: c.ReadConnections > 0,
 	}
 	if c.ClaimInterval < 0 {
 		membership.ClaimInterval = DefaultClaimInterval
 	}
 	if err := group.CheckRights(ctx, c.rights(topic, membership.RemoveAtEnd)); err != nil {
+		return membership, err
+	}
+	if err := c.checkWatch(ctx, topic); err != nil {
 		return membership, err
 	}
 	if group.MovesDelayed() {
@@ -88,6 +94,7 @@ func (c SubscriberConfig) joinGroup(
 func (c SubscriberConfig) rights(topic string, isRemoved bool) stream.RequiredRights {
 	rights := stream.RequiredRights{
 		Removed: isRemoved, RemovesOthers: c.ConsumerTimeout > 0, Trims: c.TrimInterval > 0, Delayed: DelayedKey(topic),
+		Watches: c.ReadConnections > 0,
 	}
 	if !c.AutoAck && !isDeadLetterTopic(topic) {
 		rights.DeadLetters = DeadLetterTopic(topic)
@@ -135,10 +142,16 @@ func (c SubscriberConfig) joinFanout(
 			observer.TrimmedUnread(n)
 		}
 	}
-	if observer != nil {
-		fanout.Reconnected = observer.Reconnected
+	if conns := readConnections.of(c); conns != nil {
+		fanout.Share(conns)
 	}
-	if err := fanout.CheckRights(ctx); err != nil {
+	if observer != nil {
+		fanout.OnReconnect(observer.Reconnected)
+	}
+	if err := fanout.CheckRights(ctx, c.ReadConnections > 0); err != nil {
+		return nil, err
+	}
+	if err := c.checkWatch(ctx, topic); err != nil {
 		return nil, err
 	}
 	backend := subscription.Fanout{Stream: fanout, Delayed: subscription.NoDelayed{}}

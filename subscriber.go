@@ -23,6 +23,7 @@ type Subscriber struct {
 	subscriptions map[running]string // their topics
 	paused        pausedTopics
 	names         map[consumerName]struct{} // fixed names in use
+	leaveReads    func()                    // stops sharing connections
 }
 
 // running is a subscription that was started.
@@ -46,12 +47,14 @@ func NewSubscriber(config SubscriberConfig, logger watermill.LoggerAdapter) (*Su
 	if err := config.validate(); err != nil {
 		return nil, err
 	}
-	return &Subscriber{
+	s := &Subscriber{
 		config:        config,
 		logger:        redact(logger),
 		subscriptions: make(map[running]string),
 		names:         make(map[consumerName]struct{}),
-	}, nil
+	}
+	s.leaveReads = readConnections.join(config, s.logger)
+	return s, nil
 }
 
 // Subscribe delivers the stream named topic to the returned channel, until ctx ends or Close is
@@ -190,6 +193,7 @@ func (s *Subscriber) Close() error {
 	}
 	s.mu.Unlock()
 	all.Wait()
+	s.leaveReads()
 	return nil
 }
 

@@ -5,6 +5,7 @@
 //	go run . -peers all # measures libraries on other servers instead; writes PEERS.md
 //	go run . -busypoll # measures busy-polling instead; writes BUSYPOLL.md
 //	go run . -partitions # measures topics with partitions in a cluster instead; writes PARTITIONS.md
+//	go run . -readconnections # measures shared read connections instead; writes READCONNECTIONS.md
 //	go run . -draw    # draws the figures in RESULTS.md again, without measuring
 //	go run . -quick   # everything once with tiny counts: only checks that it works
 package main
@@ -29,6 +30,7 @@ func main() {
 	draw := flag.Bool("draw", false, "measure nothing; draw the figures in the file again")
 	busyPoll := flag.Bool("busypoll", false, "measure busy-polling instead, and write BUSYPOLL.md")
 	partitions := flag.Bool("partitions", false, "measure topics with partitions in a cluster instead, and write PARTITIONS.md")
+	readConns := flag.Bool("readconnections", false, "measure shared read connections instead, and write READCONNECTIONS.md")
 	peers := flag.String("peers", "", "all: measure libraries on other servers instead, and write PEERS.md")
 	only := flag.String("only", "", "measure only works with a row that matches this regular expression; no file is written")
 	flag.Parse()
@@ -46,6 +48,10 @@ func main() {
 
 	if *partitions {
 		exitOn(benchPartitions(os.Stdout, *rounds, "PARTITIONS.md"))
+		return
+	}
+	if *readConns {
+		exitOn(benchReadConnections(os.Stdout, *rounds, "READCONNECTIONS.md"))
 		return
 	}
 

@@ -26,6 +26,18 @@ type captured struct {
 	taken bool        // it is in reply
 	reply []byte
 	from  *capture // the last one that left a reply
+
+	// each is called with the list or map in each reply of a pipeline, which is valid only then; nil:
+	// there is none.
+	each   func(command int, reply []byte)
+	number int // of replies that are complete
+	of     int
+}
+
+// armEach makes each list or map in the replies to a pipeline of n commands be taken.
+func (c *captured) armEach(n int, each func(command int, reply []byte)) {
+	c.each, c.number, c.of = each, 0, n
+	c.arm()
 }
 
 // arm makes the next list or map be taken.
@@ -37,6 +49,7 @@ func (c *captured) arm() {
 // disarm returns what was taken. It is valid until release.
 func (c *captured) disarm() (reply []byte, taken bool) {
 	c.armed.Store(false)
+	c.each = nil
 	return c.reply, c.taken
 }
 
@@ -108,6 +121,10 @@ func (c *capture) next() {
 	reply := c.buffer[c.used : c.used+c.frame.pos]
 	c.used += len(reply)
 	c.frame = frame{}
+	if c.each != nil {
+		c.pass = c.nextOfSeveral(reply)
+		return
+	}
 	switch reply[0] {
 	case '*', '%', '|':
 		if string(reply) != nilArray {
@@ -118,6 +135,27 @@ func (c *capture) next() {
 		}
 	}
 	c.pass = reply
+}
+
+// nextOfSeveral is next in a pipeline. It returns what go-redis reads.
+func (c *capture) nextOfSeveral(reply []byte) []byte {
+	if reply[0] == '>' {
+		return reply
+	}
+	command := c.number
+	c.number++
+	if c.number == c.of {
+		c.armed.Store(false)
+	}
+	switch reply[0] {
+	case '*', '%', '|':
+		if string(reply) != nilArray {
+			c.taken, c.from = true, c
+			c.each(command, reply)
+			return emptyReply
+		}
+	}
+	return reply
 }
 
 // grown returns the next size of the buffer. needed is what the value that arrives claims to need.

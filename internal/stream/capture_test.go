@@ -56,6 +56,25 @@ func TestCapture_takesOneListAndPassesTheRest(t *testing.T) {
 	}
 }
 
+func TestCapture_takesTheListOfEachCommand(t *testing.T) {
+	t.Parallel()
+	sent := anyPush + anyList + "-NOGROUP gone\r\n" + "_\r\n" + anyPush + "%1\r\n+a\r\n*0\r\n" + "*-1\r\n" + anyList + "*0\r\n"
+	const commands = 6 // the last list is another reply
+	for _, pieces := range []func(io.Reader) io.Reader{
+		func(r io.Reader) io.Reader { return r }, iotest.OneByteReader, iotest.HalfReader,
+	} {
+		c, replies := newCapture(pieces(bytes.NewReader([]byte(sent))))
+		taken := make(map[int]string)
+		replies.armEach(commands, func(command int, reply []byte) { taken[command] = string(reply) })
+		passed, err := io.ReadAll(c)
+		require.NoError(t, err)
+		assert.Equal(t, anyPush+"*0\r\n-NOGROUP gone\r\n_\r\n"+anyPush+"*0\r\n*-1\r\n*0\r\n*0\r\n", string(passed))
+		assert.Equal(t, map[int]string{0: anyList, 3: "%1\r\n+a\r\n*0\r\n", 5: anyList}, taken)
+		replies.disarm()
+		replies.release()
+	}
+}
+
 func TestCapture_passesEverythingUnlessItIsArmed(t *testing.T) {
 	t.Parallel()
 	c, _ := newCapture(bytes.NewReader([]byte(anyList)))

@@ -9,7 +9,7 @@ var TrimSource = scriptSource("trim")
 var HasForeignSource = scriptSource("has_foreign")
 
 // SetGrace sets how long the server may take to answer Interrupt.
-func (c *privateConn) SetGrace(grace time.Duration) { c.grace = grace }
+func (g *Group) SetGrace(grace time.Duration) { g.readConn.(*privateConn).grace = grace }
 
 // DecodeEntries decodes a reply to XREAD or XREADGROUP, as it is taken from a connection.
 func DecodeEntries(reply []byte) ([]Entry, error) {

@@ -10,8 +10,9 @@ import (
 
 // Fanout reads a stream without a group: every Fanout sees every entry.
 type Fanout struct {
-	*privateConn
+	readConn
 	shared sharedClient
+	key    string
 
 	last string // the newest entry that was read, or where reading begins
 
@@ -33,7 +34,7 @@ type Fanout struct {
 // newest ID.
 func NewFanout(ctx context.Context, client redis.UniversalClient, key, start string) (*Fanout, error) {
 	f := &Fanout{
-		privateConn: newPrivateConn(client, key), shared: sharedClient{client}, last: start, count: -1,
+		readConn: newPrivateConn(client, key), shared: sharedClient{client}, key: key, last: start, count: -1,
 		WentBack: func(string, string) {}, Missed: func(int64) {},
 	}
 	info, err := infoOnShared(ctx, f.shared, key)
@@ -68,9 +69,15 @@ func (f *Fanout) Read(ctx context.Context, limit Limit, block time.Duration) ([]
 	}
 	f.limitReply(limit)
 	defer f.limitReply(Limit{})
-	entries, err := f.readFrom(ctx, f.last, limit.Count, atLeastAMillisecond(block))
+	entries, err := f.await(ctx, atLeastAMillisecond(block), func(block time.Duration) ([]Entry, error) {
+		return f.readFrom(ctx, f.last, limit.Count, block)
+	})
 	if err != nil {
 		return nil, err
+	}
+	if f.wasRenewed() { // the entries come again if it is still the same stream
+		f.unsure = true
+		return nil, nil
 	}
 	if len(entries) == 0 {
 		f.regularly = time.Time{} // DEL and FLUSHALL don't end a blocked XREAD
@@ -85,13 +92,13 @@ func (f *Fanout) Read(ctx context.Context, limit Limit, block time.Duration) ([]
 }
 
 func (f *Fanout) readFrom(ctx context.Context, id string, count int, block time.Duration) ([]Entry, error) {
-	return f.readEntries(ctx, max(block, 0), func(ctx context.Context, c privateClient) error {
-		return c.XRead(ctx, &redis.XReadArgs{Streams: []string{f.key, id}, Count: int64(count), Block: block}).Err()
+	return f.readEntries(ctx, max(block, 0), func(ctx context.Context, c redis.Cmdable) *redis.XStreamSliceCmd {
+		return c.XRead(ctx, &redis.XReadArgs{Streams: []string{f.key, id}, Count: int64(count), Block: block})
 	})
 }
 
-// Reset drops the connection; see privateConn.Reset. The next one may lead to another server.
+// Reset prepares the next read after an error. The next one may lead to another server.
 func (f *Fanout) Reset(ctx context.Context) {
-	f.privateConn.Reset(ctx)
+	f.readConn.Reset(ctx)
 	f.unsure = true
 }

@@ -11,8 +11,6 @@ const (
 	// something comes.
 	checkIdle = 100 * time.Millisecond
 	checkBusy = 5 * time.Second
-	// noBlock makes a read return at once.
-	noBlock = -1
 )
 
 // check finds out whether the stream is still the one that was read, and how many entries were
@@ -53,7 +51,7 @@ func (f *Fanout) isThere(ctx context.Context, s sighting) (bool, error) {
 // reading goes back.
 func (f *Fanout) checkInfo(ctx context.Context, lost bool) error {
 	f.regularly = time.Now().Add(checkBusy)
-	info, err := f.schedule.ask(ctx, f.privateConn, checkIdle)
+	info, err := f.schedule.ask(ctx, f.readConn, f.key, checkIdle)
 	if err != nil || info.Last == "" {
 		return err
 	}

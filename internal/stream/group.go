@@ -10,7 +10,7 @@ import (
 
 // Group is one consumer of a consumer group on one stream.
 type Group struct {
-	*privateConn
+	readConn
 	shared              sharedClient
 	key, name, consumer string
 	// NoAck reads with NOACK: what is delivered counts as acknowledged.
@@ -28,7 +28,7 @@ type Group struct {
 // NewGroup returns a consumer of the group name on the stream key.
 func NewGroup(client redis.UniversalClient, key, name, consumer string) *Group {
 	return &Group{
-		privateConn: newPrivateConn(client, key), shared: sharedClient{client}, key: key, name: name, consumer: consumer,
+		readConn: newPrivateConn(client, key), shared: sharedClient{client}, key: key, name: name, consumer: consumer,
 		retries: retryQueue{client: client, consumer: consumer},
 	}
 }
@@ -74,24 +74,29 @@ func (g *Group) Join(ctx context.Context, start string) error {
 // ErrTooLarge: the reply exceeds the limit, and its entries are pending for this consumer. With
 // NoAck they would be lost, so then only a server that knows MAXSIZE limits the bytes.
 func (g *Group) Read(ctx context.Context, limit Limit, block time.Duration) ([]Entry, error) {
-	return g.readWith(ctx, limit, block, readAlone)
+	return g.await(ctx, atLeastAMillisecond(block), func(block time.Duration) ([]Entry, error) {
+		return g.readWith(ctx, limit, block, readGroup)
+	})
 }
 
 // ReadAndLook is Read, and tells whether the group was paused when the entries came, or when none
 // had come in time (EXISTS, in one pipeline: the server runs it when the read blocks no longer). So
-// the read may block for longer than the group may be paused without our knowledge.
+// the read may block for longer than the group may be paused without our knowledge. It needs a
+// connection of its own.
 func (g *Group) ReadAndLook(ctx context.Context, limit Limit, block time.Duration) (entries []Entry, paused bool, err error) {
 	if g.pause == "" {
 		entries, err = g.Read(ctx, limit, block)
 		return entries, false, err
 	}
 	var look *redis.IntCmd
-	entries, err = g.readWith(ctx, limit, block, func(ctx context.Context, c privateClient, args *redis.XReadGroupArgs) error {
+	entries, err = g.readWith(ctx, limit, atLeastAMillisecond(block), func(
+		ctx context.Context, c redis.Cmdable, args *redis.XReadGroupArgs,
+	) *redis.XStreamSliceCmd {
 		pipe := c.Pipeline()
 		read := pipe.XReadGroup(ctx, args)
 		look = pipe.Exists(ctx, g.pause)
 		_, _ = pipe.Exec(ctx) // its error is one of the commands
-		return read.Err()
+		return read
 	})
 	if err != nil {
 		return nil, false, err
@@ -102,13 +107,13 @@ func (g *Group) ReadAndLook(ctx context.Context, limit Limit, block time.Duratio
 	return entries, paused, err
 }
 
-// readCommand runs XREADGROUP.
-type readCommand func(ctx context.Context, c privateClient, args *redis.XReadGroupArgs) error
+// readGroupCommand runs XREADGROUP, or queues it in a pipeline.
+type readGroupCommand func(ctx context.Context, c redis.Cmdable, args *redis.XReadGroupArgs) *redis.XStreamSliceCmd
 
-func (g *Group) readWith(ctx context.Context, limit Limit, block time.Duration, run readCommand) ([]Entry, error) {
+func (g *Group) readWith(ctx context.Context, limit Limit, block time.Duration, run readGroupCommand) ([]Entry, error) {
 	args := &redis.XReadGroupArgs{
 		Group: g.name, Consumer: g.consumer, Streams: []string{g.key, ">"},
-		Count: int64(limit.Count), Block: atLeastAMillisecond(block), NoAck: g.NoAck,
+		Count: int64(limit.Count), Block: block, NoAck: g.NoAck,
 	}
 	if g.limited && limit.Count > 1 {
 		args.MaxSize = max(int64(limit.Bytes), 1)
@@ -121,18 +126,18 @@ func (g *Group) readWith(ctx context.Context, limit Limit, block time.Duration, 
 	return entries, err
 }
 
-func (g *Group) read(ctx context.Context, args *redis.XReadGroupArgs, limit Limit, run readCommand) ([]Entry, error) {
+func (g *Group) read(ctx context.Context, args *redis.XReadGroupArgs, limit Limit, run readGroupCommand) ([]Entry, error) {
 	if !g.NoAck {
 		g.limitReply(limit)
 		defer g.limitReply(Limit{})
 	}
-	return g.readEntries(ctx, args.Block, func(ctx context.Context, c privateClient) error {
+	return g.readEntries(ctx, max(args.Block, 0), func(ctx context.Context, c redis.Cmdable) *redis.XStreamSliceCmd {
 		return run(ctx, c, args)
 	})
 }
 
-func readAlone(ctx context.Context, c privateClient, args *redis.XReadGroupArgs) error {
-	return c.XReadGroup(ctx, args).Err()
+func readGroup(ctx context.Context, c redis.Cmdable, args *redis.XReadGroupArgs) *redis.XStreamSliceCmd {
+	return c.XReadGroup(ctx, args)
 }
 
 // A Block of less than a millisecond would be sent as 0, which is for ever.

@@ -20,11 +20,11 @@ type Info struct {
 // ask for only one.
 const infoTimeout = 5 * time.Second
 
-// info returns the stream's Info (XINFO STREAM). A stream that does not exist is an empty one. The
+// infoOn returns the stream's Info (XINFO STREAM). A stream that does not exist is an empty one. The
 // reply has the first and the last entry in full. A script would not help: it would copy both too.
-func (c *privateConn) info(ctx context.Context) (e Info, err error) {
-	err = c.onPrivate(ctx, infoTimeout, func(ctx context.Context, client privateClient) error {
-		info, err := client.WithTimeout(client.Options().ReadTimeout+infoTimeout).XInfoStream(ctx, c.key).Result()
+func infoOn(ctx context.Context, conn readConn, key string) (e Info, err error) {
+	err = conn.onPrivate(ctx, infoTimeout, func(ctx context.Context, client privateClient) error {
+		info, err := client.WithTimeout(client.Options().ReadTimeout+infoTimeout).XInfoStream(ctx, key).Result()
 		if err != nil {
 			return err
 		}
@@ -67,9 +67,9 @@ func (s *infoSchedule) due() bool { return !time.Now().Before(s.next) }
 
 // ask returns the Info, and sets when the next check is due: not before pause, and later if the
 // reply was large.
-func (s *infoSchedule) ask(ctx context.Context, conn *privateConn, pause time.Duration) (Info, error) {
+func (s *infoSchedule) ask(ctx context.Context, conn readConn, key string, pause time.Duration) (Info, error) {
 	s.next = time.Now().Add(InfoRetry)
-	info, err := conn.info(ctx)
+	info, err := infoOn(ctx, conn, key)
 	if err == nil {
 		s.next = time.Now().Add(max(pause, info.Pause()))
 	}
@@ -81,4 +81,4 @@ func (s *infoSchedule) ask(ctx context.Context, conn *privateConn, pause time.Du
 func (e Info) Pause() time.Duration { return time.Duration(e.Cost) * time.Second / infoRate }
 
 // Info returns the stream's Info.
-func (g *Group) Info(ctx context.Context) (Info, error) { return g.info(ctx) }
+func (g *Group) Info(ctx context.Context) (Info, error) { return infoOn(ctx, g.readConn, g.key) }

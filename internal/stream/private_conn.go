@@ -39,9 +39,9 @@ type privateConn struct {
 	topology *topology // nil: the client is none of a cluster
 	grace    time.Duration
 
-	// Reconnected is called after the server accepted a connection that is not the first; nil: it is not.
-	Reconnected func()
-	connected   bool // there was a connection
+	protocol    int                // that the connection speaks; 0: that of the client
+	onConnected func(another bool) // called after the server accepted a connection, not the first one or the first; nil: it is not
+	connected   bool               // there was a connection
 
 	mu          sync.Mutex
 	client      *redis.Client
@@ -107,10 +107,7 @@ func (c *privateConn) options(shared *redis.Options, socket net.Conn) *redis.Opt
 	own := *shared
 	replies := new(captured)
 	c.captured = replies
-	c.timeout = own.ReadTimeout
-	if c.timeout <= 0 {
-		c.timeout = 5 * time.Second
-	}
+	c.timeout = replyTimeout(&own)
 	own.Dialer = func(ctx context.Context, _, _ string) (net.Conn, error) {
 		if socket != nil {
 			first := socket
@@ -133,14 +130,17 @@ func (c *privateConn) options(shared *redis.Options, socket net.Conn) *redis.Opt
 			}
 		}
 		replies.ready.Store(true)
-		if c.connected && c.Reconnected != nil {
-			c.Reconnected()
+		if c.onConnected != nil {
+			c.onConnected(c.connected)
 		}
 		c.connected = true
 		return nil
 	}
 	own.ReadBufferSize, own.WriteBufferSize = ownReadBuffer, ownWriteBuffer
 	own.PoolSize, own.MinIdleConns, own.MaxActiveConns, own.PipelinePoolSize = 1, 0, 0, -1
+	if c.protocol != 0 {
+		own.Protocol = c.protocol
+	}
 	own.MaxRetries = -1 // a lost reply leaves entries pending, and the reader has to know
 	own.DialerRetries = 1
 	own.ConnMaxIdleTime = -1
@@ -149,6 +149,14 @@ func (c *privateConn) options(shared *redis.Options, socket net.Conn) *redis.Opt
 	own.Limiter, own.ClientSideCacheConfig, own.ClientSideCache = nil, nil, nil
 	own.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	return &own
+}
+
+// replyTimeout is how long a reply may take.
+func replyTimeout(o *redis.Options) time.Duration {
+	if o.ReadTimeout <= 0 {
+		return 5 * time.Second
+	}
+	return o.ReadTimeout
 }
 
 // metered wraps a new connection.
@@ -230,18 +238,24 @@ func (c *privateConn) onOpened(ctx context.Context, block time.Duration, run fun
 	c.begin()
 	err = run(ctx, privateClient{client})
 	if addr, ask := redis.IsAskError(err); ask {
-		c.mu.Lock()
-		c.asked = addr
-		c.mu.Unlock()
+		c.ask(addr)
 	}
 	return err
 }
 
-// readEntries runs XREAD or XREADGROUP, and decodes the reply.
-func (c *privateConn) readEntries(
-	ctx context.Context, block time.Duration, run func(context.Context, privateClient) error,
-) (entries []Entry, err error) {
-	err = c.onPrivateDecoded(ctx, block, run, func(d *decoder) (err error) {
+// ask makes the next connection lead to a node that a slot is moving to; empty: to the one that has
+// the slot.
+func (c *privateConn) ask(addr string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asked = addr
+}
+
+// readEntries is part of readConn.
+func (c *privateConn) readEntries(ctx context.Context, block time.Duration, read readCommand) (entries []Entry, err error) {
+	err = c.onPrivateDecoded(ctx, block, func(ctx context.Context, client privateClient) error {
+		return read(ctx, client).Err()
+	}, func(d *decoder) (err error) {
 		entries, err = d.streams()
 		return err
 	})
@@ -250,6 +264,23 @@ func (c *privateConn) readEntries(
 	}
 	return entries, err
 }
+
+// await is part of readConn: the server blocks the read.
+func (*privateConn) await(_ context.Context, block time.Duration, read func(time.Duration) ([]Entry, error)) ([]Entry, error) {
+	return read(block)
+}
+
+// OnReconnect is part of readConn.
+func (c *privateConn) OnReconnect(reconnected func()) {
+	c.onConnected = func(another bool) {
+		if another {
+			reconnected()
+		}
+	}
+}
+
+// wasRenewed is part of readConn. Nobody else dials, and Reset is called after each error.
+func (*privateConn) wasRenewed() bool { return false }
 
 // onPrivateDecoded is onPrivate for a command whose reply is decoded here, and not by go-redis.
 func (c *privateConn) onPrivateDecoded(

@@ -33,8 +33,9 @@ func reading(group *stream.Group, count int, block time.Duration) <-chan readRes
 	return result
 }
 
-func TestConn_dialsAsTheUsersClientDoes(t *testing.T) {
-	t.Parallel()
+// clientsOfAllKinds returns clients of servers, to which they connect in different ways.
+func clientsOfAllKinds(t *testing.T) map[string]redis.UniversalClient {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "socket-") // t.TempDir may be too long for a socket
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
@@ -42,7 +43,7 @@ func TestConn_dialsAsTheUsersClientDoes(t *testing.T) {
 	server := redistest.Start(t, "--requirepass", "secret", "--unixsocket", socket)
 	cluster := redistest.StartCluster(t)
 	sentinel := redistest.StartSentinel(t, "mymaster", server, "sentinel auth-pass mymaster secret")
-	clients := map[string]redis.UniversalClient{
+	return map[string]redis.UniversalClient{
 		"one server": redis.NewClient(&redis.Options{Addr: server.Addr, Password: "secret", DB: 3}),
 		"RESP2":      redis.NewClient(&redis.Options{Addr: server.Addr, Password: "secret", Protocol: 2}),
 		"socket":     redis.NewClient(&redis.Options{Network: "unix", Addr: socket, Password: "secret"}),
@@ -59,7 +60,11 @@ func TestConn_dialsAsTheUsersClientDoes(t *testing.T) {
 		}),
 		"embedded": struct{ *redis.Client }{redis.NewClient(&redis.Options{Addr: server.Addr, Password: "secret"})},
 	}
-	for name, client := range clients {
+}
+
+func TestConn_dialsAsTheUsersClientDoes(t *testing.T) {
+	t.Parallel()
+	for name, client := range clientsOfAllKinds(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			t.Cleanup(func() { require.NoError(t, client.Close()) })

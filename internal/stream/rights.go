@@ -54,6 +54,7 @@ type RequiredRights struct {
 	Removed       bool          // the consumer is removed when it leaves
 	RemovesOthers bool          // RemoveIdle
 	Trims         bool          // Trim
+	Watches       bool          // it shares its connections
 	Delayed       string        // its delayed messages, which others move if the user may not
 	RetryQueue    string        // the retry queue of the group, which is not used if the user may not; empty: none
 	Lease         time.Duration // of an entry that is taken from it
@@ -136,6 +137,9 @@ func (g *Group) CheckRights(ctx context.Context, needs RequiredRights) error {
 	if needs.Trims {
 		rights = append(rights, on(g.key, "xtrim", "minid", "0"), on(g.key, "xlen"), on(g.key, "xrange", "-", "+"), toAskTheTime(g.key))
 	}
+	if needs.Watches {
+		rights = append(rights, on(g.key, "xlen"), right{"client|tracking", g.key, []any{"client", "tracking", "on"}})
+	}
 	if !g.NoAck {
 		rights = append(rights, on(g.key, "xack", g.name, "0-0"))
 	}
@@ -169,9 +173,14 @@ func (g *Group) MovesDelayed() bool { return g.delayed != "" }
 // 7.2.
 const limitsReplies = 0x00080a00
 
-// CheckRights returns an error if the user may not read the stream. It runs no script: most users
-// of a fan-out lack that right.
-func (f *Fanout) CheckRights(ctx context.Context) error {
+// CheckRights returns an error if the user may not read the stream, or may not watch it. It runs no
+// script: most users of a fan-out lack that right.
+func (f *Fanout) CheckRights(ctx context.Context, watches bool) error {
+	if watches {
+		if err := f.shared.XLen(ctx, f.key).Err(); err != nil {
+			return err
+		}
+	}
 	behindAll := strconv.FormatUint(1<<64-1, 10)
 	err := f.shared.XRead(ctx, &redis.XReadArgs{Streams: []string{f.key, behindAll + "-" + behindAll}, Count: 1, Block: -1}).Err()
 	if noneWaiting(err) {

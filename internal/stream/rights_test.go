@@ -52,7 +52,7 @@ func TestCheckRights(t *testing.T) {
 			client.AddHook(&trips)
 			require.NoError(t, group.CheckRights(t.Context(), needs))
 			assert.Equal(t, 1, trips.n)
-			require.NoError(t, fanout.CheckRights(t.Context()))
+			require.NoError(t, fanout.CheckRights(t.Context(), false))
 			assert.Equal(t, 2, trips.n)
 			assert.Zero(t, client.Exists(t.Context(), key).Val())
 			assert.Zero(t, client.Exists(t.Context(), needs.DeadLetters).Val())

@@ -31,7 +31,7 @@ type exclusiveGroup struct {
 func (g ExclusiveGroup) attach(s *Subscription) backend {
 	b := g.attachGroup(s)
 	b.recovery.claimsAll, b.checkpoint.alone = true, true
-	b.readsShort = true // lostPause waits for its end
+	b.ReadsShort = true // lostPause waits for its end
 	b.owned = g.Ownership.Left
 	return &exclusiveGroup{group: b, hasForeign: g.Stream.HasForeign}
 }

@@ -30,6 +30,7 @@ type Membership struct {
 	TrimMinLen   int64
 
 	CanBePaused bool // the group may be paused: it is looked for
+	ReadsShort  bool // no read blocks beyond the next look for a pause
 
 	// Record is what the member record has of the configuration; nil: there is no record.
 	Record *stream.MemberRecord
@@ -45,7 +46,6 @@ type member struct {
 	retries    *retryQueue
 	pause      *pauseWatch
 	blockTime  time.Duration
-	readsShort bool // no read blocks beyond the next look for a pause
 }
 
 func newMember(s *Subscription, m Membership, position position) member {
@@ -74,7 +74,7 @@ func (m *member) close() {
 // wait is over at the next look: a pause releases them.
 func (m *member) read(ctx context.Context, room room, block time.Duration) ([]stream.Entry, error) {
 	untilLook := m.pause.untilDue()
-	if block <= untilLook || !room.empty || m.readsShort {
+	if block <= untilLook || !room.empty || m.ReadsShort {
 		return m.Stream.Read(ctx, room.limit(), min(block, untilLook))
 	}
 	entries, paused, err := m.Stream.ReadAndLook(ctx, room.limit(), block)
