@@ -9,8 +9,8 @@ import (
 // Subscription identifies the subscription of an event.
 type Subscription struct {
 	Topic string
-	// Stream is what it reads: the topic, or one of its partitions. Metrics of many partitions are those
-	// of the topic.
+	// Stream is the stream of the partition that it reads, with SubscriberConfig.Partitions; else empty.
+	// As a label of a metric it has as many values as there are partitions.
 	Stream string
 	Group  string // the consumer group; empty in a fan-out
 	// Consumer is the name of the subscription in the group; empty in a fan-out. Most names are

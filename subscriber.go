@@ -217,8 +217,10 @@ func (s *Subscriber) decoder(topic string) func(stream.Entry) (*message.Message,
 func (s *Subscriber) subscription(topic string, about Entry) (subscription.Config, *subscriptionObserver) {
 	c := s.config
 	logger := s.loggerOf(topic).With(watermill.LogFields{"consumer": about.Consumer})
+	observed := Subscription{Topic: topic}
 	if _, partition, _, ok := ParsePartitionTopic(about.Stream); ok && about.Stream != topic {
 		logger = logger.With(watermill.LogFields{"partition": partition})
+		observed.Stream = about.Stream
 	}
 	if about.Group = c.ConsumerGroup; about.Group == "" {
 		about.Consumer = "" // a fan-out is no consumer
@@ -229,8 +231,8 @@ func (s *Subscriber) subscription(topic string, about Entry) (subscription.Confi
 		BlockTime: c.BlockTime, CloseTimeout: max(c.CloseTimeout, 0),
 		Logger: logger,
 	}
-	observer := c.newSubscriptionObserver(
-		Subscription{Topic: topic, Stream: about.Stream, Group: about.Group, Consumer: about.Consumer}, logger)
+	observed.Group, observed.Consumer = about.Group, about.Consumer
+	observer := c.newSubscriptionObserver(observed, logger)
 	if observer != nil {
 		config.Observer = observer
 	}
