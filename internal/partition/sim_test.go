@@ -145,9 +145,12 @@ func (s *sim) start(i int) {
 	s.mu.Lock()
 	s.procs[p.name] = p
 	s.mu.Unlock()
-	p.member = Start(Config{
+	member := Start(Config{
 		Name: p.name, Partitions: s.n, Lease: s.lease, Record: p, Runner: p, Changed: p.changed, Logger: s.logger,
 	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.member = member
 }
 
 // close ends a process in order.
