@@ -16,6 +16,8 @@ type view struct {
 	logger  watermill.LoggerAdapter
 	trouble outage
 
+	unread string // the record of a member that could not be read last, which is logged once
+
 	version int64  // 0: nothing is known
 	peers   []peer // in the order of their names
 	said    string // what this member said of itself last; empty: it is not known whether it is there
@@ -121,7 +123,10 @@ func (v *view) apply(now time.Time, a answer) {
 func (v *view) parse(name, text string) peer {
 	p, err := parsePeer(v.n, name, text)
 	if err != nil {
-		v.logger.Error("the record of a member can't be read; its partitions count as free", err, nil)
+		if v.unread != err.Error() {
+			v.unread = err.Error()
+			v.logger.Error("the record of a member can't be read; its partitions count as free", err, nil)
+		}
 		return peer{name, false, newSet(v.n), newSet(v.n)}
 	}
 	return p
