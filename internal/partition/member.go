@@ -48,6 +48,8 @@ const (
 	// lookEvery is how often a member looks for changes of the record. A partition that was released
 	// waits for so long at most before its next owner knows.
 	lookEvery = 250 * time.Millisecond
+	// awaitEvery is the same for a member that is to take a partition which another one gives up.
+	awaitEvery = 100 * time.Millisecond
 	// settle is how long a new record must exist before members take partitions by it: those that
 	// were in the record before have written themselves again then.
 	settle = longestPause + lookEvery
@@ -179,7 +181,7 @@ func (m *Member) decide() (give, take []int) {
 	self := m.self()
 	if of := (inputs{m.view.version, self.text()}); of != m.decided.of {
 		m.decided.of = of
-		m.decided.give, m.decided.take = assign(m.Partitions, m.view.with(self), m.Name)
+		m.decided.give, m.decided.take, m.view.awaits = assign(m.Partitions, m.view.with(self), m.Name)
 	}
 	return m.decided.give, m.decided.take
 }

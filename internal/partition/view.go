@@ -25,6 +25,7 @@ type view struct {
 	next      time.Time // the next call
 	paused    bool      // after a failure: nothing is urgent
 	isMoving  bool      // the last call saw a change: the next one is going to see another
+	awaits    bool      // another member gives up what this one is to take
 	beatAt    time.Time // the next renewal
 	endsAt    time.Time // the next end of a lease, if its member does not renew it
 	takeAt    time.Time // from then on partitions are taken
@@ -54,6 +55,9 @@ func (v *view) callAt(kind callKind, text string) time.Time {
 		return time.Time{}
 	}
 	at := v.next
+	if v.awaits {
+		at = at.Add(awaitEvery - lookEvery)
+	}
 	for _, other := range []time.Time{v.beatAt, v.endsAt} {
 		if other.Before(at) {
 			at = other

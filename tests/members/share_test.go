@@ -207,8 +207,9 @@ func TestMembers_share(t *testing.T) {
 
 // A partition moves when its running message is settled, however long that takes: not before, and
 // then within a second. Other partitions do not wait.
+//
+//nolint:paralleltest // it measures time
 func TestMembers_moveWaitsForTheRunningMessage(t *testing.T) {
-	t.Parallel()
 	b, j := fixture.New(t), &journal{}
 	settle := make(chan struct{})
 	running := make(chan *message.Message, partitions)
