@@ -45,13 +45,8 @@ type member struct {
 	retries    *retryQueue
 	pause      *pauseWatch
 	blockTime  time.Duration
-	readsShort bool      // no read blocks beyond the next look for a pause
-	shortUntil time.Time // the same until then
+	readsShort bool // no read blocks beyond the next look for a pause
 }
-
-// shortReads is how long after a failure no read blocks beyond the next look for a pause: one on a
-// server that has just come back may be stuck.
-const shortReads = 10 * time.Second
 
 func newMember(s *Subscription, m Membership, position position) member {
 	retries, pause := newRetryQueue(s, m), newPauseWatch(s, m)
@@ -79,7 +74,7 @@ func (m *member) close() {
 // wait is over at the next look: a pause releases them.
 func (m *member) read(ctx context.Context, room room, block time.Duration) ([]stream.Entry, error) {
 	untilLook := m.pause.untilDue()
-	if block <= untilLook || !room.empty || m.readsShort || time.Now().Before(m.shortUntil) {
+	if block <= untilLook || !room.empty || m.readsShort {
 		return m.Stream.Read(ctx, room.limit(), min(block, untilLook))
 	}
 	entries, paused, err := m.Stream.ReadAndLook(ctx, room.limit(), block)
@@ -91,7 +86,6 @@ func (m *member) read(ctx context.Context, room room, block time.Duration) ([]st
 
 // recover recreates the group if it vanished, and drops the connection.
 func (m *member) recover(ctx context.Context, err error) error {
-	m.shortUntil = time.Now().Add(shortReads)
 	if stream.IsGroupGone(err) {
 		if failure := m.checkpoint.recreate(ctx); failure != nil {
 			err = fmt.Errorf("%w; creating the consumer group again failed: %w", err, failure)
