@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
+	"github.com/millrace/redisstream/internal/outage"
 )
 
 // tries are the partitions that a member wants and does not own.
@@ -12,7 +13,7 @@ type tries struct {
 	wanted  map[int]*wanted
 	running int
 	results chan try
-	trouble outage
+	trouble outage.Outage
 }
 
 // wanted is a partition that a member wants.
@@ -32,7 +33,9 @@ type try struct {
 func newTries(config Config) tries {
 	return tries{
 		wanted: map[int]*wanted{}, results: make(chan try, maxTries),
-		trouble: outage{what: "acquiring partitions", member: config.Name, logger: config.Logger},
+		trouble: outage.Outage{
+			What: "acquiring partitions", Logger: config.Logger, Longest: longestPause, Jitter: config.jitter,
+		},
 	}
 }
 
@@ -77,12 +80,12 @@ func (t *tries) answered(now time.Time, result try) {
 	w.running = false
 	switch {
 	case result.err != nil:
-		w.at = now.Add(t.trouble.failed(result.err, watermill.LogFields{"partition": result.partition}))
+		w.at = now.Add(t.trouble.FailedWith(result.err, watermill.LogFields{"partition": result.partition}))
 	case result.wait > 0:
-		t.trouble.over()
+		t.trouble.Over()
 		w.at = now.Add(result.wait + retryAfter)
 	default:
-		t.trouble.over()
+		t.trouble.Over()
 		w.dropped = true
 	}
 	if w.dropped {

@@ -26,5 +26,5 @@
 // that vanished), recovery_trimmed.go (entries trimmed before they were read), recovery_report.go.
 //
 // Other: periodic_task.go (idle consumers, trimming), upkeep.go (handlers that hold a message for
-// long), outage.go (one log line for many failures), logger.go.
+// long), logger.go.
 package subscription

@@ -6,6 +6,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/millrace/redisstream/internal/backoff"
+	"github.com/millrace/redisstream/internal/outage"
 	"github.com/millrace/redisstream/internal/stream"
 )
 
@@ -98,7 +99,7 @@ func (e *Exclusive) run(ctx context.Context) {
 
 // standBy waits until the candidate owns the stream. It reports false when ctx has ended.
 func (e *Exclusive) standBy(ctx context.Context, o Ownership) (generation int64, acquired bool) {
-	trouble := outage{what: "looking for the active consumer of the group", logger: e.Logger}
+	trouble := outage.Outage{What: "looking for the active consumer of the group", Logger: e.Logger}
 	stands := false
 	for {
 		state, err := o.Acquire(ctx)
@@ -107,14 +108,14 @@ func (e *Exclusive) standBy(ctx context.Context, o Ownership) (generation int64,
 		case err == nil && state.Acquired:
 			return state.Generation, true
 		case err == nil:
-			trouble.over()
+			trouble.Over()
 			if !stands {
 				stands = true
 				e.Logger.Info("another consumer of the group is the active one; this subscription stands by",
 					watermill.LogFields{"active": state.Owner, "generation": state.Generation})
 			}
 		case !hasEnded(ctx):
-			wait = trouble.failed(err)
+			wait = trouble.Failed(err)
 		}
 		if !sleep(ctx, max(wait, time.Millisecond)) {
 			if err != nil { // a reply may have been lost
@@ -142,7 +143,7 @@ func (e *Exclusive) work(ctx context.Context, candidate Candidate, generation in
 		if !hasEnded(ctx) {
 			e.Logger.Error("the active consumer could not join the group; retrying", err, nil)
 		}
-		return longestPause
+		return outage.LongestPause
 	}
 	config.Logger.Info("this is the active consumer of the group now", watermill.LogFields{"generation": generation})
 	lease := newStreamLease(e.begin(ctx, config), candidate.Ownership, e.Lease, func() {})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/millrace/redisstream/internal/outage"
 	"github.com/millrace/redisstream/internal/stream"
 )
 
@@ -22,7 +23,7 @@ type streamLease struct {
 	next     *time.Timer   // the next renewal
 	renewals chan error
 	underWay bool // a renewal
-	trouble  outage
+	trouble  outage.Outage
 	lost     bool
 	onLoss   func() // called when the ownership is lost, or may be
 }
@@ -30,7 +31,7 @@ type streamLease struct {
 func newStreamLease(sub *Subscription, o Ownership, length time.Duration, onLoss func()) *streamLease {
 	return &streamLease{
 		Ownership: o, sub: sub, every: length / 3, next: time.NewTimer(length / 3), renewals: make(chan error, 1),
-		trouble: outage{what: "renewing the lease of the stream", logger: sub.Logger},
+		trouble: outage.Outage{What: "renewing the lease of the stream", Logger: sub.Logger},
 		onLoss:  onLoss,
 	}
 }
@@ -69,10 +70,10 @@ func (l *streamLease) renewed(err error) {
 	l.underWay = false
 	switch {
 	case err == nil:
-		l.trouble.over()
+		l.trouble.Over()
 		l.next.Reset(l.every)
 	case !l.lost && !errors.Is(err, stream.ErrNotOwner):
-		l.next.Reset(l.trouble.failed(err))
+		l.next.Reset(l.trouble.Failed(err))
 	}
 }
 
