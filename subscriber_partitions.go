@@ -1,6 +1,7 @@
 package redisstream
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -71,7 +72,7 @@ func (s *Subscriber) createGroups(ctx context.Context, topic string) error {
 // partitionsAtOnce bounds how many partitions are prepared at the same time.
 const partitionsAtOnce = 32
 
-// eachPartition calls a function for each partition of a topic, and returns the first error.
+// eachPartition calls a function for each partition of a topic, and returns one of the errors.
 func (s *Subscriber) eachPartition(topic string, do func(i int, name string) error) error {
 	n := s.config.Partitions
 	failures := make([]error, n)
@@ -79,15 +80,12 @@ func (s *Subscriber) eachPartition(topic string, do func(i int, name string) err
 	for first := range min(n, partitionsAtOnce) {
 		all.Go(func() {
 			for i := first; i < n && failures[first] == nil; i += partitionsAtOnce {
-				failures[first] = do(i, PartitionTopic(topic, i, n))
+				if err := do(i, PartitionTopic(topic, i, n)); err != nil {
+					failures[first] = fmt.Errorf("partition %d: %w", i, err)
+				}
 			}
 		})
 	}
 	all.Wait()
-	for i, err := range failures {
-		if err != nil {
-			return fmt.Errorf("partitions from %d on: %w", i, err)
-		}
-	}
-	return nil
+	return cmp.Or(failures...)
 }

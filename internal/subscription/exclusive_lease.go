@@ -12,9 +12,9 @@ import (
 // renewGrace is how long the end waits for a renewal that is under way.
 const renewGrace = 50 * time.Millisecond
 
-var errStreamLost = errors.New("the lease of the stream ended, or another consumer is the active one")
+var errStreamLost = errors.New("it was not renewed in time, or another consumer owns the stream")
 
-// streamLease keeps the ownership that a subscription needs. One goroutine uses it.
+// streamLease keeps the ownership of a subscription. One goroutine uses it.
 type streamLease struct {
 	Ownership
 
@@ -25,7 +25,7 @@ type streamLease struct {
 	underWay bool // a renewal
 	trouble  outage.Outage
 	lost     bool
-	onLoss   func() // called when the ownership is lost, or may be
+	onLoss   func() // called when the ownership is lost, or may be lost
 }
 
 func newStreamLease(sub *Subscription, o Ownership, length time.Duration, onLoss func()) *streamLease {
@@ -82,7 +82,7 @@ func (l *streamLease) lose() {
 		return
 	}
 	if !isClosed(l.sub.closing) {
-		l.sub.Logger.Error("the stream is lost to another consumer: its messages are not ours any more", errStreamLost, nil)
+		l.sub.Logger.Error("the lease of the stream is lost; another consumer may take its messages over", errStreamLost, nil)
 	}
 	l.lost = true
 	l.sub.lose()

@@ -13,7 +13,7 @@ const (
 	// entries are visited at most, because workers wait for the lock during that time.
 	maxReported = 10
 	maxVisited  = 2000
-	// idleEvery is how many intervals apart the records of a member are that has nothing to do.
+	// idleEvery is after how many intervals a member that has nothing to do writes a record.
 	idleEvery = 3
 )
 
