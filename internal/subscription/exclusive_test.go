@@ -96,24 +96,28 @@ func (g *fakeGroup) startExclusive(ctx context.Context, join error, ownerships .
 
 func (g *fakeGroup) startExclusiveLogged(ctx context.Context, join error, ownerships ...*fakeOwnership) (*Exclusive, *redistest.Log) {
 	o, log := g.options()
+	next := g.candidates(o, join, ownerships)
+	return StartExclusive(ctx, ExclusiveConfig{Candidate: next, Lease: minIdle, Logger: log.Logger()}), log
+}
+
+// candidates returns a function that returns a candidate for each of the ownerships; the last one
+// again and again. The first of them that joins the group gets an error.
+func (g *fakeGroup) candidates(o options, join error, ownerships []*fakeOwnership) func() Candidate {
 	n := 0
-	return StartExclusive(ctx, ExclusiveConfig{
-		Candidate: func() Candidate {
-			ownership := ownerships[min(n, len(ownerships)-1)]
-			n++
-			return Candidate{
-				Ownership: ownership, Discard: func() {},
-				Join: func(context.Context, int64) (Config, error) {
-					config := o.Config
-					config.Backend = ExclusiveGroup{Group: o.Group, Stream: g, Ownership: ownership}
-					err := join
-					join = nil
-					return config, err
-				},
-			}
-		},
-		Lease: minIdle, Logger: log.Logger(),
-	}), log
+	return func() Candidate {
+		ownership := ownerships[min(n, len(ownerships)-1)]
+		n++
+		return Candidate{
+			Ownership: ownership, Discard: func() {},
+			Join: func(context.Context, int64) (Config, error) {
+				config := o.Config
+				config.Backend = ExclusiveGroup{Group: o.Group, Stream: g, Ownership: ownership}
+				err := join
+				join = nil
+				return config, err
+			},
+		}
+	}
 }
 
 func standsBy() (stream.OwnerState, error) {
@@ -177,15 +181,37 @@ func TestExclusive_standsBy(t *testing.T) {
 	})
 }
 
+// Failures to become the active consumer are one line, and their end is one.
+func TestExclusive_acquireFails(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := newFakeOwnership()
+		acquired, failures := o.acquire, 3
+		o.acquire = func() (stream.OwnerState, error) {
+			if failures--; failures >= 0 {
+				return stream.OwnerState{}, errDown
+			}
+			return acquired()
+		}
+		e, log := newFakeGroup(1).startExclusiveLogged(t.Context(), nil, o)
+		(<-e.Output()).Ack()
+		assert.Equal(t, 1, log.Count("looking for the active consumer of the group failed; retrying"))
+		assert.Equal(t, 1, log.Count("looking for the active consumer of the group works again"))
+		e.Close()
+	})
+}
+
 // A consumer that can't join the group gives the stream up, and tries again.
 func TestExclusive_joinFails(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		first, second := newFakeOwnership(), newFakeOwnership()
-		e := newFakeGroup(1).startExclusive(t.Context(), errDown, first, second)
+		e, log := newFakeGroup(1).startExclusiveLogged(t.Context(), errDown, first, second)
 		(<-e.Output()).Ack()
 		_, _, released := first.counts()
 		assert.Equal(t, 1, released)
+		assert.Equal(t, 1, log.Count("joining the group as its active consumer failed; retrying"))
+		assert.Equal(t, 1, log.Count("joining the group as its active consumer works again"))
 		e.Close()
 	})
 }

@@ -29,7 +29,7 @@ func memberConfig() redisstream.SubscriberConfig {
 	return config
 }
 
-// keyOf is the part of a payload before the colon.
+// keyOf is the key of a message.
 func keyOf(msg *message.Message) string { return msg.Metadata.Get("key") }
 
 // publish publishes n messages of each of the keys. Their payloads count from first on within a key.
