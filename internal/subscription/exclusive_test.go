@@ -89,8 +89,8 @@ func (o *fakeOwnership) counts() (acquires, renewals, released int) {
 }
 
 // startExclusive starts an Exclusive of the group. The ownerships are those of its candidates.
-func (g *fakeGroup) startExclusive(ctx context.Context, join error, ownerships ...*fakeOwnership) *Exclusive {
-	e, _ := g.startExclusiveLogged(ctx, join, ownerships...)
+func (g *fakeGroup) startExclusive(ctx context.Context, ownerships ...*fakeOwnership) *Exclusive {
+	e, _ := g.startExclusiveLogged(ctx, nil, ownerships...)
 	return e
 }
 
@@ -141,7 +141,7 @@ func TestExclusive_endsWhileItAcquires(t *testing.T) {
 					cancel()
 					return reply()
 				}
-				e := g.startExclusive(ctx, nil, o)
+				e := g.startExclusive(ctx, o)
 				<-ctx.Done()
 				e.Close()
 				_, open := <-e.Output()
@@ -167,7 +167,7 @@ func TestExclusive_standsBy(t *testing.T) {
 		o := newFakeOwnership()
 		acquired := o.acquire
 		o.acquire = standsBy
-		e := newFakeGroup(1).startExclusive(t.Context(), nil, o)
+		e := newFakeGroup(1).startExclusive(t.Context(), o)
 		time.Sleep(10 * time.Second)
 		acquires, _, _ := o.counts()
 		assert.InDelta(t, 23, acquires, 5)
@@ -221,7 +221,7 @@ func TestExclusive_renews(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g, o := newFakeGroup(1), newFakeOwnership()
-		e := g.startExclusive(t.Context(), nil, o)
+		e := g.startExclusive(t.Context(), o)
 		msg := <-e.Output()
 		time.Sleep(10*minIdle - time.Millisecond)
 		_, renewals, _ := o.counts()
@@ -257,7 +257,7 @@ func TestExclusive_lost(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g, first, second := newFakeGroup(3), newFakeOwnership(), newFakeOwnership()
 				first.renew = c.renew
-				e := g.startExclusive(t.Context(), nil, first, second)
+				e := g.startExclusive(t.Context(), first, second)
 				began := time.Now()
 				msg := <-e.Output()
 				<-msg.Context().Done()
@@ -312,7 +312,7 @@ func TestExclusive_pausedWhileItStandsBy(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		o := newFakeOwnership()
-		e := newFakeGroup(1).startExclusive(t.Context(), nil, o)
+		e := newFakeGroup(1).startExclusive(t.Context(), o)
 		e.SetPaused(true)
 		time.Sleep(time.Minute)
 		select {
