@@ -25,8 +25,8 @@ func assign(n int, peers []peer, me string) (give, take []int, awaits bool) {
 			owned.addAll(p.keeps)
 			continue
 		}
-		// What two members claim is the first one's here: nobody takes it, and the other one finds
-		// out that it does not own it.
+		// If two members claim a partition, it counts as the first one's: nobody takes it, and the
+		// other one finds out that it does not own it.
 		kept := p.keeps.clone()
 		kept.removeAll(counted)
 		counted.addAll(kept)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
+	"github.com/millrace/redisstream/internal/outage"
 )
 
 // tries are the partitions that a member wants and does not own.
@@ -13,7 +14,7 @@ type tries struct {
 	running int
 	failing int // of the wanted: the last try failed
 	results chan try
-	trouble outage // as long as any of them fails
+	trouble outage.Outage // as long as any of them fails
 }
 
 // wanted is a partition that a member wants.
@@ -34,7 +35,9 @@ type try struct {
 func newTries(config Config) tries {
 	return tries{
 		wanted: map[int]*wanted{}, results: make(chan try, maxTries),
-		trouble: outage{what: "acquiring partitions", member: config.Name, logger: config.Logger},
+		trouble: outage.Outage{
+			What: "acquiring partitions", Logger: config.Logger, Longest: longestPause, Jitter: config.jitter,
+		},
 	}
 }
 
@@ -80,7 +83,7 @@ func (t *tries) answered(now time.Time, result try) {
 	t.setFailing(w, result.err != nil)
 	switch {
 	case result.err != nil:
-		w.at = now.Add(t.trouble.failed(result.err, watermill.LogFields{"partition": result.partition}))
+		w.at = now.Add(t.trouble.FailedWith(result.err, watermill.LogFields{"partition": result.partition}))
 	case result.wait > 0:
 		w.at = now.Add(result.wait + retryAfter)
 	default:
@@ -108,7 +111,7 @@ func (t *tries) setFailing(w *wanted, failing bool) {
 		return
 	}
 	if t.failing--; t.failing == 0 {
-		t.trouble.over()
+		t.trouble.Over()
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
+	"github.com/millrace/redisstream/internal/outage"
 )
 
 // view is what a member knows of the record, and when it asks again.
@@ -14,7 +15,7 @@ type view struct {
 	n       int
 	lease   time.Duration
 	logger  watermill.LoggerAdapter
-	trouble outage
+	trouble outage.Outage
 
 	unread string // the record of a member that could not be read last, which is logged once
 
@@ -36,7 +37,10 @@ type view struct {
 func newView(config Config) view {
 	return view{
 		me: config.Name, n: config.Partitions, lease: config.Lease, logger: config.Logger,
-		trouble: outage{what: "reading the members of the partitioned topic's group", member: config.Name, logger: config.Logger},
+		trouble: outage.Outage{
+			What: "reading the members of the partitioned topic's group", Logger: config.Logger,
+			Longest: longestPause, Jitter: config.jitter,
+		},
 	}
 }
 
@@ -142,12 +146,12 @@ func (v *view) mayGive(now time.Time) bool { return !v.paused && !now.Before(v.g
 
 // failed notes that a call failed. What is known goes on to hold.
 func (v *view) failed(now time.Time, err error) {
-	v.next, v.paused = now.Add(v.trouble.failed(err, nil)), true
+	v.next, v.paused = now.Add(v.trouble.Failed(err)), true
 	v.said = "" // the server may have done it, or not
 }
 
 func (v *view) works() {
-	v.trouble.over()
+	v.trouble.Over()
 	v.paused = false
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
+	"github.com/millrace/redisstream/internal/outage"
 	"github.com/millrace/redisstream/internal/stream"
 )
 
@@ -50,7 +51,7 @@ type member struct {
 
 func newMember(s *Subscription, m Membership, position position) member {
 	retries, pause := newRetryQueue(s, m), newPauseWatch(s, m)
-	reports := &memberReports{record: m.Record, write: m.Stream.Report, trouble: outage{what: "writing the member record", logger: s.Logger}}
+	reports := &memberReports{record: m.Record, write: m.Stream.Report, trouble: outage.Outage{What: "writing the member record", Logger: s.Logger}}
 	return member{
 		Membership: m, memberReports: reports, logger: s.Logger, checkpoint: newCheckpoint(s, m, position, retries, pause),
 		retries: retries, pause: pause, blockTime: s.BlockTime,

@@ -89,31 +89,35 @@ func (o *fakeOwnership) counts() (acquires, renewals, released int) {
 }
 
 // startExclusive starts an Exclusive of the group. The ownerships are those of its candidates.
-func (g *fakeGroup) startExclusive(ctx context.Context, join error, ownerships ...*fakeOwnership) *Exclusive {
-	e, _ := g.startExclusiveLogged(ctx, join, ownerships...)
+func (g *fakeGroup) startExclusive(ctx context.Context, ownerships ...*fakeOwnership) *Exclusive {
+	e, _ := g.startExclusiveLogged(ctx, nil, ownerships...)
 	return e
 }
 
 func (g *fakeGroup) startExclusiveLogged(ctx context.Context, join error, ownerships ...*fakeOwnership) (*Exclusive, *redistest.Log) {
 	o, log := g.options()
+	next := g.candidates(o, join, ownerships)
+	return StartExclusive(ctx, ExclusiveConfig{Candidate: next, Lease: minIdle, Logger: log.Logger()}), log
+}
+
+// candidates returns a function that returns a candidate for each of the ownerships; the last one
+// again and again. The first of them that joins the group gets an error.
+func (g *fakeGroup) candidates(o options, join error, ownerships []*fakeOwnership) func() Candidate {
 	n := 0
-	return StartExclusive(ctx, ExclusiveConfig{
-		Candidate: func() Candidate {
-			ownership := ownerships[min(n, len(ownerships)-1)]
-			n++
-			return Candidate{
-				Ownership: ownership, Discard: func() {},
-				Join: func(context.Context, int64) (Config, error) {
-					config := o.Config
-					config.Backend = ExclusiveGroup{Group: o.Group, Stream: g, Ownership: ownership}
-					err := join
-					join = nil
-					return config, err
-				},
-			}
-		},
-		Lease: minIdle, Logger: log.Logger(),
-	}), log
+	return func() Candidate {
+		ownership := ownerships[min(n, len(ownerships)-1)]
+		n++
+		return Candidate{
+			Ownership: ownership, Discard: func() {},
+			Join: func(context.Context, int64) (Config, error) {
+				config := o.Config
+				config.Backend = ExclusiveGroup{Group: o.Group, Stream: g, Ownership: ownership}
+				err := join
+				join = nil
+				return config, err
+			},
+		}
+	}
 }
 
 func standsBy() (stream.OwnerState, error) {
@@ -137,7 +141,7 @@ func TestExclusive_endsWhileItAcquires(t *testing.T) {
 					cancel()
 					return reply()
 				}
-				e := g.startExclusive(ctx, nil, o)
+				e := g.startExclusive(ctx, o)
 				<-ctx.Done()
 				e.Close()
 				_, open := <-e.Output()
@@ -163,7 +167,7 @@ func TestExclusive_standsBy(t *testing.T) {
 		o := newFakeOwnership()
 		acquired := o.acquire
 		o.acquire = standsBy
-		e := newFakeGroup(1).startExclusive(t.Context(), nil, o)
+		e := newFakeGroup(1).startExclusive(t.Context(), o)
 		time.Sleep(10 * time.Second)
 		acquires, _, _ := o.counts()
 		assert.InDelta(t, 23, acquires, 5)
@@ -177,15 +181,37 @@ func TestExclusive_standsBy(t *testing.T) {
 	})
 }
 
+// Failures to become the active consumer are one line, and their end is one.
+func TestExclusive_acquireFails(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := newFakeOwnership()
+		acquired, failures := o.acquire, 3
+		o.acquire = func() (stream.OwnerState, error) {
+			if failures--; failures >= 0 {
+				return stream.OwnerState{}, errDown
+			}
+			return acquired()
+		}
+		e, log := newFakeGroup(1).startExclusiveLogged(t.Context(), nil, o)
+		(<-e.Output()).Ack()
+		assert.Equal(t, 1, log.Count("looking for the active consumer of the group failed; retrying"))
+		assert.Equal(t, 1, log.Count("looking for the active consumer of the group works again"))
+		e.Close()
+	})
+}
+
 // A consumer that can't join the group gives the stream up, and tries again.
 func TestExclusive_joinFails(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		first, second := newFakeOwnership(), newFakeOwnership()
-		e := newFakeGroup(1).startExclusive(t.Context(), errDown, first, second)
+		e, log := newFakeGroup(1).startExclusiveLogged(t.Context(), errDown, first, second)
 		(<-e.Output()).Ack()
 		_, _, released := first.counts()
 		assert.Equal(t, 1, released)
+		assert.Equal(t, 1, log.Count("joining the group as its active consumer failed; retrying"))
+		assert.Equal(t, 1, log.Count("joining the group as its active consumer works again"))
 		e.Close()
 	})
 }
@@ -195,7 +221,7 @@ func TestExclusive_renews(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g, o := newFakeGroup(1), newFakeOwnership()
-		e := g.startExclusive(t.Context(), nil, o)
+		e := g.startExclusive(t.Context(), o)
 		msg := <-e.Output()
 		time.Sleep(10*minIdle - time.Millisecond)
 		_, renewals, _ := o.counts()
@@ -231,7 +257,7 @@ func TestExclusive_lost(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g, first, second := newFakeGroup(3), newFakeOwnership(), newFakeOwnership()
 				first.renew = c.renew
-				e := g.startExclusive(t.Context(), nil, first, second)
+				e := g.startExclusive(t.Context(), first, second)
 				began := time.Now()
 				msg := <-e.Output()
 				<-msg.Context().Done()
@@ -286,7 +312,7 @@ func TestExclusive_pausedWhileItStandsBy(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		o := newFakeOwnership()
-		e := newFakeGroup(1).startExclusive(t.Context(), nil, o)
+		e := newFakeGroup(1).startExclusive(t.Context(), o)
 		e.SetPaused(true)
 		time.Sleep(time.Minute)
 		select {

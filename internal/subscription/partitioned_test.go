@@ -63,23 +63,9 @@ func (r *fakeRecord) Leave(_ context.Context, name string) error {
 // fakeGroup. The ownerships are those of its candidates.
 func (g *fakeGroup) startPartitioned(ctx context.Context, record *fakeRecord, join error, ownerships ...*fakeOwnership) *Partitioned {
 	o, log := g.options()
-	n := 0
+	next := g.candidates(o, join, ownerships)
 	return StartPartitioned(ctx, PartitionedConfig{
-		Name: "me", Partitions: 1, Record: record,
-		Candidate: func(int) Candidate {
-			ownership := ownerships[min(n, len(ownerships)-1)]
-			n++
-			return Candidate{
-				Ownership: ownership, Discard: func() {},
-				Join: func(context.Context, int64) (Config, error) {
-					config := o.Config
-					config.Backend = ExclusiveGroup{Group: o.Group, Stream: g, Ownership: ownership}
-					err := join
-					join = nil
-					return config, err
-				},
-			}
-		},
+		Name: "me", Partitions: 1, Record: record, Candidate: func(int) Candidate { return next() },
 		Lease: minIdle, CloseTimeout: 10 * time.Second, OnEnd: func() {}, Logger: log.Logger(),
 	})
 }

@@ -1,14 +1,15 @@
 package members
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/millrace/redisstream"
 	"github.com/millrace/redisstream/internal/fixture"
 	"github.com/redis/go-redis/v9"
@@ -23,42 +24,11 @@ const (
 	addrVariable   = "REDISSTREAM_MEMBERS_ADDR"
 )
 
-// journalScript writes what a handler does, unless a handler of a newer generation wrote to the
-// partition before: as a system outside would refuse it.
-// KEYS[1]: journal of the key; KEYS[2]: newest generation of the partition
-// ARGV: generation, number, process.
-var journalScript = redis.NewScript(`
-if tonumber(ARGV[1]) < tonumber(redis.call('GET', KEYS[2]) or 0) then
-  return 0
-end
-redis.call('SET', KEYS[2], ARGV[1])
-redis.call('RPUSH', KEYS[1], ARGV[2])
-redis.call('INCR', KEYS[2] .. ':by:' .. ARGV[3])
-return 1`)
-
 // work is the main function of a worker process. It handles messages until it is killed.
 func work(topic string) {
-	client := redis.NewClient(&redis.Options{Addr: os.Getenv(addrVariable)})
 	config := memberConfig()
-	config.Client = client
-	subscriber, err := redisstream.NewSubscriber(config, nil)
-	if err != nil {
-		panic(err)
-	}
-	messages, err := subscriber.Subscribe(context.Background(), topic)
-	if err != nil {
-		panic(err)
-	}
-	for msg := range messages {
-		entry, _ := redisstream.EntryFromContext(msg.Context())
-		keys := []string{topic + ":journal:" + keyOf(msg), topic + ":newest:" + entry.Stream}
-		written, err := journalScript.Run(context.Background(), client, keys, entry.Generation, string(msg.Payload), os.Getpid()).Int()
-		if err != nil || written == 0 {
-			msg.Nack()
-			continue
-		}
-		msg.Ack()
-	}
+	config.Client = redis.NewClient(&redis.Options{Addr: os.Getenv(addrVariable)})
+	fixture.JournalWorker(config, topic, func(msg *message.Message) string { return topic + ":journal:" + keyOf(msg) })
 }
 
 func startWorker(b *fixture.Bench) *exec.Cmd {
@@ -99,8 +69,8 @@ func TestMembers_processesDieAndStandStill(t *testing.T) {
 	for key := range keys {
 		furthest := -1
 		for place, text := range b.Client.LRange(t.Context(), fmt.Sprintf("%s:journal:%d", b.Topic, key), 0, -1).Val() {
-			var number int
-			_, err := fmt.Sscan(text, &number)
+			var generation, number int
+			_, err := fmt.Sscan(text, &generation, &number)
 			require.NoError(t, err)
 			require.LessOrEqual(t, number, furthest+1, "key %d, line %d: a gap", key, place)
 			furthest = max(furthest, number)
@@ -120,7 +90,7 @@ func TestMembers_processesDieAndStandStill(t *testing.T) {
 // handledBy reports whether a process has handled a message.
 func handledBy(b *fixture.Bench, worker *exec.Cmd) bool {
 	for _, name := range redisstream.PartitionTopics(b.Topic, partitions) {
-		if b.Client.Exists(b.Context(), fmt.Sprintf("%s:newest:%s:by:%d", b.Topic, name, worker.Process.Pid)).Val() > 0 {
+		if b.Client.Exists(b.Context(), fmt.Sprintf("%s:by:%d", fixture.NewestKey(name), worker.Process.Pid)).Val() > 0 {
 			return true
 		}
 	}
@@ -133,7 +103,7 @@ func awaitHandled(b *fixture.Bench, keys, n int) {
 	require.Eventually(b, func() bool {
 		for key := range keys {
 			last := b.Client.LRange(b.Context(), fmt.Sprintf("%s:journal:%d", b.Topic, key), -1, -1).Val()
-			if len(last) == 0 || last[0] != fmt.Sprint(n-1) {
+			if len(last) == 0 || !strings.HasSuffix(last[0], fmt.Sprint(" ", n-1)) {
 				return false
 			}
 		}
