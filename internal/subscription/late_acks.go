@@ -147,12 +147,15 @@ func (o *lateOutcome) tell(observer Observer) {
 func (l *lateHandlers) settle() (outcome lateOutcome) {
 	var open, gone, nacked []lateMessage
 	var acked []string
+	committedNow := 0
 	var postponed []stream.Postponement
 	for _, m := range l.messages {
 		switch {
 		case l.hasNewOwner(m):
 			gone = append(gone, m)
-		case isClosed(m.acked), l.inbox.commitOf(m.entry) == committed:
+		case l.inbox.commitOf(m.entry) == committed: // it needs no ack
+			committedNow, gone = committedNow+1, append(gone, m)
+		case isClosed(m.acked):
 			acked, gone = append(acked, m.entry.ID), append(gone, m)
 		case isClosed(m.nacked):
 			nacked = append(nacked, m)
@@ -174,7 +177,7 @@ func (l *lateHandlers) settle() (outcome lateOutcome) {
 		return outcome
 	}
 	if l.backend.keepsLateMessages() {
-		outcome.acked = len(acked)
+		outcome.acked = len(acked) + committedNow
 	}
 	outcome.end(gone) // also if the release fails: their acks count
 	l.messages = slices.Concat(nacked, open)
