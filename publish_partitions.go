@@ -8,7 +8,7 @@ import (
 	"github.com/millrace/redisstream/internal/stream"
 )
 
-// maxKnownPartitions bounds of how many streams a Publisher keeps the names.
+// maxKnownPartitions bounds of how many streams a Publisher keeps the names and the idle queues.
 const maxKnownPartitions = 1 << 16
 
 // partitionedTopics are the topics with partitions to which a Publisher has published.

@@ -49,6 +49,7 @@ func NewPublisher(config PublisherConfig, logger watermill.LoggerAdapter) (*Publ
 		queues: publishQueues{
 			adder: stream.NewAdder(config.Client, replicas), timeout: replyTimeout(config.Client), spread: spreads(config.Client), observer: observer,
 			poller: pollerOf(config.Client), closing: closing,
+			idle:       min(maxIdleQueues*config.Partitions, maxKnownPartitions),
 			idempotent: config.Idempotent || config.DeduplicationWindow > 0, resendWithin: resendWithin, window: config.DeduplicationWindow,
 		},
 		partitioned: partitionedTopics{partitions: config.Partitions, plan: config.plan()},
