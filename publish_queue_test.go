@@ -47,7 +47,7 @@ func TestPublisher_forgetsIdleTopicsFirst(t *testing.T) {
 	t.Parallel()
 	publisher, err := NewPublisher(PublisherConfig{Client: redistest.Shared().Client(t)}, nil)
 	require.NoError(t, err)
-	defer publisher.Close() //nolint:errcheck // always nil
+	defer publisher.Close()
 	prefix := t.Name() + rand.Text()
 	for i := range maxIdleQueues {
 		require.NoError(t, publisher.Publish(fmt.Sprintf("%s:%d", prefix, i), message.NewMessage("once", nil)))
