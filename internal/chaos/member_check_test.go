@@ -134,6 +134,10 @@ func TestMemberCheck_findsTwoOwners(t *testing.T) {
 		"a former owner begins": {journals: map[string]string{
 			"a": "100 begins 1 1, 101 acked 1 1, 130 begins 1 2, 131 nacked 1 2", "b": "120 begins 2 2, 122 acked 2 2",
 		}},
+		"a former owner goes on for long after it stood still": {journals: map[string]string{
+			"a": "100 begins 1 1, 5000 stood 100 0, 5001 acked 1 1, 20000 begins 1 1, 20001 nacked 1 1",
+			"b": "2200 begins 2 1, 2201 acked 2 1, 2202 begins 2 2, 2203 acked 2 2",
+		}},
 		"its ack had an effect": {journals: map[string]string{
 			"a": "100 begins 1 1, 5000 stood 100 0, 5001 acked 1 1", "b": "2200 begins 2 2, 2201 acked 2 2",
 		}},

@@ -30,14 +30,20 @@ func (h *memberHistory) findGaps(v *memberVerdict, s *ownedStream) {
 			published[fmt.Sprint(m.key, " ", m.number)] = m.doneAt
 		}
 	}
-	for i := 1; i < len(s.owners); i++ {
-		old, next := s.owners[i-1], s.owners[i]
+	var old *ownership // the last one that handled a message
+	for _, next := range s.owners {
 		if len(next.handlings) == 0 {
 			continue
 		}
+		if old == nil {
+			old = next
+			continue
+		}
+		before := old
+		old = next
 		first := next.handlings[0]
-		kind, ended := gapLeaving, old.at
-		for _, one := range old.handlings {
+		kind, ended := gapLeaving, before.at
+		for _, one := range before.handlings {
 			if one.ended != 0 && one.ended <= first.At {
 				ended = max(ended, one.ended)
 			}
@@ -57,7 +63,7 @@ func (h *memberHistory) findGaps(v *memberVerdict, s *ownedStream) {
 		v.gaps[kind] = append(v.gaps[kind], gap)
 		if gap > h.limit(kind) {
 			v.late = append(v.late, fmt.Sprintf("%s after %s: %s (generation %d of %s ended at %s)",
-				gap.Round(time.Millisecond), kind, first, old.generation, old.process.name, clock(ended)))
+				gap.Round(time.Millisecond), kind, first, before.generation, before.process.name, clock(ended)))
 		}
 	}
 }
