@@ -1,9 +1,11 @@
 package subscription
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,6 +23,8 @@ func (g *fakeGroup) HasForeign(context.Context) (bool, error) { return false, ni
 type fakeOwnership struct {
 	acquire func() (stream.OwnerState, error)
 	renew   func() error
+
+	freed atomic.Int32 // candidates with it that were discarded, and subscriptions with it that have ended
 
 	mu       sync.Mutex
 	since    time.Time
@@ -51,14 +55,14 @@ func (o *fakeOwnership) Acquire(context.Context) (stream.OwnerState, error) {
 	return state, err
 }
 
-func (o *fakeOwnership) Renew(context.Context) error {
+func (o *fakeOwnership) Renew(ctx context.Context) error {
 	sent := time.Now()
-	err := o.renew()
+	err := cmp.Or(ctx.Err(), o.renew())
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.renewals++
 	switch {
 	case err == nil:
+		o.renewals++
 		o.since = sent
 	case errors.Is(err, stream.ErrNotOwner):
 		o.since = time.Time{}
@@ -67,11 +71,13 @@ func (o *fakeOwnership) Renew(context.Context) error {
 	return err
 }
 
-func (o *fakeOwnership) Release(context.Context) error {
+func (o *fakeOwnership) Release(ctx context.Context) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.released++
-	return nil
+	if ctx.Err() == nil {
+		o.released++
+	}
+	return ctx.Err()
 }
 
 func (o *fakeOwnership) Left() time.Duration {
@@ -102,7 +108,7 @@ func (g *fakeGroup) startExclusiveLogged(ctx context.Context, join error, owners
 			ownership := ownerships[min(n, len(ownerships)-1)]
 			n++
 			return Candidate{
-				Ownership: ownership, Discard: func() {},
+				Ownership: ownership, Discard: func() { ownership.freed.Add(1) },
 				Join: func(context.Context, int64) (Config, error) {
 					config := o.Config
 					config.Backend = ExclusiveGroup{Group: o.Group, Stream: g, Ownership: ownership}
@@ -151,6 +157,7 @@ func TestExclusive_endsWhileItAcquires(t *testing.T) {
 				default:
 					assert.Zero(t, released)
 				}
+				assert.Equal(t, name != "acquired", o.freed.Load() == 1)
 			})
 		})
 	}
@@ -183,9 +190,45 @@ func TestExclusive_joinFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first, second := newFakeOwnership(), newFakeOwnership()
 		e := newFakeGroup(1).startExclusive(t.Context(), errDown, first, second)
+		began := time.Now()
 		(<-e.Output()).Ack()
+		assert.Equal(t, longestPause, time.Since(began))
 		_, _, released := first.counts()
 		assert.Equal(t, 1, released)
+		assert.EqualValues(t, 1, first.freed.Load())
+		e.Close()
+	})
+}
+
+// Who stands by tries again less and less often in an outage, and logs its begin and its end. It tries
+// at once when the lease of the active one is over.
+func TestExclusive_standsByInAnOutage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := newFakeOwnership()
+		acquired := o.acquire
+		o.acquire = func() (stream.OwnerState, error) { return stream.OwnerState{}, errDown }
+		e, log := newFakeGroup(1).startExclusiveLogged(t.Context(), nil, o)
+		time.Sleep(time.Minute)
+		acquires, _, _ := o.counts()
+		assert.Less(t, acquires, 200)
+		o.mu.Lock()
+		o.acquire = func() (stream.OwnerState, error) {
+			return stream.OwnerState{Owner: "other", Generation: 6, Wait: 10 * time.Millisecond}, nil
+		}
+		o.mu.Unlock()
+		time.Sleep(time.Minute)
+		before, _, _ := o.counts()
+		time.Sleep(time.Second)
+		acquires, _, _ = o.counts()
+		assert.InDelta(t, 100, acquires-before, 5)
+		o.mu.Lock()
+		o.acquire = acquired
+		o.mu.Unlock()
+		(<-e.Output()).Ack()
+		assert.Equal(t, 1, log.Count("failed; retrying"))
+		assert.Equal(t, 1, log.Count("works again"))
+		assert.Equal(t, 1, log.Count("stands by"))
 		e.Close()
 	})
 }

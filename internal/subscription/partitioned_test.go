@@ -63,36 +63,35 @@ func (r *fakeRecord) Leave(_ context.Context, name string) error {
 // startPartitioned starts a member of a group on a topic with one partition, the stream of the
 // fakeGroup. The ownerships are those of its candidates.
 func (g *fakeGroup) startPartitioned(ctx context.Context, record *fakeRecord, ownerships ...*fakeOwnership) *Partitioned {
-	p, _ := g.startPartitionedCounting(ctx, record, nil, ownerships...)
-	return p
+	return g.startPartitionedWith(ctx, record, nil, func() {}, ownerships...)
 }
 
-// startPartitionedCounting also counts the candidates that were discarded.
-func (g *fakeGroup) startPartitionedCounting(
-	ctx context.Context, record *fakeRecord, join error, ownerships ...*fakeOwnership,
-) (p *Partitioned, discarded *atomic.Int32) {
+// startPartitionedWith is startPartitioned with the error of the first join, and with a function that is
+// called when all has ended.
+func (g *fakeGroup) startPartitionedWith(
+	ctx context.Context, record *fakeRecord, join error, onEnd func(), ownerships ...*fakeOwnership,
+) *Partitioned {
 	o, log := g.options()
 	n := 0
-	discarded = new(atomic.Int32)
-	p = StartPartitioned(ctx, PartitionedConfig{
+	return StartPartitioned(ctx, PartitionedConfig{
 		Name: "me", Partitions: 1, Record: record,
 		Candidate: func(int) Candidate {
 			ownership := ownerships[min(n, len(ownerships)-1)]
 			n++
 			return Candidate{
-				Ownership: ownership, Discard: func() { discarded.Add(1) },
+				Ownership: ownership, Discard: func() { ownership.freed.Add(1) },
 				Join: func(context.Context, int64) (Config, error) {
 					config := o.Config
 					config.Backend = ExclusiveGroup{Group: o.Group, Stream: g, Ownership: ownership}
+					config.OnEnd = func() { ownership.freed.Add(1) } // as the name of the consumer is free
 					err := join
 					join = nil
 					return config, err
 				},
 			}
 		},
-		Lease: minIdle, CloseTimeout: 10 * time.Second, OnEnd: func() {}, Logger: log.Logger(),
+		Lease: minIdle, CloseTimeout: 10 * time.Second, OnEnd: onEnd, Logger: log.Logger(),
 	})
-	return p, discarded
 }
 
 // Whatever fails while a member acquires a partition, it gives the ownership up and tries again.
@@ -109,11 +108,11 @@ func TestPartitioned_acquireFails(t *testing.T) {
 				if c.acquire != nil {
 					first.acquire = func() (stream.OwnerState, error) { return stream.OwnerState{}, c.acquire }
 				}
-				p, discarded := newFakeGroup(1).startPartitionedCounting(t.Context(), newFakeRecord(), c.join, first, second)
+				p := newFakeGroup(1).startPartitionedWith(t.Context(), newFakeRecord(), c.join, func() {}, first, second)
 				(<-p.Output()).Ack()
 				_, _, released := first.counts()
 				assert.Equal(t, 1, released)
-				assert.EqualValues(t, 1, discarded.Load())
+				assert.EqualValues(t, 1, first.freed.Load())
 				p.Close()
 			})
 		})
@@ -127,12 +126,12 @@ func TestPartitioned_anotherOwns(t *testing.T) {
 		first, second := newFakeOwnership(), newFakeOwnership()
 		first.acquire = standsBy
 		began := time.Now()
-		p, discarded := newFakeGroup(1).startPartitionedCounting(t.Context(), newFakeRecord(), nil, first, second)
+		p := newFakeGroup(1).startPartitioned(t.Context(), newFakeRecord(), first, second)
 		(<-p.Output()).Ack()
 		assert.InDelta(t, minIdle, time.Since(began), float64(time.Second))
 		_, _, released := first.counts()
 		assert.Zero(t, released)
-		assert.EqualValues(t, 1, discarded.Load())
+		assert.EqualValues(t, 1, first.freed.Load())
 		p.Close()
 	})
 }
@@ -207,18 +206,18 @@ func TestPartitioned_paused(t *testing.T) {
 			return acquired()
 		}
 		p := newFakeGroup(1).startPartitioned(t.Context(), newFakeRecord(), o)
+		defer p.Close()
 		p.SetPaused(true)
 		close(replies)
 		time.Sleep(time.Minute)
 		select {
 		case <-p.Output():
-			assert.Fail(t, "delivered in a pause")
+			require.FailNow(t, "delivered in a pause")
 		default:
 		}
 		assert.Equal(t, []int{0}, p.Held())
 		p.SetPaused(false)
 		(<-p.Output()).Ack()
-		p.Close()
 	})
 }
 
@@ -280,7 +279,8 @@ func TestPartitioned_close(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g, record := newFakeGroup(3), newFakeRecord()
-		p := g.startPartitioned(t.Context(), record, newFakeOwnership())
+		o, ended := newFakeOwnership(), 0
+		p := g.startPartitionedWith(t.Context(), record, nil, func() { ended++ }, o)
 		msg := <-p.Output()
 		began := time.Now()
 		go p.Close()
@@ -294,6 +294,8 @@ func TestPartitioned_close(t *testing.T) {
 		assert.Equal(t, 1, g.acked())
 		assert.Equal(t, 1, g.releases)
 		assert.Empty(t, record.state("me"))
+		assert.Equal(t, 1, ended)
+		assert.EqualValues(t, 1, o.freed.Load(), "the end of the subscription is told, too")
 	})
 }
 
