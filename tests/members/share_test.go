@@ -176,36 +176,24 @@ func awaitAllOwned(b *fixture.Bench) {
 func TestMembers_share(t *testing.T) {
 	t.Parallel()
 	b, j := fixture.New(t), &journal{}
-	const keys = 60
-	ctx, cancel := context.WithCancel(t.Context())
-	var publishing sync.WaitGroup
-	t.Cleanup(publishing.Wait)
-	t.Cleanup(cancel)
-	published := 0
-	publishing.Go(func() {
-		for ; ctx.Err() == nil; published++ {
-			publish(b, keys, published, 1)
-		}
-	})
+	end := flow(b)
 	first := j.consume(b, 0, memberConfig(), nil)
-	b.Eventually("one has all", func() bool { return j.shares(3)[0] == partitions })
+	shared(b, j, partitions, 0, 0)
 	second := j.consume(b, 1, memberConfig(), nil)
-	b.Eventually("two share", func() bool { return j.shares(3)[0] == 6 && j.shares(3)[1] == 6 })
+	shared(b, j, 6, 6, 0)
 	j.consume(b, 2, memberConfig(), nil)
-	b.Eventually("three share", func() bool { s := j.shares(3); return s[0] == 4 && s[1] == 4 && s[2] == 4 })
+	shared(b, j, 4, 4, 4)
 	before := j.by()
 	require.NoError(t, second.Close())
-	b.Eventually("two share again", func() bool { s := j.shares(3); return s[0] == 6 && s[2] == 6 })
+	shared(b, j, 6, 0, 6)
 	for i, member := range j.by() {
 		assert.True(t, before[i] == 1 || before[i] == member, "a partition that need not move")
 	}
 	require.NoError(t, first.Close())
-	b.Eventually("one has all", func() bool { return j.shares(3)[2] == partitions })
-	cancel()
-	publishing.Wait()
-	b.Eventually("all are handled", func() bool { return j.count() >= keys*published })
-	assert.Equal(t, keys*published, j.count(), "none is handled twice")
-	assert.Empty(t, j.broken)
+	shared(b, j, 0, 0, partitions)
+	published := end()
+	finished(b, j, published)
+	assert.Equal(t, flowKeys*published, j.count(), "none is handled twice")
 }
 
 // A partition moves when its running message is settled, however long that takes: not before, and
