@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,8 +17,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// HasForeign finds nothing, unless a test set a function.
-func (g *fakeGroup) HasForeign(context.Context) (bool, error) { return false, nil }
+// HasForeign reports whether others have entries, or fails as all commands do.
+func (g *fakeGroup) HasForeign(context.Context) (bool, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.foreign) > 0, g.failForeign
+}
 
 // fakeOwnership is an ownership in memory. A test sets what the server does.
 type fakeOwnership struct {
@@ -322,6 +327,45 @@ func TestExclusive_lostWithALateHandler(t *testing.T) {
 		assert.Zero(t, log.Count("an ack came too late"))
 		e.Close()
 	})
+}
+
+// The active consumer claims what others have, at once: when it begins, and after a read. Then these
+// entries come before what was read. If it can't learn whether there are any, it looks for them.
+func TestExclusive_claimsWhatOthersHave(t *testing.T) {
+	t.Parallel()
+	for _, fails := range []error{nil, errDown} {
+		t.Run(fmt.Sprint("fails: ", fails), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				g := newFakeGroup(0)
+				g.members = 2
+				former := func(id string) { // of a read that a former owner still had under way
+					g.foreign = append(g.foreign, stream.PendingEntry{ID: id, Consumer: "former", Deliveries: 1})
+				}
+				former("0-1")
+				e := g.startExclusive(t.Context(), nil, newFakeOwnership())
+				msg := <-e.Output()
+				assert.Equal(t, "0-1", msg.UUID)
+				assert.Less(t, time.Since(g.began), time.Second)
+				msg.Ack()
+				time.Sleep(time.Minute)
+				g.locked(func() {
+					former("0-2")
+					g.failForeign = fails
+				})
+				added := time.Now()
+				g.add(1)
+				for _, want := range []string{"0-2", "1-0"} {
+					msg := <-e.Output()
+					assert.Equal(t, want, msg.UUID)
+					msg.Ack()
+				}
+				assert.Less(t, time.Since(added), time.Second)
+				g.locked(func() { g.failForeign = nil })
+				e.Close()
+			})
+		})
+	}
 }
 
 // SetPaused holds for the subscription of who becomes the active one later.
