@@ -12,6 +12,7 @@ type memberVerdict struct {
 	twoOwners []string // handlers of two generations at a time without a reason, or what a former owner settled
 	again     []string // handled again after an ack without a reason
 	committed []string // committed twice, not at all, or out of order
+	letters   []string // dead letters that came too early or twice, or after an ack
 	late      []string // gaps are too long
 	failures  []string
 
@@ -19,14 +20,15 @@ type memberVerdict struct {
 
 	longestOverlap time.Duration
 	gaps           map[string][]time.Duration
-	ignoredGaps    int // a server was down, or the machine was too busy
+	ignoredGaps    map[string]int // a server was down, or the machine was too busy
 }
 
 func (v *memberVerdict) result() string {
-	for _, list := range [][]string{v.lost, v.disorder, v.twoOwners, v.again, v.committed, v.late, v.failures} {
+	for _, list := range [][]string{v.lost, v.disorder, v.twoOwners, v.again, v.committed, v.letters, v.late, v.failures} {
 		if len(list) > 0 {
-			return fmt.Sprintf("FAIL: %d lost, %d out of order, %d of two owners, %d handled again, %d commits wrong, %d gaps too long, %d other failures",
-				len(v.lost), len(v.disorder), len(v.twoOwners), len(v.again), len(v.committed), len(v.late), len(v.failures))
+			return fmt.Sprintf("FAIL: %d lost, %d out of order, %d of two owners, %d handled again, %d commits wrong, "+
+				"%d dead letters wrong, %d gaps too long, %d other failures",
+				len(v.lost), len(v.disorder), len(v.twoOwners), len(v.again), len(v.committed), len(v.letters), len(v.late), len(v.failures))
 		}
 	}
 	return "PASS"
@@ -34,7 +36,7 @@ func (v *memberVerdict) result() string {
 
 // check judges the run.
 func (h *memberHistory) check() *memberVerdict {
-	v := &memberVerdict{gaps: map[string][]time.Duration{}}
+	v := &memberVerdict{gaps: map[string][]time.Duration{}, ignoredGaps: map[string]int{}}
 	streams := h.streams()
 	settled := map[handlerKey]bool{}
 	for _, s := range streams {
@@ -52,6 +54,7 @@ func (h *memberHistory) check() *memberVerdict {
 	h.busy = busy(streams)
 	for _, s := range streams {
 		h.findGaps(v, s)
+		h.checkDeadLetters(v, s)
 	}
 	for _, m := range h.published {
 		for _, g := range memberGroups {

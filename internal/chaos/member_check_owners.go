@@ -5,6 +5,9 @@ import (
 	"time"
 )
 
+// noticing is how long after it stood still a process may run handlers of a generation that is over.
+const noticing = time.Second
+
 // checkOwners checks that handlers of two generations ran at a time only if the process of the former
 // one stood still, or a server was down; and that an ack of the former one had no effect then.
 func (h *memberHistory) checkOwners(v *memberVerdict, s *ownedStream) {
@@ -25,7 +28,8 @@ func (h *memberHistory) checkOwners(v *memberVerdict, s *ownedStream) {
 			}
 			v.overlaps++
 			v.longestOverlap = max(v.longestOverlap, time.Duration(one.end()-max(next.At, one.At)))
-			if since := next.At - int64(h.lease) - int64(longPause(h.lease)); !h.disturbed(one.process, since, one.end()) {
+			since := max(next.At-int64(h.lease)-int64(longPause(h.lease)), one.end()-int64(noticing))
+			if !h.disturbed(one.process, since, one.end()) {
 				v.twoOwners = append(v.twoOwners, fmt.Sprintf("%s ran until %s, and generation %d began at %s",
 					one, clock(one.end()), next.Generation, clock(next.At)))
 			}

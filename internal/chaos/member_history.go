@@ -14,7 +14,8 @@ type memberHistory struct {
 	published []memberMessage
 	uncertain bool // some messages may be in their streams twice
 	processes []*memberProcess
-	dead      map[handlerKey]bool    // the dead letters
+	dead      map[handlerKey]bool // the messages of the dead letters
+	letters   []memberDeadLetter
 	committed map[[2]string][]string // by group and stream: "key number entry generation" of each Commit
 	troubles  []span                 // when a server was down, and clients recovered
 	busy      []span                 // when the machine was too busy to measure gaps; check finds it

@@ -1,6 +1,7 @@
 package members
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -18,22 +19,49 @@ import (
 )
 
 // workerVariable is set in the environment of a worker process: its topic. addrVariable is the
-// server.
+// server. If joinVariable is set, the worker stands still when it has acquired a partition, before its
+// consumer joins the group.
 const (
 	workerVariable = "REDISSTREAM_MEMBERS_WORKER"
 	addrVariable   = "REDISSTREAM_MEMBERS_ADDR"
+	joinVariable   = "REDISSTREAM_MEMBERS_NEVER_JOINS"
 )
+
+// neverJoins is a hook of a client whose consumers never join a group.
+type neverJoins struct{ redis.Hook }
+
+// ProcessHook implements redis.Hook.
+func (neverJoins) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, command redis.Cmder) error {
+		if args := command.Args(); args[0] == "xgroup" && args[1] == "createconsumer" {
+			select {} // until the process is killed
+		}
+		return next(ctx, command)
+	}
+}
+
+// DialHook implements redis.Hook.
+func (neverJoins) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+// ProcessPipelineHook implements redis.Hook.
+func (neverJoins) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
 
 // work is the main function of a worker process. It handles messages until it is killed.
 func work(topic string) {
 	config := memberConfig()
-	config.Client = redis.NewClient(&redis.Options{Addr: os.Getenv(addrVariable)})
+	client := redis.NewClient(&redis.Options{Addr: os.Getenv(addrVariable)})
+	if os.Getenv(joinVariable) != "" {
+		client.AddHook(neverJoins{})
+	}
+	config.Client = client
 	fixture.JournalWorker(config, topic, func(msg *message.Message) string { return topic + ":journal:" + keyOf(msg) })
 }
 
-func startWorker(b *fixture.Bench) *exec.Cmd {
+func startWorker(b *fixture.Bench, variables ...string) *exec.Cmd {
 	b.Helper()
-	return fixture.StartWorker(b, workerVariable+"="+b.Topic, addrVariable+"="+b.Server.Addr)
+	return fixture.StartWorker(b, append(variables, workerVariable+"="+b.Topic, addrVariable+"="+b.Server.Addr)...)
 }
 
 // Processes are killed, or stopped for longer than their lease, while they handle messages. Every
@@ -109,4 +137,25 @@ func awaitHandled(b *fixture.Bench, keys, n int) {
 		}
 		return true
 	}, 30*time.Second, 20*time.Millisecond, "all are handled")
+}
+
+// A process dies when it owns all partitions, and its consumers have not joined the group. Another
+// member goes on when the leases have ended.
+func TestMembers_diesBeforeItJoins(t *testing.T) {
+	t.Parallel()
+	b, j := fixture.New(t), &journal{}
+	dies := startWorker(b, joinVariable+"=yes")
+	awaitAllOwned(b)
+	before := owners(b)
+	publish(b, flowKeys, 0, 1)
+	assert.Empty(t, b.Client.XInfoConsumers(t.Context(), redisstream.PartitionTopic(b.Topic, 0, partitions), "g").Val())
+	fixture.KillWorker(dies)
+	killed := time.Now()
+	j.consume(b, 1, memberConfig(), nil)
+	finished(b, j, 1)
+	assert.Less(t, time.Since(killed), lease+time.Second)
+	for i, name := range owners(b) {
+		assert.NotEqual(t, before[i], name, "partition %d", i)
+	}
+	assert.Equal(t, flowKeys, j.count())
 }
