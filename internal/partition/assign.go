@@ -10,8 +10,9 @@ type share struct {
 }
 
 // assign returns which of its partitions a member is to give up, which partitions without an owner
-// it is to take, in this order, and whether it is to take more when others have given them up. n is the number of partitions. Each member that knows the same
-// peers computes the same assignment. peers is in the order of the names.
+// it is to take, in this order, and whether it is to take more when others have given them up. n is
+// the number of partitions. Each member that knows the same peers computes the same assignment. peers
+// is in the order of the names.
 //
 // Each active member has n/m partitions, or one more. It keeps as many as it may of those it has. So
 // a join moves only what the newcomer gets, and a leave only what the member had. The results of
