@@ -49,10 +49,10 @@ type PublisherConfig struct {
 	// PartitionOf(key, Partitions), and so they keep their order there.
 	//
 	// Set it to the function that SubscriberConfig.OrderingKey has, where order matters within a key.
-	// Messages without a key (an empty one) go to the partition with the fewest bytes under way, all
-	// those of a call to the same one; with DeduplicationWindow their DeduplicationKey is the key. If
-	// it panics, Publish fails and sends nothing. It needs Partitions. Defaults to nil: no message has
-	// a key.
+	// For messages without a key (an empty one) each call takes the next partition, and skips one
+	// whose server has much more to do than others. With DeduplicationWindow their DeduplicationKey
+	// is the key. If PartitionKey panics, Publish fails and sends nothing. It needs Partitions.
+	// Defaults to nil: no message has a key.
 	PartitionKey func(*message.Message) string
 
 	// MaxLen caps each stream at about that many entries (XADD ... MAXLEN ~). The server drops
@@ -195,7 +195,7 @@ type SubscriberConfig struct {
 
 	// Exclusive makes one consumer of the group at a time the active one for a stream (failover): it
 	// gets all messages, in order, and the others stand by. If it ends, another one becomes the
-	// active one within a second. If its process dies, that takes ClaimMinIdle longer.
+	// active one within a second. If its process dies, that takes up to ClaimMinIdle longer.
 	//
 	// Set it where the order of a whole group matters, and one consumer is fast enough. All members
 	// of a group must have the same setting: a member without it shares the entries with the active
@@ -206,7 +206,7 @@ type SubscriberConfig struct {
 	// messages end. Pass the generation on to systems that can refuse older ones: between the end
 	// of the lease and the moment in which a handler notices, two handlers may work on a message.
 	//
-	// A consumer that stands by looks each half second for its chance. During a pause the active
+	// A consumer that stands by asks each half second for its turn. During a pause the active
 	// consumer stays the active one. ShouldClaim is not called, and a negative ClaimInterval is
 	// refused. It needs a ConsumerGroup, without AutoAck. Defaults to false: the members share the
 	// entries.
@@ -220,11 +220,10 @@ type SubscriberConfig struct {
 	//
 	// Set the number that the publishers have. Subscribe fails with ErrPartitions if the topic has
 	// another number, or has a stream of its own. When a member joins or leaves, as few partitions as
-	// possible move to another member. A partition moves when its running messages are settled,
-	// within a second. If a member dies, that takes ClaimMinIdle longer; 2 s is a good value where
-	// that must be short. The members find each other through a record of the group
-	// (PartitionMembersKey), which each of them reads four times a second. Entry.Generation rises with
-	// each owner of a partition.
+	// possible move to another member. A partition moves within a second after its running messages
+	// are settled. If a member dies, others take its partitions over after ClaimMinIdle. The members
+	// find each other through a record of the group (PartitionMembersKey), which each of them reads
+	// four times a second. Entry.Generation rises with each owner of a partition.
 	//
 	// Without a ConsumerGroup a subscription gets the messages of all partitions. With one, a
 	// negative ClaimInterval and AutoAck are refused, and ShouldClaim is not called. docs/partitions.md

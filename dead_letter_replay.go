@@ -1,6 +1,7 @@
 package redisstream
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -18,7 +19,7 @@ type DeadLetter struct {
 	ID         string    // its ID in DeadLetterTopic(topic), for ReplayDeadLettersByID and DropDeadLettersByID
 	Reason     string    // why it is a dead letter
 	Error      string    // its handler's last error; empty: unknown
-	Stream     string    // the stream of its entry: the topic, or one of its partitions
+	Stream     string    // the stream that it is a dead letter of: the topic, or one of its partitions
 	EntryID    string    // the ID of its entry
 	Group      string    // the consumer group that dead-lettered it
 	Consumer   string    // the consumer that had it last
@@ -61,7 +62,7 @@ func readAll(ctx context.Context, deadLetters *stream.DeadLetters, topic string)
 				return
 			}
 			read := readDeadLetter(letter)
-			if read.Stream != "" && read.Stream != topic {
+			if read.Stream = cmp.Or(read.Stream, topic); read.Stream != topic {
 				continue
 			}
 			if !yield(read, nil) {

@@ -8,17 +8,31 @@ import (
 	"github.com/millrace/redisstream/internal/stream"
 )
 
-// maxKnownPartitions bounds of how many streams a Publisher keeps the names.
+// maxKnownPartitions bounds of how many streams a Publisher keeps the names and the idle queues.
 const maxKnownPartitions = 1 << 16
 
 // partitionedTopics are the topics with partitions to which a Publisher has published.
 type partitionedTopics struct {
 	partitions int
 	plan       lanePlan
+	ctx        context.Context //nolint:containedctx // of the questions; Close ends it
+	cancel     context.CancelFunc
 	asking     sync.WaitGroup
 
 	mu     sync.Mutex
 	topics map[string]*partitionedTopic
+}
+
+func newPartitionedTopics(config PublisherConfig) partitionedTopics {
+	ctx, cancel := context.WithCancel(context.Background())
+	return partitionedTopics{partitions: config.Partitions, plan: config.plan(), ctx: ctx, cancel: cancel}
+}
+
+// close ends the questions that are under way. The client notices it between two commands, or when it
+// dials.
+func (p *partitionedTopics) close() {
+	p.cancel()
+	p.asking.Wait()
 }
 
 // of returns a topic. The name must be one that can have partitions.
@@ -93,7 +107,10 @@ func (t *partitionedTopic) agree(p *Publisher, watch *contextWatch) error {
 }
 
 func (t *partitionedTopic) ask(p *Publisher, q *question) {
-	q.err = agreeOnPartitions(context.Background(), p.config.Client, t.name, t.owner.partitions, false)
+	q.err = agreeOnPartitions(t.owner.ctx, p.config.Client, t.name, t.owner.partitions, false)
+	if t.owner.ctx.Err() != nil {
+		q.err = ErrPublisherClosed
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.asked = nil

@@ -49,6 +49,7 @@ type publishQueues struct {
 
 	mu     sync.Mutex
 	queues map[string]*publishQueue
+	idle   int // how many are kept while no call is under way; at least maxIdleQueues
 	flows  flows
 	alone  sync.WaitGroup // large messages under way
 }
@@ -143,14 +144,34 @@ func (q *publishQueue) await(call *publishCall, admission *admission, watch *con
 // leave ends calls of the queue. It is called with owner.mu held.
 func (q *publishQueue) leave(calls int) {
 	q.calls -= calls
-	if q.calls == 0 && len(q.owner.queues) > maxIdleQueues {
-		delete(q.owner.queues, q.name)
+	if q.calls == 0 && len(q.owner.queues) > max(q.owner.idle, maxIdleQueues) {
+		q.owner.forgetOne(q)
 	}
 }
 
-// maxIdleQueues is how many topics keep their queue, with its measured round trip, while no call is
-// under way.
-const maxIdleQueues = 128
+const (
+	// maxIdleQueues is how many topics keep their queue, with its measured round trip and its producers,
+	// while no call is under way.
+	maxIdleQueues = 128
+	// maxForgetLooks bounds the search for a queue to forget.
+	maxForgetLooks = 8
+)
+
+// forgetOne forgets an idle queue: rather another one than the one that was just used. So the lanes of
+// masters that are gone do not take the place of others for ever.
+func (q *publishQueues) forgetOne(used *publishQueue) {
+	looks := 0
+	for name, queue := range q.queues { // the order is random
+		if queue != used && queue.calls == 0 {
+			delete(q.queues, name)
+			return
+		}
+		if looks++; looks == maxForgetLooks {
+			break
+		}
+	}
+	delete(q.queues, used.name)
+}
 
 // wait returns when no pipeline is under way.
 func (q *publishQueues) wait() {

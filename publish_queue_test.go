@@ -42,6 +42,29 @@ func TestPublisher_remembersABoundedNumberOfTopics(t *testing.T) {
 	}
 }
 
+// A topic that is in use keeps its queue, however many others were used once.
+func TestPublisher_forgetsIdleTopicsFirst(t *testing.T) {
+	t.Parallel()
+	publisher, err := NewPublisher(PublisherConfig{Client: redistest.Shared().Client(t)}, nil)
+	require.NoError(t, err)
+	defer publisher.Close()
+	prefix := t.Name() + rand.Text()
+	for i := range maxIdleQueues {
+		require.NoError(t, publisher.Publish(fmt.Sprintf("%s:%d", prefix, i), message.NewMessage("once", nil)))
+	}
+	var first *publishQueue
+	for range 100 {
+		require.NoError(t, publisher.Publish(prefix, message.NewMessage("in use", nil)))
+		queue := publisher.queues.queues[prefix]
+		require.NotNil(t, queue)
+		if first == nil {
+			first = queue
+		}
+		require.Same(t, first, queue)
+	}
+	assert.Len(t, publisher.queues.queues, maxIdleQueues)
+}
+
 func TestPublishQueue_pipelinesUnderWay(t *testing.T) {
 	t.Parallel()
 	q := publishQueue{owner: &publishQueues{poller: new(busypoll.Poller)}}

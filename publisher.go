@@ -49,9 +49,10 @@ func NewPublisher(config PublisherConfig, logger watermill.LoggerAdapter) (*Publ
 		queues: publishQueues{
 			adder: stream.NewAdder(config.Client, replicas), timeout: replyTimeout(config.Client), spread: spreads(config.Client), observer: observer,
 			poller: pollerOf(config.Client), closing: closing,
+			idle:       min(maxIdleQueues*config.Partitions, maxKnownPartitions),
 			idempotent: config.Idempotent || config.DeduplicationWindow > 0, resendWithin: resendWithin, window: config.DeduplicationWindow,
 		},
-		partitioned: partitionedTopics{partitions: config.Partitions, plan: config.plan()},
+		partitioned: newPartitionedTopics(config),
 		movers:      movers{client: config.Client, logger: logger},
 	}, nil
 }
@@ -149,7 +150,7 @@ func (p *Publisher) Close() error {
 	}
 	p.mu.Unlock()
 	p.calls.Wait()
-	p.partitioned.asking.Wait()
+	p.partitioned.close()
 	p.movers.close()
 	p.queues.wait() // for pipelines whose callers returned when their context ended
 	if first && p.observer != nil {

@@ -98,11 +98,15 @@ func (s *Scheduler) arm(ctx context.Context, movers *movers, topic string, names
 	if failure == nil {
 		names = now
 	}
-	for _, name := range names {
-		there, err := delayedOf(s.config.Client, name).Any(ctx)
-		if failure = cmp.Or(failure, err); there {
+	keys := make([]string, len(names))
+	for i, name := range names {
+		keys[i] = DelayedKey(name)
+	}
+	there, err := stream.AnyDelayed(ctx, s.config.Client, keys)
+	for i, name := range names {
+		if there[i] {
 			movers.arm(name, 0)
 		}
 	}
-	return names, failure
+	return names, cmp.Or(failure, err)
 }

@@ -1,6 +1,7 @@
 package redisstream
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -71,23 +72,22 @@ func (s *Subscriber) createGroups(ctx context.Context, topic string) error {
 // partitionsAtOnce bounds how many partitions are prepared at the same time.
 const partitionsAtOnce = 32
 
-// eachPartition calls a function for each partition of a topic, and returns the first error.
+// eachPartition calls a function for each partition of a topic. It returns an error that names the
+// partition.
 func (s *Subscriber) eachPartition(topic string, do func(i int, name string) error) error {
 	n := s.config.Partitions
-	failures := make([]error, n)
+	failures := make([]error, min(n, partitionsAtOnce))
 	var all sync.WaitGroup
-	for first := range min(n, partitionsAtOnce) {
+	for first := range failures {
 		all.Go(func() {
-			for i := first; i < n && failures[first] == nil; i += partitionsAtOnce {
-				failures[first] = do(i, PartitionTopic(topic, i, n))
+			for i := first; i < n; i += len(failures) {
+				if err := do(i, PartitionTopic(topic, i, n)); err != nil {
+					failures[first] = fmt.Errorf("partition %d: %w", i, err)
+					return
+				}
 			}
 		})
 	}
 	all.Wait()
-	for i, err := range failures {
-		if err != nil {
-			return fmt.Errorf("partitions from %d on: %w", i, err)
-		}
-	}
-	return nil
+	return cmp.Or(failures...)
 }

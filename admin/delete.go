@@ -18,10 +18,11 @@ type Deletion struct {
 	DryRun  bool  // nothing was changed
 }
 
-// DeleteGroup deletes a group with its pending entries, its retry queue and what says who owns the
-// topic (UNLINK, XGROUP DESTROY). The entries stay in the topic. If it is interrupted, run it again.
-// While the group has live members, or an owner whose lease is not over, the error wraps ErrInUse:
-// these members would recreate the group. It may also wrap ErrNoTopic or ErrNoGroup.
+// DeleteGroup deletes a group with its pending entries, its retry queue, its pause, its owner key and
+// the records of its members (UNLINK, XGROUP DESTROY). The entries stay in the topic. If it is
+// interrupted, run it again. While the group has live members, or an owner whose lease is not over,
+// the error wraps ErrInUse: these members would recreate the group. It may also wrap ErrNoTopic or
+// ErrNoGroup.
 func (a *Admin) DeleteGroup(ctx context.Context, topic, group string, dryRun bool) (Deletion, error) {
 	deletion := Deletion{DryRun: dryRun}
 	state, err := a.Group(ctx, topic, group)

@@ -39,7 +39,7 @@ var (
 // is interrupted, run it again.
 //
 // The error wraps ErrNoTopic or ErrNoGroup, or ErrInvalidID if the ID is invalid or beyond the
-// newest entry, of all partitions. An ID sets each partition to that time, about.
+// newest entry, of all partitions. An ID sets each partition to about that time.
 func (a *Admin) Reset(ctx context.Context, topic, group string, to ResetTo) (Reset, error) {
 	reset := Reset{DryRun: to.DryRun, Before: Lag{Exact: LagExact}, After: Lag{Exact: LagExact}}
 	about, err := a.Topic(ctx, topic)

@@ -21,7 +21,7 @@ const (
 type order struct {
 	action       Action
 	topic, group string
-	ids          []string // nil: all that filter selects, up to through
+	ids          []string // of dead letters: letterKey; nil: all that filter selects, up to through
 	filter       filter
 	through      string // the newest one that the confirmation page counted
 	reason       string
@@ -30,12 +30,12 @@ type order struct {
 	dryRun       bool
 }
 
-// selects tells whether an order is for what has this ID.
-func (o order) selects(id string) bool {
+// selects tells whether an order is for a dead letter.
+func (o order) selects(letter admin.DeadLetter) bool {
 	if o.ids != nil {
-		return slices.Contains(o.ids, id)
+		return slices.Contains(o.ids, letterKey(o.topic, letter))
 	}
-	return o.through == "" || !later(id, o.through)
+	return o.through == "" || !later(letter.ID, o.through)
 }
 
 // row is something that an action is done to.
@@ -110,8 +110,11 @@ func letters(
 	do func(*admin.Admin, context.Context, string, func(admin.DeadLetter) bool, bool) (admin.Outcome, error),
 ) effect {
 	return chosen(do, func(letter admin.DeadLetter, o order) (row, bool) {
-		about := row{letter.ID, letter.Message.UUID, "group " + name(letter.Group) + ": " + name(letter.Reason)}
-		return about, o.selects(letter.ID) && o.filter.letter(letter)
+		about := "group " + name(letter.Group) + ": " + name(letter.Reason)
+		if letter.Stream != o.topic {
+			about += ", in " + name(letter.Stream)
+		}
+		return row{letter.ID, letter.Message.UUID, about}, o.selects(letter) && o.filter.letter(letter)
 	})
 }
 

@@ -48,6 +48,7 @@ var known = []struct {
 	{admin.ErrNoEntry, failure{status: http.StatusNotFound, text: "The entry does not exist (any more)."}},
 	{admin.ErrInUse, failure{status: http.StatusConflict, text: "The group or the consumer is in use. Stop its members first."}},
 	{admin.ErrInvalidID, failure{status: http.StatusBadRequest, text: "That is not the ID of an entry."}},
+	{admin.ErrAmbiguousID, failure{status: http.StatusConflict, text: "Several partitions have an entry with that ID. Name the partition as topic."}},
 	{context.DeadlineExceeded, failure{status: http.StatusGatewayTimeout, text: "The Redis server did not answer in time."}},
 	{context.Canceled, failure{status: http.StatusServiceUnavailable, text: "The request was cancelled."}},
 }

@@ -71,6 +71,7 @@ type lettersBody struct {
 type letterRow struct {
 	admin.DeadLetter
 
+	Key      string // letterKey
 	Content  content
 	Metadata []pair
 	Download string
@@ -118,15 +119,15 @@ func (h *Handler) searchLetters(ctx context.Context, body *lettersBody, topic, a
 			return last, false, err
 		case after != "" && !later(letter.ID, after):
 			continue
-		case len(body.Letters) == rowsOnPage:
+		case letter.ID == last: // of another partition: the next page begins with another ID
+		case len(body.Letters) >= rowsOnPage:
+			return last, true, nil
+		case last != "" && time.Now().After(until):
+			body.Late = true
 			return last, true, nil
 		}
 		if last = letter.ID; body.Filter.letter(letter) {
 			body.Letters = append(body.Letters, rowOf(topic, letter))
-		}
-		if time.Now().After(until) {
-			body.Late = true
-			return last, true, nil
 		}
 	}
 	return last, false, nil
@@ -134,5 +135,15 @@ func (h *Handler) searchLetters(ctx context.Context, body *lettersBody, topic, a
 
 func rowOf(topic string, letter admin.DeadLetter) letterRow {
 	about := describe(letter.Message)
-	return letterRow{letter, about.Content, about.Metadata, link(downloadPath, "topic", topic, "dead", "1", "id", letter.ID)}
+	download := link(downloadPath, "topic", letter.Stream, "dead", "1", "id", letter.ID)
+	return letterRow{letter, letterKey(topic, letter), about.Content, about.Metadata, download}
+}
+
+// letterKey tells a dead letter of a topic from all others, in forms: its ID, which is followed by its
+// partition, because letters of two partitions may have the same ID.
+func letterKey(topic string, letter admin.DeadLetter) string {
+	if letter.Stream == topic {
+		return letter.ID
+	}
+	return letter.ID + " " + letter.Stream
 }

@@ -35,16 +35,16 @@ func (h *Handler) messages(r *request) (page, error) {
 			return page{}, err
 		}
 	}
-	more := false
+	more, last := false, ""
 	for message, err := range h.config.Admin.Messages(r.ctx, topic, where) {
 		if err != nil {
 			return page{}, err
 		}
-		if len(body.Messages) == rowsOnPage {
+		if len(body.Messages) >= rowsOnPage && message.ID != last { // entries of several partitions may have one ID
 			more = true
 			break
 		}
-		body.Messages = append(body.Messages, message)
+		body.Messages, last = append(body.Messages, message), message.ID
 	}
 	if !where.Reverse {
 		slices.Reverse(body.Messages)

@@ -120,7 +120,7 @@ func TestKeyboard(t *testing.T) {
 	tab.focusOn(`e.name === "q"`)
 	tab.press("m-1" + kb.Enter)
 	tab.shows("1 row,")
-	tab.focusOn(`e.name === "id"`)
+	tab.focusOn(`e.name === "id~"`)
 	tab.press(" ")
 	tab.focusOn(`e.value === "drop"`)
 	tab.press(kb.Enter)

@@ -12,11 +12,12 @@ import (
 
 // memberStory is a run on the topic without partitions. A line of a journal is the time in ms, what
 // happened, the generation and the number of the message in key "k". Entry n-0 has message n. A message
-// of another key has "other" behind the number of its entry.
+// of another key has "other" behind the number of its entry. The number of the delivery may come last.
 type memberStory struct {
 	journals  map[string]string
 	killed    map[string]int64 // ms
 	dead      []int
+	letters   string // "ms message deliveries" of each dead letter
 	committed []string
 	troubles  []span
 	published int // each 10 ms after the last one; default 2
@@ -35,6 +36,13 @@ func (s memberStory) verdict(t *testing.T) *memberVerdict {
 	for _, n := range s.dead {
 		h.dead[handlerKey{"exclusive", "k", n}] = true
 	}
+	for text := range strings.SplitSeq(s.letters, ", ") {
+		l, n := memberDeadLetter{deadLetter{group: "exclusive"}, wholeTopic}, 0
+		if _, err := fmt.Sscan(text, &l.at, &n, &l.deliveries); err == nil {
+			l.at, l.id = l.at*ms, fmt.Sprintf("%d-0", n)
+			h.letters, h.dead[handlerKey{"exclusive", "k", n}] = append(h.letters, l), true
+		}
+	}
 	for name, text := range s.journals {
 		p := &memberProcess{name: name, killed: s.killed[name] * ms}
 		for line := range strings.SplitSeq(text, ", ") {
@@ -43,6 +51,9 @@ func (s memberStory) verdict(t *testing.T) *memberVerdict {
 			what := ""
 			_, err := fmt.Sscan(line, &e.At, &what, &e.Generation, &e.Number)
 			require.NoError(t, err, line)
+			if fields := strings.Fields(line); len(fields) > 4 {
+				e.Deliveries = int64(numberOf(fields[4]))
+			}
 			switch e.Kind = memberEnds; what {
 			case memberOwns, memberBegins:
 				e.Kind = what
@@ -163,6 +174,53 @@ func TestMemberCheck_findsWrongCommits(t *testing.T) {
 	} {
 		assert.NotEmpty(t, memberStory{journals: journals, committed: committed}.verdict(t).committed, name)
 	}
+}
+
+// Message 1 is nacked, and is a dead letter after four deliveries.
+func TestMemberCheck_findsWrongDeadLetters(t *testing.T) {
+	t.Parallel()
+	const (
+		four  = "100 begins 1 1 1, 101 nacked 1 1 1, 102 begins 1 1 2, 103 nacked 1 1 2, 104 begins 1 1 3, 105 nacked 1 1 3, 106 begins 1 1 4, 107 nacked 1 1 4, "
+		three = "100 begins 1 1 1, 101 nacked 1 1 1, 102 begins 1 1 2, 103 nacked 1 1 2, 104 begins 1 1 3, 105 nacked 1 1 3, "
+		acked = "100 begins 1 1 4, 101 acked 1 1 4, "
+		two   = "120 begins 1 2 1, 121 acked 1 2 1"
+	)
+	down := []span{{103e6, 112e6}}
+	for name, c := range map[string]struct {
+		memberStory
+		finds bool
+	}{
+		"after four":                    {memberStory{journals: one(four + two), letters: "110 1 4"}, false},
+		"counts three":                  {memberStory{journals: one(four + two), letters: "110 1 3"}, true},
+		"after three":                   {memberStory{journals: one(three + two), letters: "110 1 4"}, true},
+		"after three, server down":      {memberStory{journals: one(three + two), letters: "110 1 4", troubles: down}, false},
+		"after three, killed":           {memberStory{journals: one(three + two), letters: "110 1 4", killed: map[string]int64{"a": 108}}, false},
+		"twice":                         {memberStory{journals: one(four + two), letters: "110 1 4, 112 1 4"}, true},
+		"handled afterwards":            {memberStory{journals: one(four + "112 begins 1 1 4, 113 nacked 1 1 4, " + two), letters: "110 1 4"}, true},
+		"of a message that was acked":   {memberStory{journals: one(acked + two), letters: "110 1 4"}, true},
+		"of one, while server was down": {memberStory{journals: one(acked + two), letters: "110 1 4", troubles: down}, false},
+		"never":                         {memberStory{journals: one(four + "108 begins 1 1 5, 109 acked 1 1 5, " + two)}, true},
+	} {
+		v := c.verdict(t)
+		assert.Equal(t, c.finds, len(v.letters) > 0, "%s: %v", name, v.letters)
+	}
+}
+
+// A run that has no gap of a kind shows nothing. If most of its gaps do not count, it says so.
+func TestMemberCheck_gapsThatAreMissing(t *testing.T) {
+	t.Parallel()
+	leaving := []time.Duration{time.Millisecond}
+	v := memberVerdict{gaps: map[string][]time.Duration{gapLeaving: leaving}, ignoredGaps: map[string]int{gapLeaving: 1}}
+	v.checkGapsFound()
+	assert.Equal(t, []string{"no gap after dying was found"}, v.failures)
+	assert.NotContains(t, v.gapFigures(gapLeaving), "NOT SHOWN")
+	v.ignoredGaps[gapLeaving]++
+	assert.Contains(t, v.gapFigures(gapLeaving), "NOT SHOWN")
+	v.failures, v.ignoredGaps[gapDying] = nil, 1
+	v.checkGapsFound()
+	assert.Empty(t, v.failures)
+	assert.Contains(t, v.gapFigures(gapDying), "none; 1 do not count")
+	assert.Contains(t, v.gapFigures(gapDying), "NOT SHOWN")
 }
 
 // Message 2 is published after 20 ms, and waits for the next owner.

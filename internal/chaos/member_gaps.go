@@ -12,6 +12,8 @@ const (
 	gapDying   = "dying"   // a process was killed or stood still
 )
 
+var gapKinds = []string{gapLeaving, gapDying}
+
 // limit returns how long 99 of 100 gaps may be.
 func (h *memberHistory) limit(kind string) time.Duration {
 	if kind == gapDying {
@@ -30,20 +32,13 @@ func (h *memberHistory) findGaps(v *memberVerdict, s *ownedStream) {
 			published[fmt.Sprint(m.key, " ", m.number)] = m.doneAt
 		}
 	}
-	var old *ownership // the last one that handled a message
-	for _, next := range s.owners {
-		if len(next.handlings) == 0 {
-			continue
-		}
-		if old == nil {
-			old = next
-			continue
-		}
-		before := old
-		old = next
+	idle := func(o *ownership) bool { return len(o.handlings) == 0 }
+	owners := slices.DeleteFunc(slices.Clone(s.owners), idle)
+	for i := 1; i < len(owners); i++ {
+		old, next := owners[i-1], owners[i]
 		first := next.handlings[0]
-		kind, ended := gapLeaving, before.at
-		for _, one := range before.handlings {
+		kind, ended := gapLeaving, old.at
+		for _, one := range old.handlings {
 			if one.ended != 0 && one.ended <= first.At {
 				ended = max(ended, one.ended)
 			}
@@ -56,14 +51,14 @@ func (h *memberHistory) findGaps(v *memberVerdict, s *ownedStream) {
 			continue // nothing was waiting when the next owner began
 		}
 		if overlaps(h.troubles, ended-int64(h.lease), first.At) || overlaps(h.busy, ended, first.At) {
-			v.ignoredGaps++
+			v.ignoredGaps[kind]++
 			continue
 		}
 		gap := time.Duration(first.At - max(began, ended))
 		v.gaps[kind] = append(v.gaps[kind], gap)
 		if gap > h.limit(kind) {
 			v.late = append(v.late, fmt.Sprintf("%s after %s: %s (generation %d of %s ended at %s)",
-				gap.Round(time.Millisecond), kind, first, before.generation, before.process.name, clock(ended)))
+				gap.Round(time.Millisecond), kind, first, old.generation, old.process.name, clock(ended)))
 		}
 	}
 }
@@ -105,12 +100,35 @@ func (h *memberHistory) lastDeath(from int64, next *ownership) (last int64) {
 
 // checkGaps keeps the findings of the gaps only if the 99th percentile is over the limit.
 func (h *memberHistory) checkGaps(v *memberVerdict) {
-	for _, kind := range []string{gapLeaving, gapDying} {
+	for _, kind := range gapKinds {
 		if percentile(v.gaps[kind], 99) > h.limit(kind) {
 			return
 		}
 	}
 	v.late = nil
+}
+
+// checkGapsFound reports a kind of which the run had no gap: then it shows nothing.
+func (v *memberVerdict) checkGapsFound() {
+	for _, kind := range gapKinds {
+		if len(v.gaps[kind])+v.ignoredGaps[kind] == 0 {
+			v.failures = append(v.failures, "no gap after "+kind+" was found")
+		}
+	}
+}
+
+// gapFigures describes the gaps of a kind, and says if those that count show little: they are the
+// smaller part.
+func (v *memberVerdict) gapFigures(kind string) string {
+	counts, ignored := len(v.gaps[kind]), v.ignoredGaps[kind]
+	text := figures(v.gaps[kind])
+	if ignored > 0 {
+		text += fmt.Sprintf("; %d do not count: a server was down, or the machine was too busy", ignored)
+	}
+	if ignored > counts {
+		text += ". THE LIMIT IS NOT SHOWN: more than half do not count"
+	}
+	return text
 }
 
 // percentile returns the smallest duration that p percent are not above.

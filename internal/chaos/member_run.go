@@ -74,6 +74,7 @@ func membersRun(ctx context.Context, o options) (ok bool, err error) {
 	}
 	v := h.check()
 	v.failures = append(v.failures, r.failures...)
+	v.checkGapsFound()
 	r.report(h, v)
 	fmt.Fprintf(r.out, "%s, seed %d, %s\n", v.result(), o.seed, time.Since(r.began).Round(time.Second))
 	return v.result() == "PASS", nil
@@ -292,20 +293,28 @@ func (r *memberRun) history(ctx context.Context) (*memberHistory, error) {
 				return nil, err
 			}
 			h.committed[[2]string{g.name, name}] = list
-			err = r.readAll(ctx, redisstream.DeadLetterTopic(name), func(m redis.XMessage) error {
-				group, _ := m.Values[redisstream.DeadLetterGroupKey].(string)
-				msg, err := redisstream.MsgpackMarshaler{}.Unmarshal(m.ID, m.Values)
-				if err == nil {
-					h.dead[handlerKey{group, orderingKeyOf(msg), numberOf(msg.Metadata.Get(memberNumber))}] = true
-				}
-				return err
-			})
-			if err != nil {
+			if err := r.readDeadLetters(ctx, h, g, name); err != nil {
 				return nil, err
 			}
 		}
 	}
 	return h, nil
+}
+
+// readDeadLetters reads the dead letters of a group in a stream.
+func (r *memberRun) readDeadLetters(ctx context.Context, h *memberHistory, g memberGroup, name string) error {
+	return r.readAll(ctx, redisstream.DeadLetterTopic(name), func(m redis.XMessage) error {
+		letter, err := deadLetterOf(m)
+		if err != nil || letter.group != g.name {
+			return err
+		}
+		msg, err := redisstream.MsgpackMarshaler{}.Unmarshal(m.ID, m.Values)
+		if err == nil {
+			h.dead[handlerKey{g.name, orderingKeyOf(msg), numberOf(msg.Metadata.Get(memberNumber))}] = true
+			h.letters = append(h.letters, memberDeadLetter{letter, name})
+		}
+		return err
+	})
 }
 
 func (r *memberRun) report(h *memberHistory, v *memberVerdict) {
@@ -316,15 +325,15 @@ func (r *memberRun) report(h *memberHistory, v *memberVerdict) {
 	for _, kind := range slices.Sorted(maps.Keys(r.made)) {
 		fmt.Fprintf(r.out, "  %5d %s\n", r.made[kind], kind)
 	}
-	for _, kind := range []string{gapLeaving, gapDying} {
-		fmt.Fprintf(r.out, "gap after %s: %s\n", kind, figures(v.gaps[kind]))
+	for _, kind := range gapKinds {
+		fmt.Fprintf(r.out, "gap after %s: %s\n", kind, v.gapFigures(kind))
 	}
-	fmt.Fprintf(r.out, "%d gaps do not count: a server was down, or the machine was too busy\n", v.ignoredGaps)
 	r.findings("LOST", v.lost)
 	r.findings("OUT OF ORDER", v.disorder)
 	r.findings("TWO OWNERS", v.twoOwners)
 	r.findings("HANDLED AGAIN", v.again)
 	r.findings("COMMITTED", v.committed)
+	r.findings("DEAD LETTERS", v.letters)
 	r.findings("GAPS", v.late)
 	r.findings("FAILED", v.failures)
 }

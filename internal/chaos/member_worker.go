@@ -212,7 +212,7 @@ func (l ownerLogger) With(fields watermill.LogFields) watermill.LoggerAdapter {
 
 func (l ownerLogger) Info(msg string, fields watermill.LogFields) {
 	l.LoggerAdapter.Info(msg, fields)
-	if msg != "this consumer owns the partition now" && msg != "this is the active consumer of the group now" {
+	if msg != "this consumer owns the partition now" && msg != "this consumer is the active one of the group now" {
 		return
 	}
 	stream := l.member.group.topic

@@ -9,14 +9,15 @@ type share struct {
 	target int
 }
 
-// assign returns which of its partitions a member is to give up, and which partitions without an
-// owner it is to take, in this order. n is the number of partitions. Each member that knows the same
-// peers computes the same assignment. peers is in the order of the names.
+// assign returns which of its partitions a member is to give up, which partitions without an owner
+// it is to take, in this order, and whether it is to take more when others have given them up. n is
+// the number of partitions. Each member that knows the same peers computes the same assignment. peers
+// is in the order of the names.
 //
 // Each active member has n/m partitions, or one more. It keeps as many as it may of those it has. So
 // a join moves only what the newcomer gets, and a leave only what the member had. The results of
 // members that follow them do not change until the last one has done so, whatever the order.
-func assign(n int, peers []peer, me string) (give, take []int) {
+func assign(n int, peers []peer, me string) (give, take []int, awaits bool) {
 	owned, counted, shares := newSet(n), newSet(n), make([]share, 0, len(peers))
 	for i := range peers {
 		p := &peers[i]
@@ -25,8 +26,8 @@ func assign(n int, peers []peer, me string) (give, take []int) {
 			owned.addAll(p.keeps)
 			continue
 		}
-		// What two members claim is the first one's here: nobody takes it, and the other one finds
-		// out that it does not own it.
+		// If two members claim a partition, it counts as the first one's: nobody takes it, and the
+		// other one finds out that it does not own it.
 		kept := p.keeps.clone()
 		kept.removeAll(counted)
 		counted.addAll(kept)
@@ -55,7 +56,11 @@ func assign(n int, peers []peer, me string) (give, take []int) {
 				break
 			}
 			pool.remove(p)
-			if s.peer.name == me && !owned.has(p) {
+			switch {
+			case s.peer.name != me:
+			case owned.has(p):
+				awaits = true
+			default:
 				take = append(take, p)
 			}
 			at = p
@@ -64,7 +69,7 @@ func assign(n int, peers []peer, me string) (give, take []int) {
 			break
 		}
 	}
-	return give, take
+	return give, take, awaits
 }
 
 // setTargets decides how many partitions each member has. If they can't be shared evenly, those that

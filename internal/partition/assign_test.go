@@ -57,7 +57,7 @@ func (g *group) follow(view []peer, name string, some func() bool) bool {
 			view[i] = peer{name, me.leaving, me.keeps.clone(), me.gives.clone()}
 		}
 	}
-	give, take := assign(g.n, view, name)
+	give, take, _ := assign(g.n, view, name)
 	if me.leaving {
 		give = slices.Collect(me.keeps.all())
 	}
@@ -240,23 +240,25 @@ func TestAssign_examples(t *testing.T) {
 	for name, test := range map[string]struct {
 		peers      []peer
 		give, take []int
+		awaits     bool
 	}{
-		"alone":                        {[]peer{owner("me")}, nil, []int{0, 1, 2, 3}},
-		"even":                         {[]peer{owner("me", 0, 1), owner("you", 2, 3)}, nil, nil},
-		"a newcomer":                   {[]peer{owner("me", 0, 1, 2, 3), owner("you")}, []int{3, 2}, nil},
-		"the newcomer waits":           {[]peer{owner("me"), owner("you", 0, 1, 2, 3)}, nil, nil},
-		"what is given up is not free": {[]peer{owner("me"), {"you", false, setOf(4, 0, 1), setOf(4, 2, 3)}}, nil, nil},
-		"what was released is":         {[]peer{owner("me"), {"you", false, setOf(4, 0, 1), setOf(4, 2)}}, nil, []int{3}},
-		"one who leaves counts not":    {[]peer{owner("me", 0, 1), {"you", true, newSet(4), setOf(4, 3)}}, nil, []int{2}},
-		"I leave":                      {[]peer{{"me", true, setOf(4, 0, 1), newSet(4)}, owner("you", 2, 3)}, nil, nil},
-		"stand by":                     {[]peer{owner("a", 0), owner("b", 1), owner("c", 2), owner("d", 3), owner("me")}, nil, nil},
-		"claimed by two":               {[]peer{owner("a", 0, 1), owner("me", 1, 2), owner("z", 3)}, nil, nil},
+		"alone":                        {[]peer{owner("me")}, nil, []int{0, 1, 2, 3}, false},
+		"even":                         {[]peer{owner("me", 0, 1), owner("you", 2, 3)}, nil, nil, false},
+		"a newcomer":                   {[]peer{owner("me", 0, 1, 2, 3), owner("you")}, []int{3, 2}, nil, false},
+		"the newcomer waits":           {[]peer{owner("me"), owner("you", 0, 1, 2, 3)}, nil, nil, true},
+		"what is given up is not free": {[]peer{owner("me"), {"you", false, setOf(4, 0, 1), setOf(4, 2, 3)}}, nil, nil, true},
+		"what was released is":         {[]peer{owner("me"), {"you", false, setOf(4, 0, 1), setOf(4, 2)}}, nil, []int{3}, true},
+		"one who leaves counts not":    {[]peer{owner("me", 0, 1), {"you", true, newSet(4), setOf(4, 3)}}, nil, []int{2}, true},
+		"I leave":                      {[]peer{{"me", true, setOf(4, 0, 1), newSet(4)}, owner("you", 2, 3)}, nil, nil, false},
+		"stand by":                     {[]peer{owner("a", 0), owner("b", 1), owner("c", 2), owner("d", 3), owner("me")}, nil, nil, false},
+		"claimed by two":               {[]peer{owner("a", 0, 1), owner("me", 1, 2), owner("z", 3)}, nil, nil, false},
 	} {
 		slices.SortFunc(test.peers, byName)
-		give, take := assign(4, test.peers, "me")
+		give, take, awaits := assign(4, test.peers, "me")
 		slices.Sort(take)
 		assert.Equal(t, test.give, give, name)
 		assert.Equal(t, test.take, take, name)
+		assert.Equal(t, test.awaits, awaits, name)
 	}
 }
 

@@ -2,6 +2,7 @@ package partition
 
 import (
 	"context"
+	"strconv"
 	"sync"
 	"time"
 
@@ -19,15 +20,15 @@ type Record interface {
 // Runner runs the partitions that a member owns.
 type Runner interface {
 	// Acquire tries once to become the owner of a partition, and begins to run it then. It returns 0 if
-	// this member owns it now, also if it did before. Else it returns how long the owner's lease
-	// lasts still. It is called for several partitions at a time. When ctx has ended, it begins to run
-	// nothing.
+	// this member owns it now, also if it did before. Else it returns how much is left of the owner's
+	// lease. It is called for several partitions at a time. It begins to run nothing after the end of
+	// ctx.
 	Acquire(ctx context.Context, partition int) (wait time.Duration, err error)
 	// Stop begins to give a partition up: its running messages are settled, then its ownership is
-	// released. It returns at once. It is called once for each time that the partition is held.
+	// released. It returns at once. It is called at most once for each ownership.
 	Stop(partition int)
-	// Held returns the partitions that this member owns, in any order, with those that Stop was called
-	// for until they are released. One that was lost is not among them.
+	// Held returns the partitions that this member owns, in any order. A partition that is given up
+	// is among them until it is released. One that was lost is not.
 	Held() []int
 }
 
@@ -35,7 +36,7 @@ type Runner interface {
 type Config struct {
 	Name       string // of the consumer; unique in the group
 	Partitions int
-	Lease      time.Duration // in the record. Others remove a member that was silent for so long.
+	Lease      time.Duration // of the record. Others remove a member whose lease is over.
 	Record     Record
 	Runner     Runner
 	// Changed receives a value when what Held returns has changed by itself: a partition was
@@ -44,10 +45,21 @@ type Config struct {
 	Logger  watermill.LoggerAdapter
 }
 
+// jitter shortens a pause after failures. The pauses of two members differ. Those of a member are
+// the same in each run of a simulation.
+func (c Config) jitter(pause time.Duration, failures int) time.Duration {
+	return pause - time.Duration(int64(hashOf(c.Name+strconv.Itoa(failures)))%int64(pause/2))
+}
+
 const (
-	// lookEvery is how often a member looks for changes of the record. A partition that was released
-	// waits for so long at most before its next owner knows.
+	// longestPause bounds the pauses between tries. It is short, because all members have to be back
+	// in the record soon after an outage.
+	longestPause = 500 * time.Millisecond
+	// lookEvery is how often a member looks for changes of the record. So the next owner of a
+	// partition knows at most that long after its release.
 	lookEvery = 250 * time.Millisecond
+	// awaitEvery is the same for a member that is to take a partition which another one gives up.
+	awaitEvery = 100 * time.Millisecond
 	// settle is how long a new record must exist before members take partitions by it: those that
 	// were in the record before have written themselves again then.
 	settle = longestPause + lookEvery
@@ -58,7 +70,7 @@ const (
 	giveLatest = 5 * time.Second
 	// spread is how far members that wait for the same moment are apart.
 	spread = 100 * time.Millisecond
-	// retryAfter is added to the time that an owner's lease lasts still.
+	// retryAfter is added to what is left of an owner's lease.
 	retryAfter = 5 * time.Millisecond
 	// maxTries is how many partitions a member tries to acquire at the same time.
 	maxTries = 32
@@ -179,7 +191,7 @@ func (m *Member) decide() (give, take []int) {
 	self := m.self()
 	if of := (inputs{m.view.version, self.text()}); of != m.decided.of {
 		m.decided.of = of
-		m.decided.give, m.decided.take = assign(m.Partitions, m.view.with(self), m.Name)
+		m.decided.give, m.decided.take, m.view.awaits = assign(m.Partitions, m.view.with(self), m.Name)
 	}
 	return m.decided.give, m.decided.take
 }

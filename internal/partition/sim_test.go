@@ -142,12 +142,12 @@ func (s *sim) start(i int) {
 		calls: map[uint64]uint64{}, parts: map[int]*part{},
 	}
 	p.ctx, p.kill = context.WithCancel(context.Background())
-	s.mu.Lock()
-	s.procs[p.name] = p
-	s.mu.Unlock()
 	p.member = Start(Config{
 		Name: p.name, Partitions: s.n, Lease: s.lease, Record: p, Runner: p, Changed: p.changed, Logger: s.logger,
 	})
+	s.mu.Lock() // whoever finds the process in the map finds its member, too
+	defer s.mu.Unlock()
+	s.procs[p.name] = p
 }
 
 // close ends a process in order.

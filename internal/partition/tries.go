@@ -5,20 +5,23 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
+	"github.com/millrace/redisstream/internal/outage"
 )
 
 // tries are the partitions that a member wants and does not own.
 type tries struct {
 	wanted  map[int]*wanted
 	running int
+	failing int // of the wanted: the last try failed
 	results chan try
-	trouble outage
+	trouble outage.Outage // as long as any of them fails
 }
 
 // wanted is a partition that a member wants.
 type wanted struct {
 	at      time.Time // of the next try
 	running bool
+	failing bool // the last try failed
 	dropped bool // not wanted any more, while the try is running
 }
 
@@ -32,7 +35,9 @@ type try struct {
 func newTries(config Config) tries {
 	return tries{
 		wanted: map[int]*wanted{}, results: make(chan try, maxTries),
-		trouble: outage{what: "acquiring partitions", member: config.Name, logger: config.Logger},
+		trouble: outage.Outage{
+			What: "acquiring partitions", Logger: config.Logger, Longest: longestPause, Jitter: config.jitter,
+		},
 	}
 }
 
@@ -45,7 +50,7 @@ func (t *tries) want(now time.Time, partitions []int, start func(partition int))
 			continue
 		}
 		if w.dropped = true; !w.running {
-			delete(t.wanted, p)
+			t.drop(p)
 		}
 	}
 	for _, p := range partitions {
@@ -75,18 +80,38 @@ func (t *tries) answered(now time.Time, result try) {
 	t.running--
 	w := t.wanted[result.partition]
 	w.running = false
+	t.setFailing(w, result.err != nil)
 	switch {
 	case result.err != nil:
-		w.at = now.Add(t.trouble.failed(result.err, watermill.LogFields{"partition": result.partition}))
+		w.at = now.Add(t.trouble.FailedWith(result.err, watermill.LogFields{"partition": result.partition}))
 	case result.wait > 0:
-		t.trouble.over()
 		w.at = now.Add(result.wait + retryAfter)
 	default:
-		t.trouble.over()
 		w.dropped = true
 	}
 	if w.dropped {
-		delete(t.wanted, result.partition)
+		t.drop(result.partition)
+	}
+}
+
+// drop forgets a partition that is not wanted any more.
+func (t *tries) drop(partition int) {
+	t.setFailing(t.wanted[partition], false)
+	delete(t.wanted, partition)
+}
+
+// setFailing notes whether the last try for a partition failed. Partitions on a server that is down
+// fail while others are acquired: the trouble is over when none fails.
+func (t *tries) setFailing(w *wanted, failing bool) {
+	if w.failing == failing {
+		return
+	}
+	if w.failing = failing; failing {
+		t.failing++
+		return
+	}
+	if t.failing--; t.failing == 0 {
+		t.trouble.Over()
 	}
 }
 

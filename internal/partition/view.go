@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
+	"github.com/millrace/redisstream/internal/outage"
 )
 
 // view is what a member knows of the record, and when it asks again.
@@ -14,7 +15,9 @@ type view struct {
 	n       int
 	lease   time.Duration
 	logger  watermill.LoggerAdapter
-	trouble outage
+	trouble outage.Outage
+
+	unread string // the record of a member that could not be read last, which is logged once
 
 	version int64  // 0: nothing is known
 	peers   []peer // in the order of their names
@@ -23,6 +26,7 @@ type view struct {
 	next      time.Time // the next call
 	paused    bool      // after a failure: nothing is urgent
 	isMoving  bool      // the last call saw a change: the next one is going to see another
+	awaits    bool      // another member gives up what this one is to take
 	beatAt    time.Time // the next renewal
 	endsAt    time.Time // the next end of a lease, if its member does not renew it
 	takeAt    time.Time // from then on partitions are taken
@@ -33,7 +37,10 @@ type view struct {
 func newView(config Config) view {
 	return view{
 		me: config.Name, n: config.Partitions, lease: config.Lease, logger: config.Logger,
-		trouble: outage{what: "reading the members of the partitioned topic's group", member: config.Name, logger: config.Logger},
+		trouble: outage.Outage{
+			What: "reading the members of the partitioned topic's group", Logger: config.Logger,
+			Longest: longestPause, Jitter: config.jitter,
+		},
 	}
 }
 
@@ -52,6 +59,9 @@ func (v *view) callAt(kind callKind, text string) time.Time {
 		return time.Time{}
 	}
 	at := v.next
+	if v.awaits {
+		at = at.Add(awaitEvery - lookEvery)
+	}
 	for _, other := range []time.Time{v.beatAt, v.endsAt} {
 		if other.Before(at) {
 			at = other
@@ -121,7 +131,10 @@ func (v *view) apply(now time.Time, a answer) {
 func (v *view) parse(name, text string) peer {
 	p, err := parsePeer(v.n, name, text)
 	if err != nil {
-		v.logger.Error("the record of a member can't be read; its partitions count as free", err, nil)
+		if v.unread != err.Error() {
+			v.unread = err.Error()
+			v.logger.Error("the record of a member can't be read; its partitions count as free", err, nil)
+		}
 		return peer{name, false, newSet(v.n), newSet(v.n)}
 	}
 	return p
@@ -133,12 +146,12 @@ func (v *view) mayGive(now time.Time) bool { return !v.paused && !now.Before(v.g
 
 // failed notes that a call failed. What is known goes on to hold.
 func (v *view) failed(now time.Time, err error) {
-	v.next, v.paused = now.Add(v.trouble.failed(err, nil)), true
+	v.next, v.paused = now.Add(v.trouble.Failed(err)), true
 	v.said = "" // the server may have done it, or not
 }
 
 func (v *view) works() {
-	v.trouble.over()
+	v.trouble.Over()
 	v.paused = false
 }
 

@@ -46,8 +46,18 @@ const (
 // consumer owns it. It tries again while no reply comes: the script runs the commands at most once.
 // earlier is set if an earlier Commit of the entry was uncertain.
 func (g *Group) Commit(ctx context.Context, id string, t *Transaction, earlier bool) (CommitResult, error) {
+	take := g.retries.takeOf(id)
+	result, err := g.commit(ctx, id, take != 0, t, earlier)
+	switch result {
+	case CommitDone, CommitSettled, CommitNotHeld:
+		g.retries.forgetTake(id, take)
+	case CommitFailed, CommitUncertain:
+	}
+	return result, err
+}
+
+func (g *Group) commit(ctx context.Context, id string, queued bool, t *Transaction, earlier bool) (CommitResult, error) {
 	keys := []string{g.key}
-	queued := g.retries.holds(id)
 	if queued {
 		keys = append(keys, g.retries.keys...)
 	}

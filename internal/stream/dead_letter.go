@@ -31,7 +31,7 @@ type DeadLetterTarget struct {
 func (g *Group) DeadLetter(ctx context.Context, id string, target DeadLetterTarget, further []any) (DeadLetterResult, error) {
 	args := append([]any{g.name, g.consumer, id, target.MaxLen}, further...)
 	keys := []string{g.key, target.Stream}
-	if g.retries.holds(id) {
+	if g.retries.takeOf(id) != 0 {
 		keys = append(keys, g.retries.keys...)
 	}
 	result, err := g.fence.run(ctx, g.shared, deadLetterScript, keys, args).Int64()

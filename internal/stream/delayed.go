@@ -115,3 +115,19 @@ func (d *Delayed) Any(ctx context.Context) (bool, error) {
 	n, err := d.client.Exists(ctx, d.keys[0]).Result()
 	return n > 0, err
 }
+
+// AnyDelayed reports of each key of delayed messages whether it has any (EXISTS), in a pipeline, so that a
+// server that hangs costs its time-out once. The error is the first one; where a server failed, it
+// reports false.
+func AnyDelayed(ctx context.Context, client redis.UniversalClient, keys []string) ([]bool, error) {
+	pipe, replies := client.Pipeline(), make([]*redis.IntCmd, len(keys))
+	for i, key := range keys {
+		replies[i] = pipe.Exists(ctx, key)
+	}
+	_, err := pipe.Exec(ctx)
+	there := make([]bool, len(keys))
+	for i, reply := range replies {
+		there[i] = reply.Err() == nil && reply.Val() > 0
+	}
+	return there, err
+}

@@ -132,7 +132,7 @@ func (q *retryQueue) taken(entries []Postponement) []uint64 {
 	return takes
 }
 
-// forgetTake forgets an entry that is in the queue again, unless a later take got it.
+// forgetTake forgets an entry that this consumer does not hold any more, unless a later take got it.
 func (q *retryQueue) forgetTake(id string, take uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -149,12 +149,11 @@ func (q *retryQueue) forget(ids ...string) {
 	}
 }
 
-// holds reports whether an entry was taken from the queue.
-func (q *retryQueue) holds(id string) bool {
+// takeOf returns in which take this consumer got an entry from the queue; 0: in none.
+func (q *retryQueue) takeOf(id string) uint64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	_, held := q.held[id]
-	return held
+	return q.held[id]
 }
 
 // split separates the leases of entries of the queue from those of pending entries.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/millrace/redisstream/internal/batch"
+	"github.com/millrace/redisstream/internal/outage"
 	"github.com/millrace/redisstream/internal/stream"
 )
 
@@ -70,17 +71,17 @@ func (a *acker) commit(acks []ack) {
 // acknowledge tries until the server has the acks, or the acker is stopped. Then the entries stay
 // in the inbox and are released, to be delivered again.
 func (a *acker) acknowledge(ids []string) (done bool) {
-	trouble := outage{what: "acknowledging", logger: a.logger}
+	trouble := outage.Outage{What: "acknowledging", Logger: a.logger}
 	for {
 		err := a.send(a.ctx, ids)
 		if err == nil || stream.IsGroupGone(err) { // nothing is pending without the group
 			if err == nil && a.observer != nil {
 				a.observer.Acked(len(ids))
 			}
-			trouble.over()
+			trouble.Over()
 			return true
 		}
-		if a.ctx.Err() != nil || !sleep(a.ctx, trouble.failed(err)) {
+		if a.ctx.Err() != nil || !sleep(a.ctx, trouble.Failed(err)) {
 			a.logger.Error("acknowledgements given up at Close", err, watermill.LogFields{"entries": ids})
 			return false
 		}

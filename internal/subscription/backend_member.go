@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
+	"github.com/millrace/redisstream/internal/outage"
 	"github.com/millrace/redisstream/internal/stream"
 )
 
@@ -46,16 +47,11 @@ type member struct {
 	retries    *retryQueue
 	pause      *pauseWatch
 	blockTime  time.Duration
-	shortUntil time.Time // ReadsShort until then
 }
-
-// shortReads is how long after a failure no read blocks beyond the next look for a pause: one on a
-// server that has just come back may be stuck.
-const shortReads = 10 * time.Second
 
 func newMember(s *Subscription, m Membership, position position) member {
 	retries, pause := newRetryQueue(s, m), newPauseWatch(s, m)
-	reports := &memberReports{record: m.Record, write: m.Stream.Report, trouble: outage{what: "writing the member record", logger: s.Logger}}
+	reports := &memberReports{record: m.Record, write: m.Stream.Report, trouble: outage.Outage{What: "writing the member record", Logger: s.Logger}}
 	return member{
 		Membership: m, memberReports: reports, logger: s.Logger, checkpoint: newCheckpoint(s, m, position, retries, pause),
 		retries: retries, pause: pause, blockTime: s.BlockTime,
@@ -79,7 +75,7 @@ func (m *member) close() {
 // wait is over at the next look: a pause releases them.
 func (m *member) read(ctx context.Context, room room, block time.Duration) ([]stream.Entry, error) {
 	untilLook := m.pause.untilDue()
-	if block <= untilLook || !room.empty || m.ReadsShort || time.Now().Before(m.shortUntil) {
+	if block <= untilLook || !room.empty || m.ReadsShort {
 		return m.Stream.Read(ctx, room.limit(), min(block, untilLook))
 	}
 	entries, paused, err := m.Stream.ReadAndLook(ctx, room.limit(), block)
@@ -91,7 +87,6 @@ func (m *member) read(ctx context.Context, room room, block time.Duration) ([]st
 
 // recover recreates the group if it vanished, and drops the connection.
 func (m *member) recover(ctx context.Context, err error) error {
-	m.shortUntil = time.Now().Add(shortReads)
 	if stream.IsGroupGone(err) {
 		if failure := m.checkpoint.recreate(ctx); failure != nil {
 			err = fmt.Errorf("%w; creating the consumer group again failed: %w", err, failure)

@@ -148,14 +148,18 @@ func (b *inbox) commitOf(e *entry) commitState {
 }
 
 // settledByCommit ends the delivery of an entry whose Commit decided what becomes of it, whatever
-// the handler decided then. It reports whether there was one.
+// the handler decided then. It reports whether there was one. No XACK follows the Commit: if the
+// group was recreated meanwhile, that would end the entry for a consumer that gets it again.
 func (w *worker) settledByCommit(e *entry, msg *message.Message, took time.Duration) bool {
 	switch w.inbox.commitOf(e) {
 	case committed:
 		if isClosed(msg.Nacked()) {
 			w.Logger.Info("message was nacked after it was committed; it is not redelivered", w.describe(e, msg))
 		}
-		w.backend.acked(e, took)
+		w.inbox.done(e, took)
+		if w.Observer != nil {
+			w.Observer.Acked(1)
+		}
 		return true
 	case notHeld: // its new owner settles it
 		w.inbox.done(e, took)

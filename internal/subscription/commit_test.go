@@ -37,7 +37,7 @@ func TestCommit_committedEntryIsNotLost(t *testing.T) {
 		s.Close()
 		assert.Zero(t, log.Count("level=ERROR"))
 		assert.Equal(t, 1, log.Count("nacked after it was committed"))
-		assert.Equal(t, 2, g.acked())
+		assert.Equal(t, 1, g.acked(), "a committed one needs no ack")
 	})
 }
 
@@ -105,7 +105,7 @@ func TestCommit_notHeld(t *testing.T) {
 // Late handlers: what Commit decided counts after Close, too.
 func TestCommit_late(t *testing.T) {
 	t.Parallel()
-	for result, acks := range map[stream.CommitResult]int{stream.CommitDone: 1, stream.CommitNotHeld: 0} {
+	for _, result := range []stream.CommitResult{stream.CommitDone, stream.CommitNotHeld} {
 		synctest.Test(t, func(t *testing.T) {
 			g := newFakeGroup(1)
 			s, log, msg := closeWithHandler(t, g)
@@ -114,7 +114,7 @@ func TestCommit_late(t *testing.T) {
 			msg.Ack()
 			time.Sleep(longestLateCheck)
 			assert.False(t, isOpen(s.Output()))
-			assert.Equal(t, acks, g.acked())
+			assert.Zero(t, g.acked())
 			assert.Zero(t, log.Count("level=ERROR"))
 		})
 	}

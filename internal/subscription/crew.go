@@ -12,7 +12,7 @@ type crew struct {
 	most    int
 	running int
 	waiting int // for an entry
-	spare   int // the least that waited at any time since the last check
+	spare   int // the lowest number of waiting since the last check
 	leaving int // those that end when they find nothing to do
 }
 

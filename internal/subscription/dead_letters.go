@@ -9,6 +9,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/millrace/redisstream/internal/backoff"
+	"github.com/millrace/redisstream/internal/outage"
 	"github.com/millrace/redisstream/internal/stream"
 )
 
@@ -72,7 +73,7 @@ type DeadLetter struct {
 func (d DeadLetterStream) attach(s *Subscription, g Group) deadLetters {
 	return &deadLettering{
 		DeadLetterStream: d, Subscription: s, move: g.Stream.DeadLetter, maxDeliveries: int64(g.MaxDeliveries),
-		trouble: &sharedOutage{outage: outage{what: "dead-lettering", logger: s.Logger}},
+		trouble: &outage.Shared{Outage: outage.Outage{What: "dead-lettering", Logger: s.Logger}},
 	}
 }
 
@@ -82,7 +83,7 @@ type deadLettering struct {
 
 	move          func(context.Context, string, stream.DeadLetterTarget, []any) (stream.DeadLetterResult, error)
 	maxDeliveries int64 // 0: no limit
-	trouble       *sharedOutage
+	trouble       *outage.Shared
 }
 
 func (d *deadLettering) overDeliveryLimit(e *entry) error {
@@ -105,11 +106,11 @@ func (d *deadLettering) deadLetter(e *entry, msg *message.Message, reason error)
 	result, err := d.move(context.WithoutCancel(d.messages), e.ID, d.Target, d.Fields(letter))
 	if err != nil {
 		pause := backoff.Exponential(firstDeferral, longestDeferral, int(e.deferrals)+1)
-		d.trouble.failed(err, fields.Add(watermill.LogFields{"reason": reason.Error()}))
+		d.trouble.FailedWith(err, fields.Add(watermill.LogFields{"reason": reason.Error()}))
 		d.inbox.deferDeadLetter(e, reason, pause)
 		return
 	}
-	d.trouble.over()
+	d.trouble.Over()
 	switch result {
 	case stream.DeadLetterMoved:
 		d.Logger.Error("entry dead-lettered", reason, fields)

@@ -6,14 +6,15 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/millrace/redisstream/internal/backoff"
+	"github.com/millrace/redisstream/internal/outage"
 	"github.com/millrace/redisstream/internal/stream"
 )
 
 const (
 	// standByLook is how often a consumer that stands by looks whether it can become the active one.
 	standByLook = 500 * time.Millisecond
-	// lostPause is how long a consumer stands by after it lost the stream. A read of its that the
-	// server still knows is over then: it blocks no longer than until the next look for a pause.
+	// lostPause is how long a consumer stands by after it lost the stream. Its last read is over on the
+	// server then, because no read blocks beyond the next look for a pause.
 	lostPause = pauseLook + pauseGrace
 )
 
@@ -43,8 +44,7 @@ type Candidate struct {
 
 // ExclusiveConfig is what an Exclusive needs.
 type ExclusiveConfig struct {
-	// Candidate returns a consumer with a name that no earlier one of this process has: a read of an
-	// earlier one may still be under way.
+	// Candidate returns a consumer with a new name: a read of an earlier one may still be under way.
 	Candidate func() Candidate
 	Lease     time.Duration // of the ownership
 	Paused    bool          // it starts paused
@@ -57,14 +57,18 @@ type Exclusive struct {
 	ExclusiveConfig
 	*sessions // one at a time
 
-	stop  context.CancelFunc
-	ended context.Context //nolint:containedctx // done when all goroutines have ended
-	end   context.CancelFunc
+	joining outage.Outage
+	stop    context.CancelFunc
+	ended   context.Context //nolint:containedctx // done when all goroutines have ended
+	end     context.CancelFunc
 }
 
 // StartExclusive starts an Exclusive. It ends with ctx or with Close.
 func StartExclusive(ctx context.Context, config ExclusiveConfig) *Exclusive {
-	e := &Exclusive{ExclusiveConfig: config, sessions: newSessions(config.Paused)}
+	e := &Exclusive{
+		ExclusiveConfig: config, sessions: newSessions(config.Paused),
+		joining: outage.Outage{What: "joining the group as its active consumer", Logger: config.Logger},
+	}
 	e.ended, e.end = context.WithCancel(context.Background())
 	stopping, stop := context.WithCancel(ctx)
 	e.stop = stop
@@ -98,23 +102,24 @@ func (e *Exclusive) run(ctx context.Context) {
 
 // standBy waits until the candidate owns the stream. It reports false when ctx has ended.
 func (e *Exclusive) standBy(ctx context.Context, o Ownership) (generation int64, acquired bool) {
-	trouble := outage{what: "looking for the active consumer of the group", logger: e.Logger}
+	trouble := outage.Outage{What: "looking for the active consumer of the group", Logger: e.Logger}
 	stands := false
 	for {
 		state, err := o.Acquire(ctx)
 		wait := min(backoff.Jitter(standByLook, 0.25), state.Wait)
 		switch {
-		case err == nil && state.Acquired:
-			return state.Generation, true
 		case err == nil:
-			trouble.over()
+			trouble.Over()
+			if state.Acquired {
+				return state.Generation, true
+			}
 			if !stands {
 				stands = true
 				e.Logger.Info("another consumer of the group is the active one; this subscription stands by",
 					watermill.LogFields{"active": state.Owner, "generation": state.Generation})
 			}
 		case !hasEnded(ctx):
-			wait = trouble.failed(err)
+			wait = trouble.Failed(err)
 		}
 		if !sleep(ctx, max(wait, time.Millisecond)) {
 			if err != nil { // a reply may have been lost
@@ -140,11 +145,12 @@ func (e *Exclusive) work(ctx context.Context, candidate Candidate, generation in
 		candidate.Discard()
 		giveUp(ctx, candidate.Ownership)
 		if !hasEnded(ctx) {
-			e.Logger.Error("the active consumer could not join the group; retrying", err, nil)
+			e.joining.Failed(err)
 		}
-		return longestPause
+		return outage.LongestPause // others may do better
 	}
-	config.Logger.Info("this is the active consumer of the group now", watermill.LogFields{"generation": generation})
+	e.joining.Over()
+	config.Logger.Info("this consumer is the active one of the group now", watermill.LogFields{"generation": generation})
 	lease := newStreamLease(e.begin(ctx, config), candidate.Ownership, e.Lease, func() {})
 	if lease.hold(context.WithoutCancel(ctx)) {
 		return lostPause

@@ -5,15 +5,16 @@ import (
 	"errors"
 	"time"
 
+	"github.com/millrace/redisstream/internal/outage"
 	"github.com/millrace/redisstream/internal/stream"
 )
 
 // renewGrace is how long the end waits for a renewal that is under way.
 const renewGrace = 50 * time.Millisecond
 
-var errStreamLost = errors.New("the lease of the stream ended, or another consumer is the active one")
+var errStreamLost = errors.New("it was not renewed in time, or another consumer owns the stream")
 
-// streamLease keeps the ownership that a subscription needs. One goroutine uses it.
+// streamLease keeps the ownership of a subscription. One goroutine uses it.
 type streamLease struct {
 	Ownership
 
@@ -22,15 +23,15 @@ type streamLease struct {
 	next     *time.Timer   // the next renewal
 	renewals chan error
 	underWay bool // a renewal
-	trouble  outage
+	trouble  outage.Outage
 	lost     bool
-	onLoss   func() // called when the ownership is lost, or may be
+	onLoss   func() // called when the ownership is lost, or may be lost
 }
 
 func newStreamLease(sub *Subscription, o Ownership, length time.Duration, onLoss func()) *streamLease {
 	return &streamLease{
 		Ownership: o, sub: sub, every: length / 3, next: time.NewTimer(length / 3), renewals: make(chan error, 1),
-		trouble: outage{what: "renewing the lease of the stream", logger: sub.Logger},
+		trouble: outage.Outage{What: "renewing the lease of the stream", Logger: sub.Logger},
 		onLoss:  onLoss,
 	}
 }
@@ -69,10 +70,10 @@ func (l *streamLease) renewed(err error) {
 	l.underWay = false
 	switch {
 	case err == nil:
-		l.trouble.over()
+		l.trouble.Over()
 		l.next.Reset(l.every)
 	case !l.lost && !errors.Is(err, stream.ErrNotOwner):
-		l.next.Reset(l.trouble.failed(err))
+		l.next.Reset(l.trouble.Failed(err))
 	}
 }
 
@@ -81,7 +82,7 @@ func (l *streamLease) lose() {
 		return
 	}
 	if !isClosed(l.sub.closing) {
-		l.sub.Logger.Error("the stream is lost to another consumer: its messages are not ours any more", errStreamLost, nil)
+		l.sub.Logger.Error("the lease of the stream is lost; another consumer may take its messages over", errStreamLost, nil)
 	}
 	l.lost = true
 	l.sub.lose()

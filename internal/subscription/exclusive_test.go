@@ -1,26 +1,36 @@
 package subscription
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/millrace/redisstream/internal/outage"
 	"github.com/millrace/redisstream/internal/redistest"
 	"github.com/millrace/redisstream/internal/stream"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
-// HasForeign finds nothing, unless a test set a function.
-func (g *fakeGroup) HasForeign(context.Context) (bool, error) { return false, nil }
+// HasForeign reports whether others have entries, or fails as all commands do.
+func (g *fakeGroup) HasForeign(context.Context) (bool, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.foreign) > 0, g.failForeign
+}
 
 // fakeOwnership is an ownership in memory. A test sets what the server does.
 type fakeOwnership struct {
 	acquire func() (stream.OwnerState, error)
 	renew   func() error
+
+	freed atomic.Int32 // candidates with it that were discarded, and subscriptions with it that have ended
 
 	mu       sync.Mutex
 	since    time.Time
@@ -51,14 +61,14 @@ func (o *fakeOwnership) Acquire(context.Context) (stream.OwnerState, error) {
 	return state, err
 }
 
-func (o *fakeOwnership) Renew(context.Context) error {
+func (o *fakeOwnership) Renew(ctx context.Context) error {
 	sent := time.Now()
-	err := o.renew()
+	err := cmp.Or(ctx.Err(), o.renew())
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.renewals++
 	switch {
 	case err == nil:
+		o.renewals++
 		o.since = sent
 	case errors.Is(err, stream.ErrNotOwner):
 		o.since = time.Time{}
@@ -67,11 +77,13 @@ func (o *fakeOwnership) Renew(context.Context) error {
 	return err
 }
 
-func (o *fakeOwnership) Release(context.Context) error {
+func (o *fakeOwnership) Release(ctx context.Context) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.released++
-	return nil
+	if ctx.Err() == nil {
+		o.released++
+	}
+	return ctx.Err()
 }
 
 func (o *fakeOwnership) Left() time.Duration {
@@ -89,31 +101,36 @@ func (o *fakeOwnership) counts() (acquires, renewals, released int) {
 }
 
 // startExclusive starts an Exclusive of the group. The ownerships are those of its candidates.
-func (g *fakeGroup) startExclusive(ctx context.Context, join error, ownerships ...*fakeOwnership) *Exclusive {
-	e, _ := g.startExclusiveLogged(ctx, join, ownerships...)
+func (g *fakeGroup) startExclusive(ctx context.Context, ownerships ...*fakeOwnership) *Exclusive {
+	e, _ := g.startExclusiveLogged(ctx, nil, ownerships...)
 	return e
 }
 
 func (g *fakeGroup) startExclusiveLogged(ctx context.Context, join error, ownerships ...*fakeOwnership) (*Exclusive, *redistest.Log) {
 	o, log := g.options()
+	next := g.candidates(o, join, ownerships)
+	return StartExclusive(ctx, ExclusiveConfig{Candidate: next, Lease: minIdle, Logger: log.Logger()}), log
+}
+
+// candidates returns a function that returns a candidate for each of the ownerships; the last one
+// again and again. The first of them that joins the group gets an error.
+func (g *fakeGroup) candidates(o options, join error, ownerships []*fakeOwnership) func() Candidate {
 	n := 0
-	return StartExclusive(ctx, ExclusiveConfig{
-		Candidate: func() Candidate {
-			ownership := ownerships[min(n, len(ownerships)-1)]
-			n++
-			return Candidate{
-				Ownership: ownership, Discard: func() {},
-				Join: func(context.Context, int64) (Config, error) {
-					config := o.Config
-					config.Backend = ExclusiveGroup{Group: o.Group, Stream: g, Ownership: ownership}
-					err := join
-					join = nil
-					return config, err
-				},
-			}
-		},
-		Lease: minIdle, Logger: log.Logger(),
-	}), log
+	return func() Candidate {
+		ownership := ownerships[min(n, len(ownerships)-1)]
+		n++
+		return Candidate{
+			Ownership: ownership, Discard: func() { ownership.freed.Add(1) },
+			Join: func(context.Context, int64) (Config, error) {
+				config := o.Config
+				config.Backend = ExclusiveGroup{Group: o.Group, Stream: g, Ownership: ownership}
+				config.OnEnd = func() { ownership.freed.Add(1) } // as the name of the consumer is free
+				err := join
+				join = nil
+				return config, err
+			},
+		}
+	}
 }
 
 func standsBy() (stream.OwnerState, error) {
@@ -137,7 +154,7 @@ func TestExclusive_endsWhileItAcquires(t *testing.T) {
 					cancel()
 					return reply()
 				}
-				e := g.startExclusive(ctx, nil, o)
+				e := g.startExclusive(ctx, o)
 				<-ctx.Done()
 				e.Close()
 				_, open := <-e.Output()
@@ -151,6 +168,7 @@ func TestExclusive_endsWhileItAcquires(t *testing.T) {
 				default:
 					assert.Zero(t, released)
 				}
+				assert.EqualValues(t, 1, o.freed.Load())
 			})
 		})
 	}
@@ -163,7 +181,7 @@ func TestExclusive_standsBy(t *testing.T) {
 		o := newFakeOwnership()
 		acquired := o.acquire
 		o.acquire = standsBy
-		e := newFakeGroup(1).startExclusive(t.Context(), nil, o)
+		e := newFakeGroup(1).startExclusive(t.Context(), o)
 		time.Sleep(10 * time.Second)
 		acquires, _, _ := o.counts()
 		assert.InDelta(t, 23, acquires, 5)
@@ -177,15 +195,73 @@ func TestExclusive_standsBy(t *testing.T) {
 	})
 }
 
+// Failures to become the active consumer are one line, and their end is one.
+func TestExclusive_acquireFails(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := newFakeOwnership()
+		acquired, failures := o.acquire, 3
+		o.acquire = func() (stream.OwnerState, error) {
+			if failures--; failures >= 0 {
+				return stream.OwnerState{}, errDown
+			}
+			return acquired()
+		}
+		e, log := newFakeGroup(1).startExclusiveLogged(t.Context(), nil, o)
+		(<-e.Output()).Ack()
+		assert.Equal(t, 1, log.Count("looking for the active consumer of the group failed; retrying"))
+		assert.Equal(t, 1, log.Count("looking for the active consumer of the group works again"))
+		e.Close()
+	})
+}
+
 // A consumer that can't join the group gives the stream up, and tries again.
 func TestExclusive_joinFails(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		first, second := newFakeOwnership(), newFakeOwnership()
-		e := newFakeGroup(1).startExclusive(t.Context(), errDown, first, second)
+		e, log := newFakeGroup(1).startExclusiveLogged(t.Context(), errDown, first, second)
+		began := time.Now()
 		(<-e.Output()).Ack()
+		assert.Equal(t, outage.LongestPause, time.Since(began))
 		_, _, released := first.counts()
 		assert.Equal(t, 1, released)
+		assert.Equal(t, 1, log.Count("joining the group as its active consumer failed; retrying"))
+		assert.Equal(t, 1, log.Count("joining the group as its active consumer works again"))
+		assert.EqualValues(t, 1, first.freed.Load())
+		e.Close()
+	})
+}
+
+// Who stands by tries again less and less often in an outage, and logs its begin and its end. It tries
+// at once when the lease of the active one is over.
+func TestExclusive_standsByInAnOutage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := newFakeOwnership()
+		acquired := o.acquire
+		o.acquire = func() (stream.OwnerState, error) { return stream.OwnerState{}, errDown }
+		e, log := newFakeGroup(1).startExclusiveLogged(t.Context(), nil, o)
+		time.Sleep(time.Minute)
+		acquires, _, _ := o.counts()
+		assert.Less(t, acquires, 200)
+		o.mu.Lock()
+		o.acquire = func() (stream.OwnerState, error) {
+			return stream.OwnerState{Owner: "other", Generation: 6, Wait: 10 * time.Millisecond}, nil
+		}
+		o.mu.Unlock()
+		time.Sleep(time.Minute)
+		before, _, _ := o.counts()
+		time.Sleep(time.Second)
+		acquires, _, _ = o.counts()
+		assert.InDelta(t, 100, acquires-before, 5)
+		o.mu.Lock()
+		o.acquire = acquired
+		o.mu.Unlock()
+		(<-e.Output()).Ack()
+		assert.Equal(t, 1, log.Count("failed; retrying"))
+		assert.Equal(t, 1, log.Count("works again"))
+		assert.Equal(t, 1, log.Count("stands by"))
 		e.Close()
 	})
 }
@@ -195,7 +271,7 @@ func TestExclusive_renews(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g, o := newFakeGroup(1), newFakeOwnership()
-		e := g.startExclusive(t.Context(), nil, o)
+		e := g.startExclusive(t.Context(), o)
 		msg := <-e.Output()
 		time.Sleep(10*minIdle - time.Millisecond)
 		_, renewals, _ := o.counts()
@@ -231,7 +307,7 @@ func TestExclusive_lost(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g, first, second := newFakeGroup(3), newFakeOwnership(), newFakeOwnership()
 				first.renew = c.renew
-				e := g.startExclusive(t.Context(), nil, first, second)
+				e := g.startExclusive(t.Context(), first, second)
 				began := time.Now()
 				msg := <-e.Output()
 				<-msg.Context().Done()
@@ -281,12 +357,51 @@ func TestExclusive_lostWithALateHandler(t *testing.T) {
 	})
 }
 
+// The active consumer claims what others have, at once: when it begins, and after a read. Then these
+// entries come before what was read. If it can't learn whether there are any, it looks for them.
+func TestExclusive_claimsWhatOthersHave(t *testing.T) {
+	t.Parallel()
+	for _, fails := range []error{nil, errDown} {
+		t.Run(fmt.Sprint("fails: ", fails), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				g := newFakeGroup(0)
+				g.members = 2
+				former := func(id string) { // of a read that a former owner still had under way
+					g.foreign = append(g.foreign, stream.PendingEntry{ID: id, Consumer: "former", Deliveries: 1})
+				}
+				former("0-1")
+				e := g.startExclusive(t.Context(), newFakeOwnership())
+				msg := <-e.Output()
+				assert.Equal(t, "0-1", msg.UUID)
+				assert.Less(t, time.Since(g.began), time.Second)
+				msg.Ack()
+				time.Sleep(time.Minute)
+				g.locked(func() {
+					former("0-2")
+					g.failForeign = fails
+				})
+				added := time.Now()
+				g.add(1)
+				for _, want := range []string{"0-2", "1-0"} {
+					msg := <-e.Output()
+					assert.Equal(t, want, msg.UUID)
+					msg.Ack()
+				}
+				assert.Less(t, time.Since(added), time.Second)
+				g.locked(func() { g.failForeign = nil })
+				e.Close()
+			})
+		})
+	}
+}
+
 // SetPaused holds for the subscription of who becomes the active one later.
 func TestExclusive_pausedWhileItStandsBy(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		o := newFakeOwnership()
-		e := newFakeGroup(1).startExclusive(t.Context(), nil, o)
+		e := newFakeGroup(1).startExclusive(t.Context(), o)
 		e.SetPaused(true)
 		time.Sleep(time.Minute)
 		select {

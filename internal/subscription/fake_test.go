@@ -57,6 +57,7 @@ type fakeGroup struct {
 	left      bool            // a release deleted the record
 
 	failReports error
+	failForeign error
 
 	postpone    func() (stream.PostponeResult, error)
 	takeRetries func() ([]stream.Entry, time.Duration, error)

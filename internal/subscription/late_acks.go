@@ -147,19 +147,17 @@ func (o *lateOutcome) tell(observer Observer) {
 func (l *lateHandlers) settle() (outcome lateOutcome) {
 	var open, gone, nacked []lateMessage
 	var acked []string
-	var postponed []stream.Postponement
+	commits := 0
 	for _, m := range l.messages {
 		switch {
 		case l.hasNewOwner(m):
 			gone = append(gone, m)
-		case isClosed(m.acked), l.inbox.commitOf(m.entry) == committed:
+		case l.inbox.commitOf(m.entry) == committed: // it needs no ack
+			commits, gone = commits+1, append(gone, m)
+		case isClosed(m.acked):
 			acked, gone = append(acked, m.entry.ID), append(gone, m)
 		case isClosed(m.nacked):
 			nacked = append(nacked, m)
-			if retry := l.Decision(m.message).Retry; retry.Asked {
-				lease := stream.Lease{ID: m.entry.ID, Deliveries: m.entry.delivered()}
-				postponed = append(postponed, stream.Postponement{Lease: lease, Wait: retry.Wait})
-			}
 		default:
 			open = append(open, m)
 		}
@@ -169,12 +167,12 @@ func (l *lateHandlers) settle() (outcome lateOutcome) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.Subscription.messages), lateCall)
 	defer cancel()
-	outcome.parked = l.backend.postpone(ctx, postponed)
+	outcome.parked = l.backend.postpone(ctx, l.postponements(nacked))
 	if l.backend.ackLate(ctx, acked) != nil {
 		return outcome
 	}
 	if l.backend.keepsLateMessages() {
-		outcome.acked = len(acked)
+		outcome.acked = len(acked) + commits
 	}
 	outcome.end(gone) // also if the release fails: their acks count
 	l.messages = slices.Concat(nacked, open)
@@ -186,6 +184,17 @@ func (l *lateHandlers) settle() (outcome lateOutcome) {
 	outcome.end(nacked)
 	l.messages = open
 	return outcome
+}
+
+// postponements returns what is to go into the retry queue.
+func (l *lateHandlers) postponements(nacked []lateMessage) (list []stream.Postponement) {
+	for _, m := range nacked {
+		if retry := l.Decision(m.message).Retry; retry.Asked {
+			lease := stream.Lease{ID: m.entry.ID, Deliveries: m.entry.delivered()}
+			list = append(list, stream.Postponement{Lease: lease, Wait: retry.Wait})
+		}
+	}
+	return list
 }
 
 // hasNewOwner reports whether another consumer settles the message of a handler that is done.

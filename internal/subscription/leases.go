@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
+	"github.com/millrace/redisstream/internal/outage"
 	"github.com/millrace/redisstream/internal/stream"
 )
 
@@ -57,7 +58,7 @@ type leaseRenewal struct {
 	logger      watermill.LoggerAdapter
 	closing     <-chan struct{}
 	background  context.Context //nolint:containedctx // outlives the messages' contexts
-	trouble     outage          // of renewDue
+	trouble     outage.Outage   // of renewDue
 	observer    Observer        // nil: none
 	// owned is how much is left of the lease of the stream, by our clock. It lasts longer than those
 	// of the entries if consumers are not exclusive.
@@ -67,7 +68,7 @@ type leaseRenewal struct {
 func newLeaseRenewal(s *Subscription, m Membership) *leaseRenewal {
 	return &leaseRenewal{
 		renewLeases: m.Stream.RenewLeases, minIdle: m.ClaimMinIdle, inbox: s.inbox, logger: s.Logger, closing: s.closing,
-		background: context.WithoutCancel(s.messages), trouble: outage{what: "renewing leases", logger: s.Logger}, observer: s.Observer,
+		background: context.WithoutCancel(s.messages), trouble: outage.Outage{What: "renewing leases", Logger: s.Logger}, observer: s.Observer,
 		owned: func() time.Duration { return m.ClaimMinIdle },
 	}
 }
@@ -132,11 +133,11 @@ func (l *leaseRenewal) renewDue(ctx context.Context) {
 		n := min(len(due), maxAhead)
 		if err := l.renew(ctx, due[:n]); err != nil {
 			if ctx.Err() == nil {
-				l.trouble.failed(err)
+				l.trouble.Failed(err)
 			}
 			return
 		}
-		l.trouble.over()
+		l.trouble.Over()
 		due = due[n:]
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/millrace/redisstream/internal/outage"
 	"github.com/millrace/redisstream/internal/stream"
 )
 
@@ -12,7 +13,7 @@ const (
 	// entries are visited at most, because workers wait for the lock during that time.
 	maxReported = 10
 	maxVisited  = 2000
-	// idleEvery is how many intervals apart the records of a member are that has nothing to do.
+	// idleEvery is after how many intervals a member that has nothing to do writes a record.
 	idleEvery = 3
 )
 
@@ -34,7 +35,7 @@ func (noReports) report(context.Context, func(*stream.MemberRecord)) {}
 type memberReports struct {
 	record  *stream.MemberRecord // what does not change; nil: nothing is written
 	write   func(context.Context, stream.MemberRecord) error
-	trouble outage
+	trouble outage.Outage
 
 	skip   int  // how many intervals may pass without a record while nothing changes
 	paused bool // in the last record
@@ -63,9 +64,9 @@ func (m *memberReports) report(ctx context.Context, collect func(*stream.MemberR
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
-		m.trouble.failed(err)
+		m.trouble.Failed(err)
 	default:
-		m.trouble.over()
+		m.trouble.Over()
 		m.paused = record.Paused
 		if idle {
 			m.skip = idleEvery - 1

@@ -5,6 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/millrace/redisstream/internal/outage"
 	"github.com/stretchr/testify/assert"
 )
 
@@ -24,7 +25,7 @@ func TestOutage_oneLineWhenItBeginsAndOneWhenItEnds(t *testing.T) {
 		g.add(1)
 		began := time.Now()
 		work(s.Output(), 1, 0)
-		assert.LessOrEqual(t, time.Since(began), longestPause)
+		assert.LessOrEqual(t, time.Since(began), outage.LongestPause)
 		synctest.Wait()
 		assert.Equal(t, 1, log.Count("level=ERROR"))
 		assert.Equal(t, 1, log.Count("works again"))

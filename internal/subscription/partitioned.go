@@ -15,8 +15,8 @@ type PartitionedConfig struct {
 	Name       string // in the record of the group's members
 	Partitions int
 	Record     partition.Record
-	// Candidate returns a consumer for a partition, with a name that no earlier one of this process
-	// has: a read of an earlier one may still be under way.
+	// Candidate returns a consumer for a partition, with a new name: a read of an earlier one may
+	// still be under way.
 	Candidate    func(partition int) Candidate
 	Lease        time.Duration // of the ownerships, and in the record
 	CloseTimeout time.Duration // how long Close waits for handlers
@@ -38,16 +38,16 @@ type Partitioned struct {
 	ended    context.Context //nolint:containedctx // done when all goroutines have ended
 	end      context.CancelFunc
 
-	tenures sync.WaitGroup
-	held    sync.Mutex // guards all below
-	closed  bool       // no tenure begins
-	current map[int]*tenure
+	running sync.WaitGroup // the sessions
+	held    sync.Mutex     // guards all below
+	closed  bool           // no session begins
+	current map[int]*session
 }
 
-// tenure is the time in which this member owns a partition.
-type tenure struct {
+// session is the subscription of a partition, while this member owns it.
+type session struct {
 	sub  *Subscription
-	lost bool          // it is over, and handlers may still run
+	lost bool          // the partition is lost, and handlers may still run
 	over chan struct{} // closed when the subscription has ended, and after lostPause if it was lost
 }
 
@@ -55,7 +55,7 @@ type tenure struct {
 func StartPartitioned(ctx context.Context, config PartitionedConfig) *Partitioned {
 	p := &Partitioned{
 		PartitionedConfig: config, sessions: newSessions(config.Paused),
-		changed: make(chan struct{}, 1), current: make(map[int]*tenure),
+		changed: make(chan struct{}, 1), current: make(map[int]*session),
 	}
 	p.ended, p.end = context.WithCancel(context.Background())
 	p.stopping, p.stop = context.WithCancel(ctx)
@@ -76,7 +76,7 @@ func (p *Partitioned) Close() {
 // Ended is done when every goroutine has ended.
 func (p *Partitioned) Ended() context.Context { return p.ended }
 
-// conclude leaves the group when the subscriptions have ended, which they do by themselves.
+// conclude leaves the group when the subscriptions have ended. The end of stopping ends them.
 func (p *Partitioned) conclude() {
 	defer p.end()
 	limit, cancel := context.WithTimeout(context.Background(), p.CloseTimeout+closeGrace)
@@ -85,18 +85,19 @@ func (p *Partitioned) conclude() {
 	p.held.Lock()
 	p.closed = true
 	p.held.Unlock()
-	p.tenures.Wait()
+	p.running.Wait()
 	p.leave()
 	p.OnEnd()
 }
 
-// Held is part of partition.Runner, as all that follow.
+// Held returns the partitions that this member owns. It belongs to partition.Runner, as Stop and
+// Acquire do.
 func (p *Partitioned) Held() []int {
 	p.held.Lock()
 	defer p.held.Unlock()
 	held := make([]int, 0, len(p.current))
-	for i, tenure := range p.current {
-		if !tenure.lost {
+	for i, session := range p.current {
+		if !session.lost {
 			held = append(held, i)
 		}
 	}
@@ -107,15 +108,15 @@ func (p *Partitioned) Held() []int {
 func (p *Partitioned) Stop(i int) {
 	p.held.Lock()
 	defer p.held.Unlock()
-	if tenure := p.current[i]; tenure != nil {
-		tenure.sub.Drain()
+	if session := p.current[i]; session != nil {
+		session.sub.Drain()
 	}
 }
 
-// Acquire starts the subscription of a partition if nobody owns it. It waits for the end of an
-// earlier subscription that lost the partition.
+// Acquire starts the subscription of a partition if nobody owns it. It first waits for the end of an
+// earlier session that lost the partition.
 func (p *Partitioned) Acquire(ctx context.Context, i int) (wait time.Duration, err error) {
-	owned, over := p.tenure(i)
+	owned, over := p.session(i)
 	if owned {
 		return 0, nil
 	}
@@ -148,42 +149,42 @@ func (p *Partitioned) Acquire(ctx context.Context, i int) (wait time.Duration, e
 
 var errEnded = errors.New("the subscription has ended")
 
-// tenure reports whether the partition is owned. Else the channel is closed when no subscription of
-// it is left. Only Acquire begins another one.
-func (p *Partitioned) tenure(i int) (owned bool, over <-chan struct{}) {
+// session reports whether the partition is owned. Otherwise the channel is closed when its last
+// session is over. Only Acquire begins another one.
+func (p *Partitioned) session(i int) (owned bool, over <-chan struct{}) {
 	p.held.Lock()
 	defer p.held.Unlock()
-	if t := p.current[i]; t != nil {
-		return !t.lost, t.over
+	if s := p.current[i]; s != nil {
+		return !s.lost, s.over
 	}
 	none := make(chan struct{})
 	close(none)
 	return false, none
 }
 
-// start starts a tenure, unless the end has begun.
+// start starts a session, unless the end has begun.
 func (p *Partitioned) start(i int, ownership Ownership, config Config) bool {
 	p.held.Lock()
 	defer p.held.Unlock()
 	if p.closed || hasEnded(p.stopping) {
 		return false
 	}
-	t := &tenure{sub: p.begin(p.stopping, config), over: make(chan struct{})}
-	p.current[i] = t
-	lease := newStreamLease(t.sub, ownership, p.Lease, func() {
+	s := &session{sub: p.begin(p.stopping, config), over: make(chan struct{})}
+	p.current[i] = s
+	lease := newStreamLease(s.sub, ownership, p.Lease, func() {
 		p.held.Lock()
 		defer p.held.Unlock()
-		t.lost = true
+		s.lost = true
 		p.tell()
 	})
-	p.tenures.Go(func() {
+	p.running.Go(func() {
 		if lease.hold(context.WithoutCancel(p.stopping)) {
 			sleep(p.stopping, lostPause)
 		}
 		p.held.Lock()
 		defer p.held.Unlock()
 		delete(p.current, i)
-		close(t.over)
+		close(s.over)
 		p.tell()
 	})
 	return true

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -61,26 +62,20 @@ func (r *fakeRecord) Leave(_ context.Context, name string) error {
 
 // startPartitioned starts a member of a group on a topic with one partition, the stream of the
 // fakeGroup. The ownerships are those of its candidates.
-func (g *fakeGroup) startPartitioned(ctx context.Context, record *fakeRecord, join error, ownerships ...*fakeOwnership) *Partitioned {
+func (g *fakeGroup) startPartitioned(ctx context.Context, record *fakeRecord, ownerships ...*fakeOwnership) *Partitioned {
+	return g.startPartitionedWith(ctx, record, nil, func() {}, ownerships...)
+}
+
+// startPartitionedWith is startPartitioned with the error of the first join, and with a function that is
+// called when all has ended.
+func (g *fakeGroup) startPartitionedWith(
+	ctx context.Context, record *fakeRecord, join error, onEnd func(), ownerships ...*fakeOwnership,
+) *Partitioned {
 	o, log := g.options()
-	n := 0
+	next := g.candidates(o, join, ownerships)
 	return StartPartitioned(ctx, PartitionedConfig{
-		Name: "me", Partitions: 1, Record: record,
-		Candidate: func(int) Candidate {
-			ownership := ownerships[min(n, len(ownerships)-1)]
-			n++
-			return Candidate{
-				Ownership: ownership, Discard: func() {},
-				Join: func(context.Context, int64) (Config, error) {
-					config := o.Config
-					config.Backend = ExclusiveGroup{Group: o.Group, Stream: g, Ownership: ownership}
-					err := join
-					join = nil
-					return config, err
-				},
-			}
-		},
-		Lease: minIdle, CloseTimeout: 10 * time.Second, OnEnd: func() {}, Logger: log.Logger(),
+		Name: "me", Partitions: 1, Record: record, Candidate: func(int) Candidate { return next() },
+		Lease: minIdle, CloseTimeout: 10 * time.Second, OnEnd: onEnd, Logger: log.Logger(),
 	})
 }
 
@@ -98,14 +93,117 @@ func TestPartitioned_acquireFails(t *testing.T) {
 				if c.acquire != nil {
 					first.acquire = func() (stream.OwnerState, error) { return stream.OwnerState{}, c.acquire }
 				}
-				p := newFakeGroup(1).startPartitioned(t.Context(), newFakeRecord(), c.join, first, second)
+				p := newFakeGroup(1).startPartitionedWith(t.Context(), newFakeRecord(), c.join, func() {}, first, second)
 				(<-p.Output()).Ack()
 				_, _, released := first.counts()
 				assert.Equal(t, 1, released)
+				assert.EqualValues(t, 1, first.freed.Load())
 				p.Close()
 			})
 		})
 	}
+}
+
+// A member that finds another owner tries again when that one's lease is over, with another candidate.
+func TestPartitioned_anotherOwns(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		first, second := newFakeOwnership(), newFakeOwnership()
+		first.acquire = standsBy
+		began := time.Now()
+		p := newFakeGroup(1).startPartitioned(t.Context(), newFakeRecord(), first, second)
+		(<-p.Output()).Ack()
+		assert.InDelta(t, minIdle, time.Since(began), float64(time.Second))
+		_, _, released := first.counts()
+		assert.Zero(t, released)
+		assert.EqualValues(t, 1, first.freed.Load())
+		p.Close()
+	})
+}
+
+// Acquire can be repeated: it does nothing for a partition that is owned. For one that was lost it waits
+// for the handler, as long as its context lasts. After the end it gives the ownership up.
+func TestPartitioned_acquireAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		first, second := newFakeOwnership(), newFakeOwnership()
+		var lost atomic.Bool
+		first.renew = func() error {
+			if lost.Load() {
+				return stream.ErrNotOwner
+			}
+			return nil
+		}
+		p := newFakeGroup(1).startPartitioned(t.Context(), newFakeRecord(), first, second)
+		msg := <-p.Output()
+		wait, err := p.Acquire(t.Context(), 0)
+		require.NoError(t, err)
+		assert.Zero(t, wait)
+		lost.Store(true)
+		<-msg.Context().Done()
+		synctest.Wait()
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err = p.Acquire(short, 0)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		msg.Ack()
+		p.Close()
+		_, _, before := second.counts()
+		_, err = p.Acquire(t.Context(), 0)
+		require.ErrorIs(t, err, errEnded)
+		_, _, released := second.counts()
+		assert.Equal(t, before+1, released)
+	})
+}
+
+// The reply to Acquire comes when Close has returned. The partition is free for others then.
+func TestPartitioned_acquiredAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g, o := newFakeGroup(1), newFakeOwnership()
+		acquired, replies := o.acquire, make(chan struct{})
+		o.acquire = func() (stream.OwnerState, error) {
+			<-replies
+			return acquired()
+		}
+		p := g.startPartitioned(t.Context(), newFakeRecord(), o)
+		time.Sleep(time.Minute)
+		began := time.Now()
+		p.Close()
+		assert.Equal(t, 10*time.Second+closeGrace, time.Since(began))
+		_, open := <-p.Output()
+		assert.False(t, open)
+		close(replies)
+		synctest.Wait()
+		_, _, released := o.counts()
+		assert.Equal(t, 1, released)
+	})
+}
+
+// A pause holds for partitions that are acquired in it, and its end for those that are owned.
+func TestPartitioned_paused(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := newFakeOwnership()
+		acquired, replies := o.acquire, make(chan struct{})
+		o.acquire = func() (stream.OwnerState, error) {
+			<-replies
+			return acquired()
+		}
+		p := newFakeGroup(1).startPartitioned(t.Context(), newFakeRecord(), o)
+		defer p.Close()
+		p.SetPaused(true)
+		close(replies)
+		time.Sleep(time.Minute)
+		select {
+		case <-p.Output():
+			require.FailNow(t, "delivered in a pause")
+		default:
+		}
+		assert.Equal(t, []int{0}, p.Held())
+		p.SetPaused(false)
+		(<-p.Output()).Ack()
+	})
 }
 
 // A partition that is given up delivers nothing more. It is released when its running message is
@@ -114,7 +212,7 @@ func TestPartitioned_stop(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g, o, record := newFakeGroup(3), newFakeOwnership(), newFakeRecord()
-		p := g.startPartitioned(t.Context(), record, nil, o)
+		p := g.startPartitioned(t.Context(), record, o)
 		msg := <-p.Output()
 		p.Stop(0)
 		time.Sleep(10 * minIdle)
@@ -143,7 +241,7 @@ func TestPartitioned_lost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, first, second := newFakeGroup(3), newFakeOwnership(), newFakeOwnership()
 		first.renew = func() error { return stream.ErrNotOwner }
-		p := g.startPartitioned(t.Context(), newFakeRecord(), nil, first, second)
+		p := g.startPartitioned(t.Context(), newFakeRecord(), first, second)
 		msg := <-p.Output()
 		<-msg.Context().Done()
 		synctest.Wait()
@@ -166,7 +264,8 @@ func TestPartitioned_close(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g, record := newFakeGroup(3), newFakeRecord()
-		p := g.startPartitioned(t.Context(), record, nil, newFakeOwnership())
+		o, ended := newFakeOwnership(), 0
+		p := g.startPartitionedWith(t.Context(), record, nil, func() { ended++ }, o)
 		msg := <-p.Output()
 		began := time.Now()
 		go p.Close()
@@ -180,6 +279,8 @@ func TestPartitioned_close(t *testing.T) {
 		assert.Equal(t, 1, g.acked())
 		assert.Equal(t, 1, g.releases)
 		assert.Empty(t, record.state("me"))
+		assert.Equal(t, 1, ended)
+		assert.EqualValues(t, 1, o.freed.Load(), "the end of the subscription is told, too")
 	})
 }
 
@@ -188,7 +289,7 @@ func TestPartitioned_closeWithALateHandler(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(1)
-		p := g.startPartitioned(t.Context(), newFakeRecord(), nil, newFakeOwnership())
+		p := g.startPartitioned(t.Context(), newFakeRecord(), newFakeOwnership())
 		msg := <-p.Output()
 		began := time.Now()
 		p.Close()

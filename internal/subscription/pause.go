@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
+	"github.com/millrace/redisstream/internal/outage"
 	"github.com/millrace/redisstream/internal/stream"
 	"github.com/redis/go-redis/v9"
 )
@@ -79,24 +80,24 @@ func (s *Subscription) standStill(ctx context.Context) bool {
 	began := time.Now()
 	_, group := s.pausedBy()
 	s.Logger.Info("the subscription is paused; running handlers may finish", watermill.LogFields{"whole_group": group})
-	trouble := outage{what: "looking for the end of a pause", logger: s.Logger}
-	releasing := outage{what: "releasing entries for a pause", logger: s.Logger}
+	trouble := outage.Outage{What: "looking for the end of a pause", Logger: s.Logger}
+	releasing := outage.Outage{What: "releasing entries for a pause", Logger: s.Logger}
 	for {
 		wait := s.backend.untilLook()
 		if err := s.backend.handBack(ctx); err == nil {
-			releasing.over()
+			releasing.Over()
 		} else if !hasEnded(ctx) {
-			wait = min(wait, releasing.failed(err))
+			wait = min(wait, releasing.Failed(err))
 		}
 		if hasEnded(ctx) {
 			return false
 		}
 		if wait <= 0 {
 			if err := s.backend.watchPause(ctx); err == nil {
-				trouble.over()
+				trouble.Over()
 				wait = s.backend.untilLook()
 			} else if !hasEnded(ctx) {
-				wait = trouble.failed(s.recover(ctx, err))
+				wait = trouble.Failed(s.recover(ctx, err))
 			}
 		}
 		paused, open := s.inbox.awaitUnheld(wait)

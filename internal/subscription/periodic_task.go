@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
+	"github.com/millrace/redisstream/internal/outage"
 )
 
 // periodicTask is work that a subscription does for its stream at intervals.
@@ -17,15 +18,15 @@ type periodicTask struct {
 // periodicTasks are the tasks of the subscription. The jitter keeps the members of a group apart.
 func (s *Subscription) periodicTasks() (all repeaters) {
 	for _, task := range s.backend.tasks() {
-		trouble := outage{what: task.what, logger: s.Logger}
+		trouble := outage.Outage{What: task.what, Logger: s.Logger}
 		all = append(all, &repeater{every: task.every, jitter: 0.25, work: func(ctx context.Context) {
 			err := task.run(ctx)
 			switch {
 			case hasEnded(ctx):
 			case err != nil:
-				trouble.failed(err) // it is tried again at the next interval
+				trouble.Failed(err) // it is tried again at the next interval
 			default:
-				trouble.over()
+				trouble.Over()
 			}
 		}})
 	}

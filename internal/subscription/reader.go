@@ -6,13 +6,14 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/millrace/redisstream/internal/outage"
 	"github.com/millrace/redisstream/internal/stream"
 	"github.com/redis/go-redis/v9"
 )
 
 // read fills the inbox until it is closed or ctx ends. No other goroutine reads from the backend.
 func (s *Subscription) read(ctx context.Context) {
-	trouble := outage{what: "reading from the stream", logger: s.Logger}
+	trouble := outage.Outage{What: "reading from the stream", Logger: s.Logger}
 	for {
 		room, open := s.inbox.awaitRoom(s.backend.untilCheckpoint())
 		if !open {
@@ -31,11 +32,11 @@ func (s *Subscription) read(ctx context.Context) {
 		case hasEnded(ctx):
 			return
 		case err == nil:
-			trouble.over()
+			trouble.Over()
 		case errors.Is(err, stream.ErrTooLarge): // its entries are claimed next, a few at a time
 			_ = s.recover(ctx, err) // no failure
 		default:
-			if !sleep(ctx, trouble.failed(s.recover(ctx, err))) {
+			if !sleep(ctx, trouble.Failed(s.recover(ctx, err))) {
 				return
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/millrace/redisstream/internal/outage"
 	"github.com/millrace/redisstream/internal/stream"
 	"github.com/redis/go-redis/v9"
 )
@@ -14,14 +15,14 @@ import (
 // it; workers call arm.
 type retryQueue struct {
 	take    func(context.Context, stream.Limit) ([]stream.Entry, time.Duration, error)
-	trouble outage
+	trouble outage.Outage
 
 	mu  sync.Mutex
 	due time.Time // when to take entries; zero: none is known to wait
 }
 
 func newRetryQueue(s *Subscription, m Membership) *retryQueue {
-	return &retryQueue{take: m.Stream.TakeRetries, trouble: outage{what: "taking messages of the retry queue", logger: s.Logger}}
+	return &retryQueue{take: m.Stream.TakeRetries, trouble: outage.Outage{What: "taking messages of the retry queue", Logger: s.Logger}}
 }
 
 // arm makes next take entries after the given time, or earlier.
@@ -61,14 +62,14 @@ func (q *retryQueue) next(ctx context.Context, room room) ([]stream.Entry, error
 	}
 	entries, wait, err := q.take(ctx, room.limit())
 	if _, refused := errors.AsType[redis.Error](err); refused {
-		q.arm(q.trouble.failed(err))
+		q.arm(q.trouble.Failed(err))
 		return nil, nil
 	}
 	if err != nil {
 		q.arm(0)
 		return nil, err
 	}
-	q.trouble.over()
+	q.trouble.Over()
 	if wait >= 0 {
 		q.arm(wait)
 	}

@@ -12,9 +12,9 @@ import (
 const lookJitter = 0.25
 
 // share sets how long this member waits for its next look at the group. The members of an idle
-// group share the looks: each looks the more rarely the more consumers there are, so that the group
-// is looked at once in ClaimInterval. As long as something is pending or waits for a retry, each
-// member looks in each ClaimInterval, because it may be the only one that can do something.
+// group share the looks: each waits ClaimInterval times the number of consumers, so the group is
+// looked at once in ClaimInterval. While something is pending or waits for a retry, each member
+// looks in each ClaimInterval, because it may be the only one that can do something.
 //
 // A member looks at least twice in ClaimMinIdle. So it knows of an entry before its lease can end,
 // and takes it over in time, even if all other members are gone.

@@ -60,7 +60,7 @@ func TestDeadLetters_list(t *testing.T) {
 			ID: id, Reason: "because of first", Error: "no coffee", Stream: b.Topic, EntryID: "5-6", Group: "g", Consumer: "c",
 			Deliveries: 7, Time: time.Date(2026, 11, 24, 12, 0, 0, 5, time.UTC), Fields: map[string]any{"data": "first"},
 		},
-		{ID: b.DeadLetters()[1].ID, Fields: map[string]any{"foreign": "letter"}},
+		{ID: b.DeadLetters()[1].ID, Stream: b.Topic, Fields: map[string]any{"foreign": "letter"}},
 	}, listDeadLetters(b))
 
 	for deadLetter, err := range redisstream.DeadLetters(t.Context(), b.Client, b.Topic) {

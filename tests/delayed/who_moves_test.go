@@ -210,7 +210,7 @@ func TestScheduler_logsAnOutageOnce(t *testing.T) {
 	require.NoError(t, redistest.Within(t, "the end", ended))
 }
 
-// hook is called after each command.
+// hook is called after each command, also of a pipeline.
 type hook func(command redis.Cmder, err error)
 
 func (hook) DialHook(next redis.DialHook) redis.DialHook { return next }
@@ -223,6 +223,12 @@ func (h hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-func (hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
+func (h hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, commands []redis.Cmder) error {
+		err := next(ctx, commands)
+		for _, command := range commands {
+			h(command, command.Err())
+		}
+		return err
+	}
 }

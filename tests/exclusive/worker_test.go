@@ -1,7 +1,6 @@
 package exclusive
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -28,40 +27,11 @@ const (
 	addrVariable   = "REDISSTREAM_EXCLUSIVE_ADDR"
 )
 
-// journal writes what a handler does, unless a handler of a newer generation wrote before: as a
-// system outside would refuse it.
-var journal = redis.NewScript(`
-local newest = tonumber(redis.call('GET', KEYS[1] .. ':newest') or 0)
-if tonumber(ARGV[1]) < newest then
-  redis.call('INCR', KEYS[1] .. ':refused')
-  return 0
-end
-redis.call('SET', KEYS[1] .. ':newest', ARGV[1])
-redis.call('RPUSH', KEYS[1] .. ':journal', ARGV[1] .. ' ' .. ARGV[2])
-return 1`)
-
 // work is the main function of a worker process. It handles messages until it is killed.
 func work(topic string) {
-	client := redis.NewClient(&redis.Options{Addr: os.Getenv(addrVariable)})
 	config := exclusiveConfig()
-	config.Client = client
-	subscriber, err := redisstream.NewSubscriber(config, nil)
-	if err != nil {
-		panic(err)
-	}
-	messages, err := subscriber.Subscribe(context.Background(), topic)
-	if err != nil {
-		panic(err)
-	}
-	for msg := range messages {
-		entry, _ := redisstream.EntryFromContext(msg.Context())
-		written, err := journal.Run(context.Background(), client, []string{topic}, entry.Generation, string(msg.Payload)).Int()
-		if err != nil || written == 0 {
-			msg.Nack()
-			continue
-		}
-		msg.Ack()
-	}
+	config.Client = redis.NewClient(&redis.Options{Addr: os.Getenv(addrVariable)})
+	fixture.JournalWorker(config, topic, func(*message.Message) string { return topic + ":journal" })
 }
 
 // Workers are killed, or stopped for longer than their lease, while they handle messages. Every
@@ -104,7 +74,7 @@ func TestExclusive_processesDieAndStandStill(t *testing.T) {
 		return assert.NoError(t, err) && len(info) == 1 && info[0].Lag == 0 && info[0].Pending == 0
 	}, time.Minute, 10*time.Millisecond, "all are acknowledged")
 	inOrder(t, b, count)
-	t.Log("refused by the generation:", b.Client.Get(t.Context(), b.Topic+":refused").Val())
+	t.Log("refused by the generation:", b.Client.Get(t.Context(), fixture.NewestKey(b.Topic)+":refused").Val())
 }
 
 // ownerAmong returns the worker that is the active one; -1: none.

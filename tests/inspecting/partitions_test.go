@@ -219,7 +219,7 @@ func TestFollow_partitions(t *testing.T) {
 	followed := make(chan admin.Message)
 	go func() {
 		defer close(followed)
-		for msg, err := range a.Follow(t.Context(), b.Topic, "") {
+		for msg, err := range a.Follow(t.Context(), b.Topic, "0") {
 			if err != nil {
 				t.Error(err)
 				return

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/millrace/redisstream"
 	"github.com/millrace/redisstream/internal/fixture"
 	"github.com/redis/go-redis/v9"
@@ -17,53 +19,49 @@ import (
 )
 
 // workerVariable is set in the environment of a worker process: its topic. addrVariable is the
-// server.
+// server. If joinVariable is set, the worker stands still when it has acquired a partition, before its
+// consumer joins the group.
 const (
 	workerVariable = "REDISSTREAM_MEMBERS_WORKER"
 	addrVariable   = "REDISSTREAM_MEMBERS_ADDR"
+	joinVariable   = "REDISSTREAM_MEMBERS_NEVER_JOINS"
 )
 
-// journalScript writes what a handler does, unless a handler of a newer generation wrote to the
-// partition before: as a system outside would refuse it.
-// KEYS[1]: journal of the key; KEYS[2]: newest generation of the partition
-// ARGV: generation, number, process.
-var journalScript = redis.NewScript(`
-if tonumber(ARGV[1]) < tonumber(redis.call('GET', KEYS[2]) or 0) then
-  return 0
-end
-redis.call('SET', KEYS[2], ARGV[1])
-redis.call('RPUSH', KEYS[1], ARGV[2])
-redis.call('INCR', KEYS[2] .. ':by:' .. ARGV[3])
-return 1`)
+// neverJoins is a hook of a client whose consumers never join a group.
+type neverJoins struct{ redis.Hook }
 
-// work is the main function of a worker process. It handles messages until it is killed.
-func work(topic string) {
-	client := redis.NewClient(&redis.Options{Addr: os.Getenv(addrVariable)})
-	config := memberConfig()
-	config.Client = client
-	subscriber, err := redisstream.NewSubscriber(config, nil)
-	if err != nil {
-		panic(err)
-	}
-	messages, err := subscriber.Subscribe(context.Background(), topic)
-	if err != nil {
-		panic(err)
-	}
-	for msg := range messages {
-		entry, _ := redisstream.EntryFromContext(msg.Context())
-		keys := []string{topic + ":journal:" + keyOf(msg), topic + ":newest:" + entry.Stream}
-		written, err := journalScript.Run(context.Background(), client, keys, entry.Generation, string(msg.Payload), os.Getpid()).Int()
-		if err != nil || written == 0 {
-			msg.Nack()
-			continue
+// ProcessHook implements redis.Hook.
+func (neverJoins) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, command redis.Cmder) error {
+		if args := command.Args(); args[0] == "xgroup" && args[1] == "createconsumer" {
+			select {} // until the process is killed
 		}
-		msg.Ack()
+		return next(ctx, command)
 	}
 }
 
-func startWorker(b *fixture.Bench) *exec.Cmd {
+// DialHook implements redis.Hook.
+func (neverJoins) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+// ProcessPipelineHook implements redis.Hook.
+func (neverJoins) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+// work is the main function of a worker process. It handles messages until it is killed.
+func work(topic string) {
+	config := memberConfig()
+	client := redis.NewClient(&redis.Options{Addr: os.Getenv(addrVariable)})
+	if os.Getenv(joinVariable) != "" {
+		client.AddHook(neverJoins{})
+	}
+	config.Client = client
+	fixture.JournalWorker(config, topic, func(msg *message.Message) string { return topic + ":journal:" + keyOf(msg) })
+}
+
+func startWorker(b *fixture.Bench, variables ...string) *exec.Cmd {
 	b.Helper()
-	return fixture.StartWorker(b, workerVariable+"="+b.Topic, addrVariable+"="+b.Server.Addr)
+	return fixture.StartWorker(b, append(variables, workerVariable+"="+b.Topic, addrVariable+"="+b.Server.Addr)...)
 }
 
 // Processes are killed, or stopped for longer than their lease, while they handle messages. Every
@@ -99,8 +97,8 @@ func TestMembers_processesDieAndStandStill(t *testing.T) {
 	for key := range keys {
 		furthest := -1
 		for place, text := range b.Client.LRange(t.Context(), fmt.Sprintf("%s:journal:%d", b.Topic, key), 0, -1).Val() {
-			var number int
-			_, err := fmt.Sscan(text, &number)
+			var generation, number int
+			_, err := fmt.Sscan(text, &generation, &number)
 			require.NoError(t, err)
 			require.LessOrEqual(t, number, furthest+1, "key %d, line %d: a gap", key, place)
 			furthest = max(furthest, number)
@@ -120,7 +118,7 @@ func TestMembers_processesDieAndStandStill(t *testing.T) {
 // handledBy reports whether a process has handled a message.
 func handledBy(b *fixture.Bench, worker *exec.Cmd) bool {
 	for _, name := range redisstream.PartitionTopics(b.Topic, partitions) {
-		if b.Client.Exists(b.Context(), fmt.Sprintf("%s:newest:%s:by:%d", b.Topic, name, worker.Process.Pid)).Val() > 0 {
+		if b.Client.Exists(b.Context(), fmt.Sprintf("%s:by:%d", fixture.NewestKey(name), worker.Process.Pid)).Val() > 0 {
 			return true
 		}
 	}
@@ -133,10 +131,31 @@ func awaitHandled(b *fixture.Bench, keys, n int) {
 	require.Eventually(b, func() bool {
 		for key := range keys {
 			last := b.Client.LRange(b.Context(), fmt.Sprintf("%s:journal:%d", b.Topic, key), -1, -1).Val()
-			if len(last) == 0 || last[0] != fmt.Sprint(n-1) {
+			if len(last) == 0 || !strings.HasSuffix(last[0], fmt.Sprint(" ", n-1)) {
 				return false
 			}
 		}
 		return true
 	}, 30*time.Second, 20*time.Millisecond, "all are handled")
+}
+
+// A process dies when it owns all partitions, and its consumers have not joined the group. Another
+// member goes on when the leases have ended.
+func TestMembers_diesBeforeItJoins(t *testing.T) {
+	t.Parallel()
+	b, j := fixture.New(t), &journal{}
+	dies := startWorker(b, joinVariable+"=yes")
+	awaitAllOwned(b)
+	before := owners(b)
+	publish(b, flowKeys, 0, 1)
+	assert.Empty(t, b.Client.XInfoConsumers(t.Context(), redisstream.PartitionTopic(b.Topic, 0, partitions), "g").Val())
+	fixture.KillWorker(dies)
+	killed := time.Now()
+	j.consume(b, 1, memberConfig(), nil)
+	finished(b, j, 1)
+	assert.Less(t, time.Since(killed), lease+time.Second)
+	for i, name := range owners(b) {
+		assert.NotEqual(t, before[i], name, "partition %d", i)
+	}
+	assert.Equal(t, flowKeys, j.count())
 }

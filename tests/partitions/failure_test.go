@@ -197,6 +197,36 @@ func TestPublisher_closeWhileItAsks(t *testing.T) {
 	require.ErrorIs(t, publisher.Publish(topic, messages...), redisstream.ErrPublisherClosed)
 }
 
+// Close does not wait until each node of a cluster has been asked in vain.
+func TestPublisher_closeWhileItAsksACluster(t *testing.T) {
+	t.Parallel()
+	const timeout = time.Second
+	options := &redis.ClusterOptions{DialTimeout: timeout, ReadTimeout: timeout, WriteTimeout: timeout}
+	dialled := make(chan struct{}, 100)
+	options.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		dialled <- struct{}{}
+		return new(net.Dialer).DialContext(ctx, network, addr)
+	}
+	for range 8 {
+		proxy := redistest.NewProxy(t, redistest.Shared().Addr, 0)
+		proxy.Hang()
+		t.Cleanup(proxy.Resume)
+		options.Addrs = append(options.Addrs, proxy.Addr)
+	}
+	client := redis.NewClusterClient(options)
+	t.Cleanup(func() { require.NoError(t, client.Close()) })
+	publisher, topic := open(t, client, 3), fixture.NewTopic(t)
+	messages := fixture.Numbered("m", 1)
+	result := fixture.GoPublish(publisher, topic, messages...)
+	redistest.Within(t, "the question", dialled)
+	began := time.Now()
+	require.NoError(t, publisher.Close())
+	assert.Less(t, time.Since(began), 4*timeout)
+	err := redistest.Within(t, "Publish", result)
+	require.ErrorIs(t, err, redisstream.ErrPublisherClosed)
+	assert.Equal(t, messages, fixture.AsPublishError(t, err).Failed)
+}
+
 // Close while many publish: each message is in its partition exactly if its call says so.
 func TestPublisher_closeWhilePublishing(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,7 @@
 package partitions
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -203,7 +204,7 @@ func TestPublish_slotsMoveWhileManyPublish(t *testing.T) {
 			for _, partition := range []int{1, 7} {
 				stream := redisstream.PartitionTopic(c.topic, partition, faultPartitions)
 				move := cluster.BeginMove(t, stream, cluster.Other(t, stream))
-				if !idempotent { // its scripts have several keys: Redis refuses them until all have moved (TRYAGAIN)
+				if !idempotent { // see TestPublish_idempotentWhileASlotMoves
 					c.awaitProgress(20)
 				}
 				move.Keys()
@@ -216,6 +217,45 @@ func TestPublish_slotsMoveWhileManyPublish(t *testing.T) {
 			c.complete(client, idempotent)
 		})
 	}
+}
+
+// While a slot moves, an Idempotent Publisher goes on with the producers that are on the server. A new one needs
+// a key that is not there: Redis refuses its script (TRYAGAIN) until the move has ended, and nothing is added.
+func TestPublish_idempotentWhileASlotMoves(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.StartMasters(t, [3]time.Duration{})
+	topic := fixture.NewTopic(t)
+	var publishers [3]*redisstream.Publisher
+	for i := range publishers {
+		publishers[i] = open(t, cluster.Client(t), faultPartitions, func(c *redisstream.PublisherConfig) { c.Idempotent = true })
+	}
+	known, key := publishers[0], keyIn(1, faultPartitions)
+	publish := func(publisher *redisstream.Publisher, prefix string, within time.Duration) error {
+		ctx, cancel := context.WithTimeout(t.Context(), within)
+		defer cancel()
+		messages := keyed(key, prefix, 1)
+		messages[0].SetContext(ctx)
+		return publisher.Publish(topic, messages...)
+	}
+	refused := func(publisher *redisstream.Publisher) {
+		t.Helper()
+		err := publish(publisher, "refused", time.Second)
+		require.ErrorContains(t, err, "TRYAGAIN")
+		assert.Len(t, fixture.AsPublishError(t, err).Failed, 1)
+	}
+	require.NoError(t, publish(known, "before", fixture.Soon))
+	stream := redisstream.PartitionTopic(topic, 1, faultPartitions)
+	move := cluster.BeginMove(t, stream, cluster.Other(t, stream))
+	require.NoError(t, publish(known, "begun", fixture.Soon))
+	refused(publishers[1])
+	move.Keys()
+	require.NoError(t, publish(known, "moved", fixture.Soon))
+	refused(publishers[2])
+	waits := make(chan error, 1)
+	go func() { waits <- publish(publishers[2], "waits", fixture.Soon) }()
+	move.End()
+	require.NoError(t, redistest.Within(t, "Publish", waits))
+	assert.Equal(t, []string{"before-0", "begun-0", "moved-0", "waits-0"}, fixture.StoredUUIDs(t, cluster.Client(t), stream))
 }
 
 // On a Ring partitions are on the servers that its hash names.

@@ -257,6 +257,29 @@ func TestPublish_deduplication(t *testing.T) {
 	assert.Equal(t, 40, total)
 }
 
+// An Idempotent Publisher has a producer on the server for each partition. It uses them again, however many
+// partitions there are.
+func TestPublish_producersOfManyPartitions(t *testing.T) {
+	t.Parallel()
+	const partitions = 200
+	client, topic := redistest.Shared().Client(t), fixture.NewTopic(t)
+	publisher := open(t, client, partitions, func(c *redisstream.PublisherConfig) { c.Idempotent = true })
+	for call := range 3 {
+		var messages []*message.Message
+		for partition := range partitions {
+			messages = append(messages, keyed(keyIn(partition, partitions), fmt.Sprint(call), 1)...)
+		}
+		require.NoError(t, publisher.Publish(topic, messages...))
+	}
+	producers := 0
+	keys := client.Scan(t.Context(), 0, topic+":*:producer:*", 1000).Iterator()
+	for keys.Next(t.Context()) {
+		producers++
+	}
+	require.NoError(t, keys.Err())
+	assert.Equal(t, partitions, producers)
+}
+
 func TestPublish_maxLenOfEachPartition(t *testing.T) {
 	t.Parallel()
 	client, topic := redistest.Shared().Client(t), fixture.NewTopic(t)

@@ -8,7 +8,6 @@ import (
 	"github.com/millrace/redisstream"
 	"github.com/millrace/redisstream/admin"
 	"github.com/millrace/redisstream/internal/fixture"
-	"github.com/millrace/redisstream/internal/redistest"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -26,25 +25,20 @@ type partitioned struct {
 
 func onServers(t *testing.T, test func(p *partitioned)) {
 	t.Helper()
-	for server, client := range map[string]func(t *testing.T) redis.UniversalClient{
-		"one server": func(t *testing.T) redis.UniversalClient { t.Helper(); return redistest.Start(t).Client(t) },
-		"cluster":    func(t *testing.T) redis.UniversalClient { t.Helper(); return redistest.StartFullCluster(t).Client(t) },
-	} {
-		t.Run(server, func(t *testing.T) {
-			t.Parallel()
-			p := &partitioned{T: t, client: client(t), names: redisstream.PartitionTopics("orders", partitions)}
-			p.a = adminOf(t, p.client)
-			publisher := fixture.OpenPublisher(t, redisstream.PublisherConfig{
-				Client: p.client, Partitions: partitions, PartitionKey: func(msg *message.Message) string { return msg.UUID },
-			})
-			require.NoError(t, publisher.Publish("orders", fixture.Numbered("m", 60)...))
-			for _, name := range p.names {
-				require.NoError(t, p.client.XTrimMaxLen(t.Context(), name, 6).Err())
-				require.NoError(t, p.client.XGroupCreate(t.Context(), name, "g", "0").Err())
-			}
-			test(p)
+	fixture.OnServers(t, func(t *testing.T, client redis.UniversalClient) {
+		t.Helper()
+		p := &partitioned{T: t, client: client, names: redisstream.PartitionTopics("orders", partitions)}
+		p.a = adminOf(t, p.client)
+		publisher := fixture.OpenPublisher(t, redisstream.PublisherConfig{
+			Client: p.client, Partitions: partitions, PartitionKey: func(msg *message.Message) string { return msg.UUID },
 		})
-	}
+		require.NoError(t, publisher.Publish("orders", fixture.Numbered("m", 60)...))
+		for _, name := range p.names {
+			require.NoError(t, p.client.XTrimMaxLen(t.Context(), name, 6).Err())
+			require.NoError(t, p.client.XGroupCreate(t.Context(), name, "g", "0").Err())
+		}
+		test(p)
+	})
 }
 
 // readAs makes entries of each partition pending for a consumer, which is dead by its record.

@@ -104,6 +104,44 @@ func TestCommit_lostReply(t *testing.T) {
 	}
 }
 
+// The request is lost, and then the group: nothing is pending any more, so it seems that the Commit
+// was made. The group is recreated, and another consumer gets the entry. What the first one does
+// with its message must not end it for the other.
+func TestCommit_groupVanishesAfterALostRequest(t *testing.T) {
+	t.Parallel()
+	b, proxy, config := behindProxy(t)
+	subscriber, messages := b.Subscribe(config)
+	loadScript(b, messages)
+	b.Publish(1)
+	msg := fixture.Receive(t, messages)
+	var isLost atomic.Bool
+	proxy.OnSend(func(chunk []byte) (int, bool) {
+		switch {
+		case has(chunk, "incr") && isLost.CompareAndSwap(false, true):
+			b.Do("XGROUP", "DESTROY", b.Topic, "g")
+			return len(chunk) / 2, true
+		case isLost.Load() && (bytes.Contains(chunk, []byte("~RECREATED")) || has(chunk, "xreadgroup")):
+			return 0, true // only the other one recreates the group and reads
+		default:
+			return len(chunk), false
+		}
+	})
+	require.NoError(t, redisstream.Commit(msg.Context(), count(b)))
+	hasEffects(b, 1)
+
+	other := fixture.GroupConfig()
+	other.StartID = "0"
+	_, others := b.Subscribe(other)
+	fixture.Receive(t, others).Ack() // the message of loadScript
+	again := fixture.Receive(t, others)
+	assert.Equal(t, fixture.EntryOf(t, msg).ID, fixture.EntryOf(t, again).ID)
+	msg.Ack()
+	require.NoError(t, subscriber.Close(), "what it has to send is sent")
+	require.NoError(t, redisstream.Commit(again.Context(), count(b)))
+	hasEffects(b, 2)
+	again.Ack()
+}
+
 // No reply ever comes. The handler hears that the outcome is uncertain, and what it does then is
 // right in both cases.
 func TestCommit_uncertain(t *testing.T) {

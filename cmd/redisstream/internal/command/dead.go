@@ -64,7 +64,7 @@ func (v letterView) people() []string {
 	return append(lines, "payload      "+content(v.message, true))
 }
 
-var deadLetters = kind[admin.DeadLetter]{"dead", "dead letter", func(d admin.DeadLetter) string { return d.ID }, letterFilter}
+var deadLetters = kind[admin.DeadLetter]{"dead", "dead letter", func(d admin.DeadLetter) place { return place{d.Stream, d.ID} }, letterFilter}
 
 func (a *app) dead() *cobra.Command {
 	return parent("dead", "List, show, replay, retry and drop dead letters", a.deadList(), a.deadShow(),
@@ -150,33 +150,32 @@ func (a *app) deadShow() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				found := []letterView{}
+				found, missing := []letterView{}, slices.Clone(ids)
 				for d, err := range s.DeadLetters(ctx, topic) {
 					if err != nil {
 						return err
 					}
-					if slices.Contains(ids, d.ID) {
+					switch {
+					case slices.Contains(ids, d.ID): // those of several partitions may have the same ID
 						found = append(found, viewLetter(d, now))
-					}
-					if len(found) == len(ids) {
-						break
+						missing = slices.DeleteFunc(missing, func(id string) bool { return id == d.ID })
+					case len(missing) == 0:
+						return a.showLetters(topic, missing, found)
 					}
 				}
-				return a.showLetters(topic, ids, found)
+				return a.showLetters(topic, missing, found)
 			})
 		},
 	}
 }
 
-func (a *app) showLetters(topic string, ids []string, found []letterView) error {
+func (a *app) showLetters(topic string, missing []string, found []letterView) error {
 	var people []string
-	missing := slices.Clone(ids)
 	for i, v := range found {
 		if i > 0 {
 			people = append(people, "")
 		}
 		people = append(people, v.people()...)
-		missing = slices.DeleteFunc(missing, func(id string) bool { return id == v.ID })
 	}
 	if err := a.write(found, people...); err != nil {
 		return err

@@ -38,7 +38,9 @@ func delayedFilter(expression string) (func(d admin.Delayed, now time.Time) (boo
 	}, err
 }
 
-var delayedMessages = kind[admin.Delayed]{"delayed", "delayed message", func(d admin.Delayed) string { return d.ID }, delayedFilter}
+var delayedMessages = kind[admin.Delayed]{
+	"delayed", "delayed message", func(d admin.Delayed) place { return place{d.Message.Stream, d.ID} }, delayedFilter,
+}
 
 func (a *app) delayed() *cobra.Command {
 	return parent("delayed", "List and drop delayed messages, and deliver them now", a.delayedList(),

@@ -66,8 +66,9 @@ func (a *app) partitions() *cobra.Command {
 		Short: "Show the partitions of a topic for a group: owner, lag, pending",
 		Long: `Show the partitions of a topic for a group: owner, lag, pending.
 
-OWNER is the active consumer of the partition. LEASE is how long it stays so without a sign of life: 0s
-if it is over. A topic without partitions is one row, with the active consumer of an exclusive group.`,
+OWNER is the active consumer of the partition. LEASE is how much is left of its lease: 0s if the lease is
+over, and another member may take the partition over. A topic without partitions is one row, with the
+active consumer of an exclusive group.`,
 		Example:           "  redisstream partitions orders kitchen",
 		Args:              cobra.ExactArgs(2),
 		ValidArgsFunction: a.complete(2),
@@ -143,7 +144,7 @@ func (a *app) members() *cobra.Command {
 		Short: "Show the members of a group that share the partitions of a topic",
 		Long: `Show the members of a group that share the partitions of a topic, also those that stand by.
 
-LEASE is how long a member counts as alive without a sign of life.`,
+LEASE is how much is left of a member's lease. When it is over, the member counts as dead.`,
 		Example:           "  redisstream members orders kitchen",
 		Args:              cobra.ExactArgs(2),
 		ValidArgsFunction: a.complete(2),

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -52,6 +53,39 @@ func TestPartitions(t *testing.T) {
 	held.Nack()
 	require.NoError(t, subscriber.Close())
 	assert.Empty(t, ask[[]memberView](p, "members", p.Topic, "g"))
+}
+
+// Dead letters of two partitions may have the same ID. One is never taken for the other.
+func TestDead_sameIDInPartitions(t *testing.T) {
+	t.Parallel()
+	p := newProgram(t)
+	p.Do("SET", p.Topic, "partitions=3")
+	names := redisstream.PartitionTopics(p.Topic, 3)
+	for i, name := range names[:2] {
+		p.AddDeadLetterAs(name, "5-0", fmt.Sprint("same", i))
+	}
+	p.AddDeadLetterAs(names[2], "6-0", "other")
+	left := func() (left []int64) {
+		for _, name := range names {
+			left = append(left, p.Client.XLen(t.Context(), redisstream.DeadLetterTopic(name)).Val())
+		}
+		return left
+	}
+	shown := ask[[]letterView](p, "dead", "show", p.Topic, "5-0", "6-0")
+	require.Len(t, shown, 3, "both, and the one after them")
+	assert.ElementsMatch(t, names, []string{shown[0].Topic, shown[1].Topic, shown[2].Topic})
+
+	for _, ids := range [][]string{{"5-0"}, {"6-0", "5-0"}} {
+		p.run(append([]string{"dead", "drop", p.Topic, "--yes"}, ids...)...).fails(ExitError, "several partitions have an entry with that ID")
+	}
+	assert.Equal(t, []int64{1, 1, 1}, left(), "nothing was changed")
+	assert.Equal(t, 1, ask[outcomeView](p, "dead", "drop", p.Topic, "--yes", "--where", `reason == "because of same1"`).Count)
+	assert.Equal(t, []int64{1, 0, 1}, left(), "only the one that was found")
+	p.AddDeadLetterAs(names[1], "6-0", "other")
+	p.do("dead", "drop", names[1], "6-0", "--yes")
+	assert.Equal(t, []int64{1, 0, 1}, left(), "the name of the partition decides")
+	p.do("dead", "drop", p.Topic, "5-0", "6-0", "--yes")
+	assert.Equal(t, []int64{0, 0, 0}, left())
 }
 
 func TestRanges(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 type kind[T any] struct {
 	parent string // the command above
 	thing  string // one of them
-	id     func(T) string
+	place  func(T) place
 	filter func(expression string) (func(thing T, now time.Time) (bool, error), error) // of --where
 }
 
@@ -51,9 +51,9 @@ func selected[T any](a *app, k kind[T], do step[T]) *cobra.Command {
 			return a.with(ctx, func(s *server) error {
 				return carryOut(ctx, a, s, c, plan[admin.Outcome]{
 					do: func(ctx context.Context, dryRun bool) (admin.Outcome, error) {
-						return sel.apply(ctx, s, dryRun, func(chosen func(string, func(time.Time) (bool, error)) bool) (admin.Outcome, error) {
+						return sel.apply(ctx, s, dryRun, func(chosen func(place, func(time.Time) (bool, error)) bool) (admin.Outcome, error) {
 							return do.act(s.Admin, ctx, topic, func(thing T) bool {
-								return chosen(k.id(thing), func(now time.Time) (bool, error) { return matches(thing, now) })
+								return chosen(k.place(thing), func(now time.Time) (bool, error) { return matches(thing, now) })
 							}, dryRun)
 						})
 					},

@@ -2,8 +2,10 @@ package command
 
 import (
 	"context"
+	"fmt"
 	"time"
 
+	"github.com/millrace/redisstream"
 	"github.com/millrace/redisstream/admin"
 	"github.com/spf13/cobra"
 )
@@ -14,9 +16,12 @@ type selection struct {
 	expression string
 	all        bool
 
-	ids     map[string]bool // nil: not by ID
-	planned map[string]bool // what the dry run found
+	ids     map[string]string // those of the arguments, and the stream that has each; nil: not by ID
+	planned map[place]bool    // what the dry run found
 }
+
+// place tells a thing from all others: IDs of two partitions may be the same.
+type place struct{ stream, id string }
 
 func (s *selection) addTo(cmd *cobra.Command, things string) {
 	cmd.Flags().StringVar(&s.expression, "where", "", whereUsage)
@@ -35,49 +40,57 @@ func (s *selection) take(ids []string) error {
 		return usage("say which: by ID, by --where, or --all")
 	}
 	if len(ids) > 0 {
-		s.ids = set(ids)
+		s.ids = make(map[string]string, len(ids))
+		for _, id := range ids {
+			s.ids[id] = ""
+		}
 	}
 	return nil
 }
 
-func set(ids []string) map[string]bool {
-	m := make(map[string]bool, len(ids))
-	for _, id := range ids {
-		m[id] = true
-	}
-	return m
-}
-
-// apply runs act, which asks chosen about each ID. An error of --where changes nothing, because it
-// comes in the dry run.
+// apply runs act, which asks chosen about each thing. An error of the selection changes nothing, because
+// it comes in the dry run.
 func (s *selection) apply(ctx context.Context, server *server, dryRun bool,
-	act func(chosen func(id string, matches func(now time.Time) (bool, error)) bool) (admin.Outcome, error),
+	act func(chosen func(at place, matches func(now time.Time) (bool, error)) bool) (admin.Outcome, error),
 ) (admin.Outcome, error) {
+	if !dryRun {
+		return act(func(at place, _ func(time.Time) (bool, error)) bool { return s.planned[at] })
+	}
 	now, err := server.now(ctx)
 	if err != nil {
 		return admin.Outcome{}, err
 	}
 	var failure error
-	outcome, err := act(func(id string, matches func(time.Time) (bool, error)) bool {
-		switch {
-		case failure != nil:
+	s.planned = make(map[place]bool)
+	outcome, err := act(func(at place, matches func(time.Time) (bool, error)) bool {
+		if failure != nil {
 			return false
-		case !dryRun:
-			return s.planned[id]
-		case s.ids != nil:
-			return s.ids[id]
 		}
-		wanted, err := matches(now)
-		if err != nil {
-			failure = err
+		var wanted bool
+		if s.ids != nil {
+			wanted, failure = s.has(at)
+		} else {
+			wanted, failure = matches(now)
 		}
-		return wanted && err == nil
+		s.planned[at] = wanted && failure == nil
+		return s.planned[at]
 	})
 	if failure != nil {
 		return admin.Outcome{}, failure
 	}
-	if dryRun && err == nil {
-		s.planned = set(outcome.IDs)
-	}
 	return outcome, err
+}
+
+// has reports whether an argument is the ID of a thing. If two streams have one with that ID, it is an
+// error.
+func (s *selection) has(at place) (bool, error) {
+	stream, wanted := s.ids[at.id]
+	if !wanted {
+		return false, nil
+	}
+	if stream != "" && stream != at.stream {
+		return false, fmt.Errorf("%s: %w: %q and %q have it", at.id, redisstream.ErrAmbiguousID, stream, at.stream)
+	}
+	s.ids[at.id] = at.stream
+	return true, nil
 }
