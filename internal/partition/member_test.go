@@ -115,11 +115,11 @@ func TestMember_unreadableRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, 1, 4, simLease)
 		s.logger = logger
-		s.record.beat(stream.Beat{Name: "foreign", State: "what?", Lease: time.Minute})
+		s.onServer(func() { s.record.beat(stream.Beat{Name: "foreign", State: "what?", Lease: time.Minute}) })
 		s.start(0)
 		time.Sleep(3 * time.Second)
 		assert.Len(t, s.proc("member-0000").Held(), 2, "its share")
-		s.record.beat(stream.Beat{Name: "gone", State: "active - -", Lease: time.Second})
+		s.onServer(func() { s.record.beat(stream.Beat{Name: "gone", State: "active - -", Lease: time.Second}) })
 		time.Sleep(3 * time.Second) // then all members are read again
 		s.end()
 	})
