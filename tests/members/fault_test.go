@@ -319,7 +319,7 @@ func TestMembers_closeWhileTheServerHangs(t *testing.T) {
 			closed := make(chan error, 1)
 			go func() { closed <- subscriber.Close() }()
 			require.NoError(t, redistest.Within(t, "Close", closed))
-			assert.Less(t, time.Since(began), config.CloseTimeout+time.Second)
+			assert.Less(t, time.Since(began), config.CloseTimeout+1500*time.Millisecond, "900 ms, and what a busy machine adds")
 			proxy.Resume()
 		})
 	}
