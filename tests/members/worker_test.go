@@ -153,7 +153,7 @@ func TestMembers_diesBeforeItJoins(t *testing.T) {
 	killed := time.Now()
 	j.consume(b, 1, memberConfig(), nil)
 	finished(b, j, 1)
-	assert.Less(t, time.Since(killed), lease+time.Second)
+	assert.Less(t, time.Since(killed), gapLimit)
 	for i, name := range owners(b) {
 		assert.NotEqual(t, before[i], name, "partition %d", i)
 	}
