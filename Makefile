@@ -6,6 +6,7 @@ DURATION ?= 2m
 SEED ?= 0
 CHAOSFLAGS ?=
 PEERS ?=
+ROUNDS ?= 9
 
 # Modules of their own, for what the library must not depend on.
 MODULES := redisstreamprom redisstreamotel cmd/redisstream adminui/browsertest examples/outbox benchmarks
@@ -14,7 +15,7 @@ LINT_VERSION := v2.15.0
 LINT_DIR := $(CURDIR)/bin/golangci-lint-$(LINT_VERSION)
 LINT := $(LINT_DIR)/golangci-lint
 
-.PHONY: test monitoring browser vet lint bench fuzz chaos redis
+.PHONY: test monitoring browser vet lint bench bench-partitions fuzz chaos redis
 
 ## test: all tests, with the race detector; installs redis-server if there is none
 test: redis
@@ -47,6 +48,10 @@ $(LINT):
 ## bench: the comparison with peers; writes benchmarks/RESULTS.md. PEERS=all: with those on other servers; writes benchmarks/PEERS.md
 bench: redis
 	cd benchmarks && go run . $(if $(PEERS),-peers $(PEERS))
+
+## bench-partitions: topics with partitions in a cluster, with the servers on one core and the measured process on the other; writes benchmarks/PARTITIONS.md
+bench-partitions: redis
+	cd benchmarks && go build -o ../bin/benchmarks . && REDIS_SERVER=$(CURDIR)/benchmarks/pinned-redis-server taskset -c 1 ../bin/benchmarks -partitions -rounds $(ROUNDS)
 
 ## fuzz: each fuzz target for FUZZTIME
 fuzz: redis
