@@ -70,7 +70,7 @@ func TestIdle_pauseOfWaitingMembers(t *testing.T) {
 			}
 		}()
 	}
-	blocked := func() int { return int(number(b, "clients", "blocked_clients")) }
+	blocked := func() int { return number(b, "clients", "blocked_clients") }
 	for attempt := 0; ; attempt++ { // until one waits that does not know of the pause
 		require.Less(t, attempt, 10)
 		b.Eventually("all wait", func() bool { return blocked() == members })

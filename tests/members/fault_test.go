@@ -331,7 +331,7 @@ func TestMembers_closeWhileTheServerHangs(t *testing.T) {
 			ended := make(chan struct{})
 			go func() {
 				defer close(ended)
-				for range messages { //nolint:revive // until it is closed: then nothing is logged any more
+				for range messages { // until it is closed: then nothing is logged any more
 				}
 			}()
 			redistest.Within(t, "the end of the output", ended)
