@@ -39,7 +39,7 @@ func TestLog_takenOver(t *testing.T) {
 	t.Parallel()
 	b := fixture.New(t)
 	b.Publish(300)
-	b.ReadAs("dead", 250)
+	b.SetIdle("dead", b.ReadAs("dead", 250), time.Second) // for all of them, when the first scan begins
 	var log redistest.Log
 	config := fixture.FastClaimConfig()
 	config.Client = b.Client
