@@ -49,13 +49,13 @@ func TestDeadLetters(t *testing.T) {
 	assert.EqualValues(t, 9, b.Len(), "three came again")
 
 	tab.visit("dead", "topic", b.Topic)
-	tab.do(chromedp.Click(chromedp.CSS(`input[name=id][value="` + b.DeadLetters()[1].ID + `"]`)))
+	tab.do(chromedp.Click(chromedp.CSS(`input[name="id~"][value="` + b.DeadLetters()[1].ID + `"]`)))
 	tab.click("Drop…")
 	tab.shows("Drop 1 dead letter?")
 	tab.click("Cancel")
 	tab.shows("3 rows")
 	assert.Len(t, uuids(b), 3, "cancelled")
-	tab.do(chromedp.Click(chromedp.CSS(`input[name=id][value="` + b.DeadLetters()[1].ID + `"]`)))
+	tab.do(chromedp.Click(chromedp.CSS(`input[name="id~"][value="` + b.DeadLetters()[1].ID + `"]`)))
 	tab.click("Drop…")
 	tab.shows("Drop 1 dead letter?")
 	tab.do(chromedp.Click(chromedp.CSS("#confirm")))
@@ -140,7 +140,7 @@ func TestNoJavaScript(t *testing.T) {
 	_, err := chromedp.Call(tab.ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
 	require.NoError(t, err)
 	tab.visit("dead", "topic", b.Topic)
-	tab.do(chromedp.Click(chromedp.CSS("input[name=id]")), chromedp.Click(chromedp.CSS("button[value=drop]")))
+	tab.do(chromedp.Click(chromedp.CSS(`input[name="id~"]`)), chromedp.Click(chromedp.CSS("button[value=drop]")))
 	tab.do(chromedp.Click(chromedp.CSS("#confirm")), chromedp.WaitVisible(chromedp.CSS(".notice")))
 	assert.Equal(t, []string{"m-1"}, uuids(b))
 }
@@ -170,7 +170,7 @@ func TestHostile(t *testing.T) {
 	})
 
 	tab.visit("dead", "topic", scene.topic)
-	tab.do(chromedp.Click(chromedp.CSS("input[name=id]")), chromedp.Click(chromedp.CSS("button[value=drop]")))
+	tab.do(chromedp.Click(chromedp.CSS(`input[name="id~"]`)), chromedp.Click(chromedp.CSS("button[value=drop]")))
 	tab.shows("Drop 1 dead letter?")
 	check("confirm")
 	tab.do(chromedp.Click(chromedp.CSS("#confirm")))
@@ -190,7 +190,7 @@ func TestCrossSite(t *testing.T) {
 	tab.mu.Unlock()
 	foreign := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
-		fmt.Fprintf(w, `<form id=f method=post action="%sact"><input name=action value=drop><input name=topic value="%s"><input name=id value="%s">
+		fmt.Fprintf(w, `<form id=f method=post action="%sact"><input name=action value=drop><input name=topic value="%s"><input name="id~" value="%s">
 			<input name=confirm value=1><input name=redisstream_form value="%s"></form><script>f.submit()</script>`, tab.site, b.Topic, b.DeadLetters()[0].ID, token)
 	}))
 	defer foreign.Close()
@@ -282,7 +282,7 @@ func TestReadOnly(t *testing.T) {
 	tab := open(b, func(c *adminui.Config) { c.Actions = false })
 	for _, path := range []string{"", "topic", "group", "pending", "parked", "messages", "dead", "delayed"} {
 		tab.visit(path, "topic", b.Topic, "group", "g")
-		assert.Zero(t, js[int](tab, "document.querySelectorAll('form[method=post], [type=checkbox][name=id]').length"), path)
+		assert.Zero(t, js[int](tab, `document.querySelectorAll('form[method=post], [type=checkbox][name="id~"]').length`), path)
 		tab.shows("read-only")
 	}
 	tab.mu.Lock()
