@@ -41,16 +41,14 @@ func main() {
 	}
 	logging.Disable() // go-redis logs each read that the peer's Close interrupts
 
-	if *busyPoll {
+	switch {
+	case *busyPoll:
 		exitOn(benchBusyPolling(os.Stdout, *rounds, "BUSYPOLL.md"))
 		return
-	}
-
-	if *partitions {
+	case *partitions:
 		exitOn(benchPartitions(os.Stdout, *rounds, "PARTITIONS.md"))
 		return
-	}
-	if *readConns {
+	case *readConns:
 		exitOn(benchReadConnections(os.Stdout, *rounds, "READCONNECTIONS.md"))
 		return
 	}

@@ -99,7 +99,7 @@ by another client.
 func medians(rounds [][]float64, units []unit) string {
 	texts := make([]string, len(units))
 	for i, unit := range units {
-		var all []float64
+		all := make([]float64, 0, len(rounds))
 		for _, figures := range rounds {
 			all = append(all, figures[i])
 		}
