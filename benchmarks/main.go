@@ -41,16 +41,19 @@ func main() {
 	}
 	logging.Disable() // go-redis logs each read that the peer's Close interrupts
 
-	switch {
-	case *busyPoll:
-		exitOn(benchBusyPolling(os.Stdout, *rounds, "BUSYPOLL.md"))
-		return
-	case *partitions:
-		exitOn(benchPartitions(os.Stdout, *rounds, "PARTITIONS.md"))
-		return
-	case *readConns:
-		exitOn(benchReadConnections(os.Stdout, *rounds, "READCONNECTIONS.md"))
-		return
+	for _, page := range []struct {
+		asked   *bool
+		measure func(w io.Writer, rounds int, out string) error
+		out     string
+	}{
+		{busyPoll, benchBusyPolling, "BUSYPOLL.md"},
+		{partitions, benchPartitions, "PARTITIONS.md"},
+		{readConns, benchReadConnections, "READCONNECTIONS.md"},
+	} {
+		if *page.asked {
+			exitOn(page.measure(os.Stdout, *rounds, page.out))
+			return
+		}
 	}
 
 	pattern, err := regexp.Compile(*only)
