@@ -4,7 +4,7 @@
 //	go run .          # nine rounds; writes RESULTS.md and results.svg as well
 //	go run . -peers all # measures libraries on other servers instead; writes PEERS.md
 //	go run . -busypoll # measures busy-polling instead; writes BUSYPOLL.md
-//	go run . -partitions # measures topics with partitions in a cluster instead; writes PARTITIONS.md
+//	go run . -partitions # measures topics with partitions in a cluster instead; writes PARTITIONS.md; see make bench-partitions
 //	go run . -readconnections # measures shared read connections instead; writes READCONNECTIONS.md
 //	go run . -draw    # draws the figures in RESULTS.md again, without measuring
 //	go run . -quick   # everything once with tiny counts: only checks that it works
@@ -23,16 +23,27 @@ import (
 	"github.com/redis/go-redis/v9/logging"
 )
 
+// pages are written by runs of their own.
+var pages = []struct {
+	flag, what, out string
+	measure         func(w io.Writer, rounds int, out string) error
+}{
+	{"busypoll", "busy-polling", "BUSYPOLL.md", benchBusyPolling},
+	{"partitions", "topics with partitions in a cluster", "PARTITIONS.md", benchPartitions},
+	{"readconnections", "shared read connections", "READCONNECTIONS.md", benchReadConnections},
+}
+
 func main() {
 	quick := flag.Bool("quick", false, "run everything once with tiny counts: only checks that it works, writes no file")
 	rounds := flag.Int("rounds", 9, "number of rounds")
 	out := flag.String("out", "RESULTS.md", "the file to write; its chart is written beside it")
 	draw := flag.Bool("draw", false, "measure nothing; draw the figures in the file again")
-	busyPoll := flag.Bool("busypoll", false, "measure busy-polling instead, and write BUSYPOLL.md")
-	partitions := flag.Bool("partitions", false, "measure topics with partitions in a cluster instead, and write PARTITIONS.md")
-	readConns := flag.Bool("readconnections", false, "measure shared read connections instead, and write READCONNECTIONS.md")
 	peers := flag.String("peers", "", "all: measure libraries on other servers instead, and write PEERS.md")
 	only := flag.String("only", "", "measure only works with a row that matches this regular expression; no file is written")
+	asked := make([]*bool, len(pages))
+	for i, page := range pages {
+		asked[i] = flag.Bool(page.flag, false, "measure "+page.what+" instead, and write "+page.out)
+	}
 	flag.Parse()
 
 	if *draw {
@@ -41,16 +52,8 @@ func main() {
 	}
 	logging.Disable() // go-redis logs each read that the peer's Close interrupts
 
-	for _, page := range []struct {
-		asked   *bool
-		measure func(w io.Writer, rounds int, out string) error
-		out     string
-	}{
-		{busyPoll, benchBusyPolling, "BUSYPOLL.md"},
-		{partitions, benchPartitions, "PARTITIONS.md"},
-		{readConns, benchReadConnections, "READCONNECTIONS.md"},
-	} {
-		if *page.asked {
+	for i, page := range pages {
+		if *asked[i] {
 			exitOn(page.measure(os.Stdout, *rounds, page.out))
 			return
 		}
