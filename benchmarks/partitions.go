@@ -122,10 +122,10 @@ Written by ` + "`go run . -partitions`" + ` on %s: %s.
 
 One topic in a cluster of three masters with a replica each, all on this machine, with an append-only file each. Medians of
 %d interleaved rounds. Payloads have 256 bytes. With keys there are 12,000 of them. "none" is a topic without partitions.
+The servers share one core, and this process has another (` + "`make bench-partitions`" + `).
 The client has go-redis's defaults. "busy-polling" has that of Connect: its readers poll before they park, which the CPU time of the client includes.
 
-- **messages/s** has the noise of a machine on which seven processes or more share the cores. More
-  partitions can't make it faster there: all servers have the same cores.
+- **messages/s**: more partitions can't make it faster here, because all servers have the same core.
 - **client**: CPU time of the publishing or consuming process for a message. **servers**: that of the three masters together (INFO cpu).
 - **share of each master**: of the CPU time of the three, over all rounds. 33 %% is even.
 - A ratio is the median of the rounds' own ratios to 1 partition.
