@@ -108,24 +108,27 @@ func TestMember_standsBy(t *testing.T) {
 	})
 }
 
-// A record that can't be read counts as that of a member without partitions, and is logged.
+// Records that can't be read count as those of members without partitions. Each is logged once.
 func TestMember_unreadableRecord(t *testing.T) {
 	t.Parallel()
 	logger := watermill.NewCaptureLogger()
+	var errs []watermill.CapturedMessage
 	synctest.Test(t, func(t *testing.T) {
-		s := newSim(t, 1, 4, simLease)
+		s := newSim(t, 1, 6, simLease)
 		s.logger = logger
 		s.onServer(func() { s.record.beat(stream.Beat{Name: "foreign", State: "what?", Lease: time.Minute}) })
+		s.onServer(func() { s.record.beat(stream.Beat{Name: "newer", State: "v2", Lease: time.Minute}) })
 		s.start(0)
 		time.Sleep(3 * time.Second)
 		assert.Len(t, s.proc("member-0000").Held(), 2, "its share")
 		s.onServer(func() { s.record.beat(stream.Beat{Name: "gone", State: "active - -", Lease: time.Second}) })
 		time.Sleep(3 * time.Second) // then all members are read again
+		errs = logger.Captured()[watermill.ErrorLogLevel]
 		s.end()
 	})
-	errs := logger.Captured()[watermill.ErrorLogLevel]
-	require.Len(t, errs, 1, "once")
-	require.ErrorContains(t, errs[0].Err, `"foreign"`)
+	require.Len(t, errs, 2, "once each")
+	require.ErrorContains(t, errors.Join(errs[0].Err, errs[1].Err), `"foreign"`)
+	require.ErrorContains(t, errors.Join(errs[0].Err, errs[1].Err), `"newer"`)
 }
 
 // localRunner is a Runner whose ownerships are in the memory of the process.

@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -17,7 +18,7 @@ type view struct {
 	logger  watermill.LoggerAdapter
 	trouble outage.Outage
 
-	unread string // the record of a member that could not be read last, which is logged once
+	unread map[string]string // members whose records can't be read, and the errors that were logged
 
 	version int64  // 0: nothing is known
 	peers   []peer // in the order of their names
@@ -101,15 +102,15 @@ func (v *view) looked(now time.Time, version int64) {
 // apply takes over the reply to a beat.
 func (v *view) apply(now time.Time, a answer) {
 	v.works()
-	before := v.peers
-	v.peers = nil
+	before, logged := v.peers, v.unread
+	v.peers, v.unread = nil, map[string]string{}
 	if !a.reply.All {
-		v.peers = slices.Clone(before)
+		v.peers, v.unread = slices.Clone(before), maps.Clone(logged) // not nil: the first reply has all
 	}
 	v.isMoving = a.reply.All && v.version != 0
 	for name, text := range a.reply.States {
 		v.isMoving = v.isMoving || name != v.me
-		v.peers = put(v.peers, v.parse(name, text))
+		v.peers = put(v.peers, v.parse(name, text, logged))
 	}
 	v.version, v.said = a.reply.Version, a.text
 	v.next, v.beatAt = now.Add(lookEvery), a.sent.Add(v.lease/3)
@@ -127,17 +128,18 @@ func (v *view) apply(now time.Time, a answer) {
 	}
 }
 
-// parse reads the record of a member.
-func (v *view) parse(name, text string) peer {
+// parse reads the record of a member. An error is logged once, however often the record is read.
+func (v *view) parse(name, text string, logged map[string]string) peer {
 	p, err := parsePeer(v.n, name, text)
-	if err != nil {
-		if v.unread != err.Error() {
-			v.unread = err.Error()
-			v.logger.Error("the record of a member can't be read; its partitions count as free", err, nil)
-		}
-		return peer{name, false, newSet(v.n), newSet(v.n)}
+	if err == nil {
+		delete(v.unread, name)
+		return p
 	}
-	return p
+	if logged[name] != err.Error() {
+		v.logger.Error("the record of a member can't be read; its partitions count as free", err, nil)
+	}
+	v.unread[name] = err.Error()
+	return peer{name, false, newSet(v.n), newSet(v.n)}
 }
 
 // mayGive reports whether partitions may be given up to others. Without an answer of the server,

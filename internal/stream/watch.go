@@ -294,8 +294,8 @@ func (w *watch) broke(conn *watchConn) {
 	w.turnAllOff(true)
 }
 
-// send asks the server to tell the next change of a stream; nil: for a sign of life. What is asked
-// while a write is under way goes with the next write.
+// send asks the server to tell the next change of a stream (XLEN); nil: to reply (PING). Commands that
+// are queued during a write go with the next write.
 func (w *watch) send(s *spot) {
 	conn := w.conn
 	conn.replies = append(conn.replies, expected{spot: s, sent: time.Now()})
@@ -363,8 +363,8 @@ func (w *watch) listen(conn *watchConn) {
 	}
 }
 
-// isAlive reports whether the server may be silent: it owes no reply for long. If it owes none, it is
-// asked for a sign of life.
+// isAlive reports whether the server may be silent: it owes no reply for long. If it owes none, a
+// PING asks for one.
 func (w *watch) isAlive(conn *watchConn) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
