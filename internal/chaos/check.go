@@ -140,7 +140,7 @@ func (h *history) fates(g group, members []*subscription) *fates {
 	}
 	for _, s := range members {
 		for _, e := range s.events {
-			if e.kind == confirmed && len(f.byID[e.id]) > 1 {
+			if e.kind == confirmed && len(f.byID[e.id]) > 1 && !h.ackedTooLate(s, f.byID[e.id], e.at) {
 				f.known[e.id] = append(f.known[e.id], settled{e.at, e.at})
 			}
 		}
@@ -259,7 +259,7 @@ func (h *history) explain(before, again *delivery, confirmedAt int64) reason {
 		return wasKilled
 	case stillPending && first.closedBy(again.at) && !before.ackedInTime():
 		return wasClosed
-	case confirmedAt < again.at-int64(longPause(h.claimMinIdle)) && !h.unheard(again) && !h.ackedTooLate(before, confirmedAt):
+	case confirmedAt < again.at-int64(longPause(h.claimMinIdle)) && !h.unheard(again):
 		return noReason
 	default:
 		return h.explainOwner(before, again, held)
@@ -269,30 +269,30 @@ func (h *history) explain(before, again *delivery, confirmedAt int64) reason {
 // explainOwner returns why one of two subscriptions that delivered an entry may have lost its lease.
 func (h *history) explainOwner(before, again *delivery, held int64) reason {
 	if again.deliveries > before.deliveries {
-		return h.explainLease(before.sub, before, again, held)
+		return h.explainLease(before.sub, before, held, again.at)
 	}
 	// The later delivery may belong to the earlier owner: it got the entry, lost it while its
 	// process did not run, and delivers it all the same.
-	why := h.explainLease(again.sub, before, again, held)
+	why := h.explainLease(again.sub, before, held, again.at)
 	if why == noReason && overlaps(again.sub.outages, before.at, again.at) {
 		// Or the new owner claimed the entry, and the reply was lost. It takes what it finds pending
 		// for its name for entries of a lost read, which no handler got.
-		why = h.explainLease(before.sub, before, again, held)
+		why = h.explainLease(before.sub, before, held, again.at)
 	}
 	return why
 }
 
-// explainLease returns why a subscription that held an entry from a time on may have lost its
-// lease.
-func (h *history) explainLease(loser *subscription, before, again *delivery, held int64) reason {
+// explainLease returns why a subscription may have lost its lease of an entry until a time. It held
+// the entry since a time before its delivery.
+func (h *history) explainLease(loser *subscription, d *delivery, held, until int64) reason {
 	switch {
-	case overlaps(loser.still, held, again.at):
+	case overlaps(loser.still, held, until):
 		return wasStill
-	case overlaps(loser.process.storms, before.at-int64(h.claimMinIdle), again.at):
+	case overlaps(loser.process.storms, d.at-int64(h.claimMinIdle), until):
 		return wasStorm
-	case overlaps(h.troubles, held, again.at):
+	case overlaps(h.troubles, held, until):
 		return wasTrouble
-	case overlaps(h.jumps, held, again.at):
+	case overlaps(h.jumps, held, until):
 		return wasJump
 	default:
 		return noReason
@@ -304,10 +304,19 @@ func (d *delivery) ackedInTime() bool {
 	return d.end == acked && d.ended < d.sub.closing.from+int64(closeTimeout)
 }
 
-// ackedTooLate reports whether the lease of an entry may have ended before the server had the ack. An
-// ack ends an entry of the retry queue only while its consumer holds it.
-func (h *history) ackedTooLate(d *delivery, confirmedAt int64) bool {
-	return d.sub.group.Retries && confirmedAt-d.at > int64(h.claimMinIdle)
+// ackedTooLate reports whether the lease of an entry of the retry queue may have ended before the
+// server had the ack. Such an ack ends the entry only while its consumer holds it.
+func (h *history) ackedTooLate(s *subscription, deliveries []*delivery, confirmedAt int64) bool {
+	if !s.group.Retries {
+		return false
+	}
+	for _, d := range slices.Backward(deliveries) {
+		if d.sub == s && d.at <= confirmedAt {
+			held := max(d.at-s.group.heldAtMost(), h.triedAt(d.uuid))
+			return confirmedAt-d.at > int64(h.claimMinIdle) || h.explainLease(s, d, held, confirmedAt) != noReason
+		}
+	}
+	return false
 }
 
 // unheard reports whether the subscription may have had no contact with the server when it
