@@ -60,7 +60,7 @@ func (v *view) callAt(kind callKind, text string) time.Time {
 		return time.Time{}
 	}
 	at := v.next
-	if v.awaits {
+	if v.awaits { // which is known after the look was scheduled
 		at = at.Add(awaitEvery - lookEvery)
 	}
 	for _, other := range []time.Time{v.beatAt, v.endsAt} {

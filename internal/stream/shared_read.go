@@ -133,3 +133,76 @@ func (c *lentConn) readTogether(ctx context.Context, reads []*sharedRead) (failu
 	}
 	return failure
 }
+
+// readEntries is part of readConn. While all connections are in use, reads with small replies wait for
+// each other and share a pipeline, if what is cut off is not lost.
+func (c *sharedConn) readEntries(ctx context.Context, block time.Duration, read readCommand) (entries []Entry, err error) {
+	if c.large || c.limit.Bytes == 0 {
+		return c.readAlone(ctx, block, read)
+	}
+	server, err := c.conns.serverOf(ctx, c.key)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case conn := <-server.free:
+		err = c.on(server, server.take(conn), c.reading(ctx, block, read, &entries))
+		return entries, err
+	default:
+	}
+	shared := &sharedRead{command: read, done: make(chan struct{})}
+	if err := c.send(ctx, server, shared); err != nil {
+		return nil, err
+	}
+	c.took, c.large = shared.took, shared.size > smallReply || errors.Is(shared.err, ErrTooLarge)
+	if _, ask := redis.IsAskError(shared.err); ask {
+		return c.readAlone(ctx, block, read)
+	}
+	c.notice(server, shared.err)
+	return shared.entries, shared.err
+}
+
+// send has a read sent, and waits for its reply.
+func (c *sharedConn) send(ctx context.Context, server *readServer, read *sharedRead) error {
+	select {
+	case server.reads <- read:
+	case <-server.ended.Done():
+		return errInterrupted
+	case <-c.stopped:
+		return errInterrupted
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-read.done:
+		return nil
+	case <-server.ended.Done():
+	case <-c.stopped:
+	}
+	if !read.sent.Swap(true) {
+		return errInterrupted
+	}
+	timer := time.NewTimer(hangUpGrace) // the reply may have entries
+	defer timer.Stop()
+	select {
+	case <-read.done:
+		return nil
+	case <-timer.C:
+		return errInterrupted
+	}
+}
+
+// readAlone runs a read on a connection that it borrows.
+func (c *sharedConn) readAlone(ctx context.Context, block time.Duration, read readCommand) (entries []Entry, err error) {
+	err = c.borrow(ctx, c.reading(ctx, block, read, &entries))
+	return entries, err
+}
+
+// reading returns what runs a read on a connection.
+func (c *sharedConn) reading(ctx context.Context, block time.Duration, read readCommand, entries *[]Entry) func(*privateConn) error {
+	return func(conn *privateConn) (err error) {
+		*entries, err = conn.readEntries(ctx, block, read)
+		c.large = conn.read.Load() > smallReply
+		return err
+	}
+}
