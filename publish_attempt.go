@@ -15,31 +15,41 @@ var errEarlierFailed = stream.NotSent(errors.New("not sent, because earlier mess
 type publication struct {
 	topic    string
 	messages []*message.Message
-	requests []stream.AddRequest // one for each message
+	requests []*stream.AddRequest // one for each message
 	watch    contextWatch
 
 	partitioned *partitionedTopic // nil: the topic is a stream
 	partitions  []int32           // of the messages
+	order       laneOrder         // the zero value: not known
 	lane        *lane             // of all messages; nil: the topic is a stream
+	isAhead     bool              // sendAhead sends all messages
 
 	// memory for one message and one pipeline, which most calls have
-	request   [1]stream.AddRequest
+	request   stream.AddRequest
+	requested [1]*stream.AddRequest
 	partition [1]int32
 	part      publishCall
 }
 
 func newPublication(topic string, messages []*message.Message) *publication {
 	c := &publication{topic: topic, messages: messages}
-	if c.requests = c.request[:]; len(messages) > 1 {
-		c.requests = make([]stream.AddRequest, len(messages))
+	if len(messages) == 1 {
+		c.requested[0] = &c.request
+		c.requests = c.requested[:]
+		return c
+	}
+	memory := make([]stream.AddRequest, len(messages))
+	c.requests = make([]*stream.AddRequest, len(messages))
+	for i := range memory {
+		c.requests[i] = &memory[i]
 	}
 	return c
 }
 
 // from returns the publication without its first n messages. None of the others was added.
 func (c *publication) from(n int) *publication {
-	for i := range c.requests[n:] {
-		c.requests[n+i].Reset()
+	for _, request := range c.requests[n:] {
+		request.Reset()
 	}
 	return &publication{topic: c.topic, lane: c.lane, messages: c.messages[n:], requests: c.requests[n:], watch: c.watch}
 }
@@ -69,13 +79,13 @@ func (c *publication) stream(i int) string {
 }
 
 // newPart returns a part of the call.
-func (c *publication) newPart(requests []stream.AddRequest, bytes int) *publishCall {
+func (c *publication) newPart(requests []*stream.AddRequest, bytes int) *publishCall {
 	part := &c.part
 	if part.requests != nil {
 		part = new(publishCall)
 	}
 	part.ctx, part.cancelled, part.watch = c.messages[0].Context(), c.watch.cancelled, &c.watch
-	part.requests, part.bytes = requests, bytes
+	part.requests, part.bytes, part.lane = requests, bytes, c.lane
 	part.begin()
 	return part
 }
@@ -88,14 +98,14 @@ func (p *Publisher) attempt(call *publication) (failure *PublishError, retryable
 	for sent < len(call.requests) {
 		n, bytes := firstPart(call.requests[sent:])
 		if sent == 0 && p.config.MaxAge > 0 && !p.queues.adder.KnowsAge(call.queue()) {
-			n, bytes = 1, size(&call.requests[0]) // its ID has the server's time
+			n, bytes = 1, size(call.requests[0]) // its ID has the server's time
 		}
 		pipeline := call.requests[sent : sent+n]
 		if err := p.send(call, pipeline, bytes); err != nil {
 			return call.outcome(sent, err)
 		}
 		sent += n
-		if slices.ContainsFunc(pipeline, func(r stream.AddRequest) bool { return r.Err != nil }) {
+		if anyFailed(pipeline) {
 			return call.outcome(sent, errEarlierFailed)
 		}
 	}
@@ -113,9 +123,9 @@ func size(request *stream.AddRequest) int {
 }
 
 // firstPart returns how many of the requests go in the next pipeline, and their bytes.
-func firstPart(requests []stream.AddRequest) (n, bytes int) {
-	for i := range requests {
-		next := size(&requests[i])
+func firstPart(requests []*stream.AddRequest) (n, bytes int) {
+	for i, request := range requests {
+		next := size(request)
 		if i > 0 && (next >= largeMessage || bytes+next > maxPipelineBytes) {
 			return i, bytes
 		}
@@ -129,17 +139,14 @@ func firstPart(requests []stream.AddRequest) (n, bytes int) {
 
 // send sends a part of a call in one pipeline and waits for its result, which is in the requests.
 // If it returns an error, the part was not sent.
-func (p *Publisher) send(call *publication, requests []stream.AddRequest, bytes int) error {
+func (p *Publisher) send(call *publication, requests []*stream.AddRequest, bytes int) error {
 	if err := call.watch.err(); err != nil {
 		return err
 	}
 	part := call.newPart(requests, bytes)
-	if call.lane != nil {
-		call.lane.load.Add(int64(bytes + callLoad))
-		defer call.lane.load.Add(-int64(bytes + callLoad))
-	}
 	queue, admission := p.queues.enter(call.queue(), call.topic, part)
 	if err := queue.await(part, admission, &call.watch); err != nil {
+		part.leaveLane()
 		return err
 	}
 	queue.start(part)
@@ -153,10 +160,44 @@ func (p *Publisher) send(call *publication, requests []stream.AddRequest, bytes 
 	case <-part.cancelled:
 	}
 	if queue.withdraw(part) {
+		part.leaveLane()
 		return call.watch.err()
 	}
 	<-part.done // it is on the wire: the reply or the client's time-out follows
 	return nil
+}
+
+// sendAhead begins to send a publication, so that the caller can send another one meanwhile, and reports
+// whether it did. It does not if the publication takes several pipelines, has to wait for its admission,
+// or can be cancelled or sent again. awaitAhead waits for the result.
+func (p *Publisher) sendAhead(call *publication) bool {
+	n, bytes := firstPart(call.requests)
+	if n < len(call.requests) || call.watch.cancelled != nil || p.config.MaxAge > 0 {
+		return false
+	}
+	part := call.newPart(call.requests, bytes)
+	if !part.large() {
+		if queue := p.queues.tryEnter(call.queue(), call.topic, part); queue != nil {
+			queue.Add(part)
+			call.isAhead = true
+			return true
+		}
+	}
+	part.leaveLane()
+	return false
+}
+
+func (c *publication) awaitAhead() *PublishError {
+	c.part.ended.Wait()
+	if !anyFailed(c.requests) {
+		return nil
+	}
+	failure, _ := c.outcome(len(c.requests), errEarlierFailed)
+	return failure
+}
+
+func anyFailed(requests []*stream.AddRequest) bool {
+	return slices.ContainsFunc(requests, func(r *stream.AddRequest) bool { return r.Err != nil })
 }
 
 // outcome sorts the messages of a call by their result. The first were sent; the others were not,

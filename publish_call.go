@@ -18,8 +18,9 @@ type publishCall struct {
 	ctx       context.Context //nolint:containedctx // for the hooks of the client
 	cancelled <-chan struct{} // nil: never
 	watch     *contextWatch   // why it was cancelled
-	requests  []stream.AddRequest
-	bytes     int // about the size of requests on the wire
+	requests  []*stream.AddRequest
+	bytes     int   // about the size of requests on the wire
+	lane      *lane // the call is part of its load; nil: none
 	ended     sync.WaitGroup
 	done      chan struct{} // closed when the call has ended; nil: it can't be cancelled, and nobody selects
 
@@ -51,6 +52,9 @@ func (p *pipeline) wake() {
 }
 
 func (c *publishCall) begin() {
+	if c.lane != nil {
+		c.lane.load.Add(int64(c.bytes + callLoad))
+	}
 	c.ended.Add(1)
 	if c.cancelled != nil {
 		c.done = make(chan struct{})
@@ -59,10 +63,19 @@ func (c *publishCall) begin() {
 
 // end tells the caller that the result is in the requests.
 func (c *publishCall) end() {
+	c.leaveLane()
 	if c.done != nil {
 		close(c.done)
 	}
 	c.ended.Done()
+}
+
+// leaveLane ends the call's part of the load. A call that is withdrawn, or was never admitted, has no
+// other end.
+func (c *publishCall) leaveLane() {
+	if c.lane != nil {
+		c.lane.load.Add(-int64(c.bytes + callLoad))
+	}
 }
 
 // large reports whether the call is one message that goes alone.

@@ -46,14 +46,22 @@ type admission struct {
 
 // enter admits a call and returns nil, or returns the admission that the call has to wait for.
 func (f *flow) enter(size int) *admission {
-	if len(f.waiting) == 0 && f.fits(size) {
-		f.bytes += size
-		f.calls++
+	if f.admit(size) {
 		return nil
 	}
 	waiter := &admission{size: size, result: make(chan error, 1)}
 	f.waiting = append(f.waiting, waiter)
 	return waiter
+}
+
+// admit admits a call if it need not wait.
+func (f *flow) admit(size int) bool {
+	if len(f.waiting) > 0 || !f.fits(size) {
+		return false
+	}
+	f.bytes += size
+	f.calls++
+	return true
 }
 
 // forget removes a call that no longer waits.

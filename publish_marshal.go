@@ -12,28 +12,37 @@ import (
 
 var errNoFields = errors.New("the marshaler returned no fields")
 
-// marshal sets the request of each message.
+// marshal sets the request of each message. It goes lane by lane, if the lanes are known, so that what a
+// pipeline needs is together in memory.
 func (p *Publisher) marshal(call *publication) error {
 	if call.partitioned != nil {
 		if err := p.route(call); err != nil {
 			return err
 		}
 	}
-	for i, msg := range call.messages {
-		fields, err := p.fields(call.topic, msg)
-		if err != nil {
-			return fmt.Errorf("message %d of %d, UUID %q: marshal: %w", i+1, len(call.messages), msg.UUID, err)
+	for n := range call.messages {
+		i := n
+		if call.order.table != nil {
+			i = int(call.order.messages[n])
 		}
-		request := &call.requests[i]
-		request.Fields, request.MaxLen, request.MaxAge = fields, p.config.MaxLen, p.config.MaxAge
-		if err := p.delayed(call.stream(i), msg, request); err != nil {
-			return fmt.Errorf("message %d of %d, UUID %q: %w", i+1, len(call.messages), msg.UUID, err)
-		}
-		if err := p.once(call.topic, call.stream(i), msg, request); err != nil {
-			return fmt.Errorf("message %d of %d, UUID %q: %w", i+1, len(call.messages), msg.UUID, err)
+		if err := p.marshalMessage(call, i); err != nil {
+			return fmt.Errorf("message %d of %d, UUID %q: %w", i+1, len(call.messages), call.messages[i].UUID, err)
 		}
 	}
 	return nil
+}
+
+func (p *Publisher) marshalMessage(call *publication, i int) error {
+	msg, request := call.messages[i], call.requests[i]
+	fields, err := p.fields(call.topic, msg)
+	if err != nil {
+		return fmt.Errorf("marshal: %w", err)
+	}
+	request.Fields, request.MaxLen, request.MaxAge = fields, p.config.MaxLen, p.config.MaxAge
+	if err := p.delayed(call.stream(i), msg, request); err != nil {
+		return err
+	}
+	return p.once(call.topic, call.stream(i), msg, request)
 }
 
 // fields returns the names and values of the message's entry.

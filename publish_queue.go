@@ -87,6 +87,24 @@ type publishQueue struct {
 func (q *publishQueues) enter(name, topic string, call *publishCall) (*publishQueue, *admission) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	queue := q.queue(name, topic)
+	queue.calls++
+	return queue, queue.flow(call).enter(call.bytes)
+}
+
+// tryEnter is enter for a call that is admitted at once; nil: it would have to wait.
+func (q *publishQueues) tryEnter(name, topic string, call *publishCall) *publishQueue {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	queue := q.queue(name, topic)
+	if !queue.flow(call).admit(call.bytes) {
+		return nil
+	}
+	queue.calls++
+	return queue
+}
+
+func (q *publishQueues) queue(name, topic string) *publishQueue {
 	queue := q.queues[name]
 	if queue == nil {
 		queue = &publishQueue{owner: q, topic: topic, name: name, key: stream.NewKey(name)}
@@ -97,8 +115,7 @@ func (q *publishQueues) enter(name, topic string, call *publishCall) (*publishQu
 		}
 		q.queues[name] = queue
 	}
-	queue.calls++
-	return queue, queue.flow(call).enter(call.bytes)
+	return queue
 }
 
 // flow returns the flow that bounds the call.
@@ -251,11 +268,15 @@ func (q *publishQueue) send(calls []*publishCall, p *pipeline) []*publishCall {
 			p.cancel()
 			return nil
 		}
-		requests := make([]*stream.AddRequest, 0, len(calls))
+		size := 0
 		for _, call := range calls {
-			for i := range call.requests {
-				if call.requests[i].Open() {
-					requests = append(requests, &call.requests[i])
+			size += len(call.requests)
+		}
+		requests := make([]*stream.AddRequest, 0, size)
+		for _, call := range calls {
+			for _, request := range call.requests {
+				if request.Open() {
+					requests = append(requests, request)
 				}
 			}
 		}

@@ -106,7 +106,7 @@ func TestPublishQueue_withdrawsOneCallOfAPipeline(t *testing.T) {
 			for i := range 3 {
 				call := &publishCall{ctx: t.Context(), bytes: 1, cancelled: make(chan struct{})}
 				call.begin()
-				call.requests = []stream.AddRequest{{Fields: stream.NewFieldList("number", string(rune('0'+i)))}}
+				call.requests = []*stream.AddRequest{{Fields: stream.NewFieldList("number", string(rune('0'+i)))}}
 				calls = append(calls, call)
 				queue, _ = queues.enter(topic, topic, call)
 			}

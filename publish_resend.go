@@ -3,6 +3,7 @@ package redisstream
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/millrace/redisstream/internal/backoff"
@@ -114,8 +115,8 @@ func (q *publishQueue) end(calls, sent []*publishCall, took time.Duration) {
 		return
 	}
 	for _, call := range calls {
-		for i := range call.requests {
-			if call.requests[i].Duplicate() {
+		for _, request := range call.requests {
+			if request.Duplicate() {
 				q.owner.duplicates.Add(1)
 			}
 		}
@@ -130,8 +131,7 @@ func (q *publishQueue) end(calls, sent []*publishCall, took time.Duration) {
 // went in is given up: to send it again would change the order.
 func (c *publishCall) open() bool {
 	open, behind := false, false
-	for i := len(c.requests) - 1; i >= 0; i-- {
-		request := &c.requests[i]
+	for _, request := range slices.Backward(c.requests) {
 		switch {
 		case request.Err == nil:
 			behind = true
@@ -146,9 +146,9 @@ func (c *publishCall) open() bool {
 
 // giveUp makes the requests without an answer fail. A nil cause leaves them the error that they have.
 func (c *publishCall) giveUp(cause error) {
-	for i := range c.requests {
-		if c.requests[i].Open() {
-			c.requests[i].GiveUp(cause)
+	for _, request := range c.requests {
+		if request.Open() {
+			request.GiveUp(cause)
 		}
 	}
 }
@@ -156,8 +156,8 @@ func (c *publishCall) giveUp(cause error) {
 // anyWritten reports whether a server may have seen something of the calls.
 func anyWritten(calls []*publishCall) bool {
 	for _, call := range calls {
-		for i := range call.requests {
-			if call.requests[i].Written() {
+		for _, request := range call.requests {
+			if request.Written() {
 				return true
 			}
 		}

@@ -2,6 +2,7 @@ package redisstream
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -21,9 +22,17 @@ func (p *Publisher) publishToPartitions(call *publication) *PublishError {
 	failures := make([]*PublishError, len(parts))
 	var others sync.WaitGroup
 	for i := range parts[1:] {
-		others.Go(func() { failures[i+1] = p.publishPart(&parts[i+1]) })
+		part, failure := &parts[i+1], &failures[i+1]
+		if !p.sendAhead(part) {
+			others.Go(func() { *failure = p.publishPart(part) })
+		}
 	}
 	failures[0] = p.publishPart(&parts[0])
+	for i := range parts[1:] {
+		if part := &parts[i+1]; part.isAhead {
+			failures[i+1] = part.awaitAhead()
+		}
+	}
 	others.Wait()
 	return call.merge(parts, failures, table)
 }
@@ -41,25 +50,21 @@ func (p *Publisher) publishPart(part *publication) *PublishError {
 // there is one, it sets the lane of the call and returns nil.
 func (c *publication) split(table *laneTable) []publication {
 	first := table.of[c.partitions[0]]
-	several := false
-	for _, partition := range c.partitions {
-		several = several || table.of[partition] != first
-	}
-	if !several {
+	if !slices.ContainsFunc(c.partitions, func(partition int32) bool { return table.of[partition] != first }) {
 		c.lane = table.all[first]
 		return nil
 	}
-	places := make([]int32, len(table.all)) // how many messages each lane has; then where its next one goes
-	for _, partition := range c.partitions {
-		places[table.of[partition]]++
+	if c.order.table != table {
+		c.order = orderByLane(table, c.partitions)
 	}
-	messages, requests := make([]*message.Message, len(c.messages)), make([]stream.AddRequest, len(c.messages))
+	messages, requests := make([]*message.Message, len(c.messages)), make([]*stream.AddRequest, len(c.messages))
+	for place, i := range c.order.messages {
+		messages[place], requests[place] = c.messages[i], c.requests[i]
+	}
 	parts := make([]publication, 0, min(len(table.all), len(c.messages)))
 	at := int32(0)
-	for i, size := range places {
-		places[i] = at
-		if size > 0 {
-			end := at + size
+	for i, end := range c.order.ends {
+		if at < end {
 			parts = append(parts, publication{
 				topic: c.topic, lane: table.all[i], watch: c.watch,
 				messages: messages[at:end:end], requests: requests[at:end:end],
@@ -67,12 +72,46 @@ func (c *publication) split(table *laneTable) []publication {
 			at = end
 		}
 	}
-	for i, partition := range c.partitions {
-		place := &places[table.of[partition]]
-		messages[*place], requests[*place] = c.messages[i], c.requests[i]
-		*place++
-	}
 	return parts
+}
+
+// laneOrder has the messages of a call lane by lane, and those of each lane in their order.
+type laneOrder struct {
+	table    *laneTable
+	messages []int32 // their indexes in the call
+	ends     []int32 // of each lane in messages
+}
+
+func orderByLane(table *laneTable, partitions []int32) laneOrder {
+	order := laneOrder{table, make([]int32, len(partitions)), make([]int32, len(table.all))}
+	for _, partition := range partitions {
+		order.ends[table.of[partition]]++
+	}
+	sum := int32(0)
+	for i, size := range order.ends { // first where each lane begins
+		order.ends[i] = sum
+		sum += size
+	}
+	for i, partition := range partitions {
+		end := &order.ends[table.of[partition]]
+		order.messages[*end] = int32(i)
+		*end++
+	}
+	return order
+}
+
+// arrange makes the requests of each lane neighbours in memory, so that its pipeline reads it in order.
+// It uses the lanes that are known: split asks for those that are true.
+func (c *publication) arrange() {
+	table := c.partitioned.lanes.current()
+	if table == nil || len(table.all) == 1 || len(c.messages) == 1 {
+		return
+	}
+	c.order = orderByLane(table, c.partitions)
+	memory := slices.Clone(c.requests)
+	for place, i := range c.order.messages {
+		c.requests[i] = memory[place]
+	}
 }
 
 // merge returns the failure of a call that was split, with its messages in their order; nil: all are
@@ -134,6 +173,9 @@ func (p *Publisher) route(call *publication) error {
 			partition = own
 		}
 		call.partitions[i] = int32(partition)
+	}
+	call.arrange()
+	for i, partition := range call.partitions {
 		call.requests[i].Key = &call.partitioned.streams[partition]
 	}
 	return nil

@@ -38,11 +38,13 @@ var partitionLoads = []partitionLoad{
 	{"Publish of 1, 64 goroutines", 64, 1, true, 12_800, false, false},
 	{"Publish of 1, 64 goroutines, busy-polling", 64, 1, true, 12_800, false, true},
 	{"Publish of 1, 64 goroutines, no keys", 64, 1, false, 12_800, false, false},
+	{"Publish of 1, 1,024 goroutines", 1024, 1, true, 102_400, false, false},
 	{"Publish of 100, 1 goroutine", 1, 100, true, 12_000, false, false},
 	{"Publish of 100, 1 goroutine, no keys", 1, 100, false, 12_000, false, false},
 	{"Publish of 100, 8 goroutines", 8, 100, true, 24_000, false, false},
 	{"Publish of 100, 8 goroutines, no keys", 8, 100, false, 24_000, false, false},
 	{"Publish of 100, 64 goroutines", 64, 100, true, 96_000, false, false},
+	{"Publish of 1,000, 8 goroutines", 8, 1000, true, 96_000, false, false},
 	{"Publish of 1,000, 1 goroutine", 1, 1000, true, 48_000, false, false},
 	{"1 subscription on a backlog", 8, 100, true, 30_000, true, false},
 }

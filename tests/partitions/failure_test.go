@@ -40,13 +40,18 @@ func TestPublish_oneMasterIsDown(t *testing.T) {
 	t.Parallel()
 	const partitions = 12
 	cluster := redistest.StartMasters(t, [3]time.Duration{})
-	for name, change := range map[string]func(*redisstream.PublisherConfig){
-		"plain": func(*redisstream.PublisherConfig) {}, "a lane for each partition": func(c *redisstream.PublisherConfig) { c.MaxAge = time.Hour },
+	for name, c := range map[string]struct {
+		change func(*redisstream.PublisherConfig)
+		ctx    context.Context //nolint:containedctx // of the messages
+	}{
+		"plain":                     {func(*redisstream.PublisherConfig) {}, context.Background()},
+		"contexts that can end":     {func(*redisstream.PublisherConfig) {}, t.Context()},
+		"a lane for each partition": {func(c *redisstream.PublisherConfig) { c.MaxAge = time.Hour }, t.Context()},
 	} {
 		topic := fixture.NewTopic(t) + name
 		master := cluster.Master(t, redisstream.PartitionTopic(topic, 5, partitions))
 		var down atomic.Bool
-		publisher := open(t, cluster.Client(t, refusing(master, &down)), partitions, change)
+		publisher := open(t, cluster.Client(t, refusing(master, &down)), partitions, c.change)
 		publish := func(prefix string, ctx context.Context) ([]*message.Message, error) {
 			var messages []*message.Message
 			for i := range 60 {
@@ -55,11 +60,11 @@ func TestPublish_oneMasterIsDown(t *testing.T) {
 			}
 			return messages, publisher.Publish(topic, messages...)
 		}
-		_, err := publish("before", t.Context())
+		_, err := publish("before", c.ctx)
 		require.NoError(t, err)
 
 		down.Store(true)
-		messages, err := publish("down", t.Context())
+		messages, err := publish("down", c.ctx)
 		failure := fixture.AsPublishError(t, err)
 		var published, failed []*message.Message
 		for i, msg := range messages {

@@ -1,0 +1,73 @@
+package redisstream
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/millrace/redisstream/internal/redistest"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// However a call ends, it leaves nothing of its load in the lanes: messages without a key would avoid them.
+func TestPublish_leavesNoLoadInTheLanes(t *testing.T) {
+	t.Parallel()
+	client := redistest.StartMasters(t, [3]time.Duration{}).Client(t, func(o *redis.ClusterOptions) { o.PoolSize = 1 })
+	const partitions, topic = 12, "load"
+	publisher, err := NewPublisher(PublisherConfig{
+		Client: client, Partitions: partitions, PartitionKey: func(msg *message.Message) string { return msg.UUID },
+	}, nil)
+	require.NoError(t, err)
+	defer publisher.Close()
+	publish := func(ctx context.Context, bytes int) error {
+		messages := make([]*message.Message, 100)
+		for i := range messages {
+			messages[i] = message.NewMessage(fmt.Sprint(i), make([]byte, bytes))
+			messages[i].SetContext(ctx)
+		}
+		return publisher.Publish(topic, messages...)
+	}
+	idle := func() {
+		t.Helper()
+		lanes := publisher.partitioned.of(topic).lanes.current().all
+		require.Len(t, lanes, 3)
+		for _, lane := range lanes {
+			assert.Zero(t, lane.load.Load(), lane.name)
+		}
+	}
+	require.NoError(t, publish(context.Background(), 10))
+	idle()
+	require.NoError(t, publish(t.Context(), 10))
+	idle()
+	require.NoError(t, publish(context.Background(), 20<<10), "several pipelines for each lane")
+	idle()
+	require.NoError(t, publish(context.Background(), largeMessage))
+	idle()
+
+	// A withdrawn call: the only connection of each master is in use.
+	ctx, cancel := context.WithCancel(t.Context())
+	for partition := range 3 { // one of each master
+		master, err := client.MasterForKey(ctx, PartitionTopic(topic, 4*partition, partitions))
+		require.NoError(t, err)
+		conn := master.Conn()
+		defer conn.Close()
+		require.NoError(t, conn.Ping(ctx).Err())
+	}
+	result := make(chan error)
+	go func() { result <- publish(ctx, 10) }()
+	require.Eventually(t, func() bool {
+		for _, lane := range publisher.partitioned.of(topic).lanes.current().all {
+			if lane.load.Load() == 0 {
+				return false
+			}
+		}
+		return true
+	}, redistest.Soon, time.Millisecond)
+	cancel()
+	require.ErrorIs(t, redistest.Within(t, "the withdrawn call", result), context.Canceled)
+	idle()
+}
