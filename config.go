@@ -30,7 +30,9 @@ type PublisherConfig struct {
 	// Marshaler turns a message into the fields of an entry. If it returns an error or no fields,
 	// or panics, Publish fails and sends nothing. The stack of a panic is in the log.
 	//
-	// Set it where the readers of the stream need another format. Defaults to MsgpackMarshaler{}.
+	// Set it where the readers of the stream need another format. With Partitions it may get the
+	// messages of a call in another order, but those of each partition in theirs. Defaults to
+	// MsgpackMarshaler{}.
 	Marshaler Marshaler
 
 	// Partitions divides each topic into that many streams, PartitionTopic(topic, 0, Partitions) and
