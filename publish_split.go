@@ -49,9 +49,8 @@ func (p *Publisher) publishPart(part *publication) *PublishError {
 // split returns the parts of a call, one for each lane, which have its messages in their order. If
 // there is one, it sets the lane of the call and returns nil.
 func (c *publication) split(table *laneTable) []publication {
-	first := table.of[c.partitions[0]]
-	if !slices.ContainsFunc(c.partitions, func(partition int32) bool { return table.of[partition] != first }) {
-		c.lane = table.all[first]
+	if !c.isSpread(table) {
+		c.lane = table.laneOf(int(c.partitions[0]))
 		return nil
 	}
 	if c.order.table != table {
@@ -73,6 +72,12 @@ func (c *publication) split(table *laneTable) []publication {
 		}
 	}
 	return parts
+}
+
+// isSpread reports whether the call has messages for several lanes.
+func (c *publication) isSpread(table *laneTable) bool {
+	first := table.of[c.partitions[0]]
+	return slices.ContainsFunc(c.partitions, func(partition int32) bool { return table.of[partition] != first })
 }
 
 // laneOrder has the messages of a call lane by lane, and those of each lane in their order.
@@ -104,7 +109,7 @@ func orderByLane(table *laneTable, partitions []int32) laneOrder {
 // It uses the lanes that are known: split asks for those that are true.
 func (c *publication) arrange() {
 	table := c.partitioned.lanes.current()
-	if table == nil || len(table.all) == 1 || len(c.messages) == 1 {
+	if table == nil || !c.isSpread(table) {
 		return
 	}
 	c.order = orderByLane(table, c.partitions)

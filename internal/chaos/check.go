@@ -305,14 +305,15 @@ func (d *delivery) ackedInTime() bool {
 }
 
 // ackedTooLate reports whether the lease of an entry of the retry queue may have ended before the
-// server had the ack. Such an ack ends the entry only while its consumer holds it.
+// server had the ack. Such an ack ends the entry only while its consumer holds it. When it was
+// delivered, the subscription had just heard from the server that it holds it, as in unheard.
 func (h *history) ackedTooLate(s *subscription, deliveries []*delivery, confirmedAt int64) bool {
 	if !s.group.Retries {
 		return false
 	}
 	for _, d := range slices.Backward(deliveries) {
 		if d.sub == s && d.at <= confirmedAt {
-			held := max(d.at-s.group.heldAtMost(), h.triedAt(d.uuid))
+			held := max(d.at-int64(h.claimMinIdle), h.triedAt(d.uuid))
 			return confirmedAt-d.at > int64(h.claimMinIdle) || h.explainLease(s, d, held, confirmedAt) != noReason
 		}
 	}

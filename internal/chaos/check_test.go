@@ -193,24 +193,25 @@ func TestCheck_duplicates(t *testing.T) {
 // die with it, and another one gets it again.
 func TestCheck_ackAfterTheLeaseOfTheRetryQueue(t *testing.T) {
 	t.Parallel()
-	const killed = 2_000_000_000
+	const delivered, killed = int64(5_000_000_000), int64(7_000_000_000)
 	for name, c := range map[string]struct {
 		retries     bool
 		jump        int64
 		unexplained int
 	}{
-		"the clock jumped before the ack": {retries: true, jump: 11},
-		"the clock jumped after it all":   {retries: true, jump: 2 * killed, unexplained: 2},
-		"the group has no retry queue":    {jump: 11, unexplained: 1},
+		"the clock jumped before the ack":                {retries: true, jump: delivered + 1},
+		"the clock jumped long before the delivery":      {retries: true, jump: delivered - 2_000_000_000, unexplained: 1},
+		"the clock jumped after it all":                  {retries: true, jump: 2 * killed, unexplained: 2},
+		"the clock jumped, the group has no retry queue": {jump: delivered + 1, unexplained: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := jumpedAt(c.jump)
 			s.group = group{Name: "loose", MaxInFlight: 4, Retries: c.retries}
 			s.journals = map[string]string{
-				"a": "D 10 0 1-0 1 0-1, A 12 0 1-0, T 13 0 1-0",
-				"b": "D 20 0 1-0 2 0-1",
-				"c": fmt.Sprintf("D %d 0 1-0 3 0-1, A %[1]d 0 1-0", int64(killed+1000)),
+				"a": fmt.Sprintf("D %d 0 1-0 1 0-1, A %d 0 1-0, T %d 0 1-0", delivered, delivered+2, delivered+3),
+				"b": fmt.Sprintf("D %d 0 1-0 2 0-1", delivered+10),
+				"c": fmt.Sprintf("D %d 0 1-0 3 0-1, A %[1]d 0 1-0", killed+1000),
 			}
 			s.killed = map[string]int64{"b": killed}
 			v := s.verdict(t)
